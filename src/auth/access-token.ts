@@ -9,7 +9,7 @@
 import { jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { type OrganizationName, isOrganizationName } from '../oci/reference.ts';
-import { BoundedCache } from './bounded-cache.ts';
+import { BoundedCache } from '../bounded-cache.ts';
 import { type Credential, RIGHTS } from './credential.ts';
 import { ANONYMOUS, type Principal } from './principal.ts';
 import { formatScope, parseScopes, type Scope } from './scope.ts';

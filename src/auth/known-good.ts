@@ -8,7 +8,7 @@
 import { z } from 'zod';
 import { HOUR, MINUTE } from '../durations.ts';
 import { credentialClaim, KEPT_MILLISECONDS, SKEW_SECONDS } from './access-token.ts';
-import { BoundedCache } from './bounded-cache.ts';
+import { BoundedCache } from '../bounded-cache.ts';
 import type { Login } from './credential.ts';
 import type { SharedNotes } from './shared-notes.ts';
 

@@ -10,7 +10,7 @@
 import { MINUTE } from '../durations.ts';
 import { OciError } from '../oci/errors.ts';
 import { SKEW_SECONDS } from './access-token.ts';
-import { BoundedCache } from './bounded-cache.ts';
+import { BoundedCache } from '../bounded-cache.ts';
 import { hashSecret } from './secret-hash.ts';
 import type { SharedNotes } from './shared-notes.ts';
 

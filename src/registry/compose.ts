@@ -9,6 +9,7 @@ import { ControlData } from '../stores/organizations/control-data.ts';
 import type { StatementMeter } from '../stores/statement-meter.ts';
 import { openStore, type Store } from '../stores/store.ts';
 import type { Signer } from '../stores/uploads/upload-reference.ts';
+import { LikelyKeys } from './federated/likely-keys.ts';
 import { FederatedRegistry } from './federated/registry.ts';
 import type { Registry } from './registry.ts';
 import { StoredRegistry } from './stored.ts';
@@ -34,6 +35,9 @@ export interface Queues {
   copyBlobDown(store: StoreName, repository: RepositoryName, digest: Digest): void;
 }
 
+/** Central's keys are unique, so all nodes' registries of an isolate share them. */
+const likelyKeys = new LikelyKeys();
+
 /** Composes a namespace's registry: over central's store alone, or over a node's store and central's. */
 export function composeRegistry(surroundings: Surroundings, namespace: Namespace): Registry {
   const { config, signer, now, defer, env, queues } = surroundings;
@@ -58,6 +62,7 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
     ...options,
     replication,
     centralHasReplicas: config.centralHasReplicas,
+    likelyKeys,
     pushWaitMilliseconds: config.pushWaitMilliseconds,
   });
 }

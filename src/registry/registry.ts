@@ -66,9 +66,11 @@ interface Reader {
   resolveManifest(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor>;
   /**
    * Looks up a blob whose bytes the caller wants to open.
+   * @param opensWhole whether the caller will open all of it, once: then its bytes may be asked for early. False by
+   *   default
    * @throws OciError BLOB_UNKNOWN
    */
-  getBlob(access: ReadAccess, digest: Digest): Promise<StoredBlob>;
+  getBlob(access: ReadAccess, digest: Digest, opensWhole?: boolean): Promise<StoredBlob>;
   /**
    * Looks up a blob without opening its bytes.
    * @param mayPush whether the caller may push. If so, the answer promises to keep the blob for the grace time.

@@ -6,6 +6,7 @@ import { SigningKeys } from '../../src/auth/signing-keys.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { CENTRAL_MILLISECONDS } from '../../src/registry/federated/central.ts';
+import { LikelyKeys } from '../../src/registry/federated/likely-keys.ts';
 import { FederatedRegistry } from '../../src/registry/federated/registry.ts';
 import type { Registry } from '../../src/registry/registry.ts';
 import { StoredRegistry } from '../../src/registry/stored.ts';
@@ -61,8 +62,12 @@ const ALWAYS = (): boolean => true;
 export interface HostsOptions {
   /** Wraps each database before the registries use it. */
   readonly reach?: (database: D1Database, name: HostName) => D1Database;
+  /** Wraps each bucket, outside its gate. */
+  readonly reachBucket?: (bucket: R2Bucket) => R2Bucket;
   /** Whether central's database has read replicas; false by default. */
   readonly centralHasReplicas?: boolean;
+  /** The gate of calls to replicas; by default that of their store. */
+  readonly gateOfReplicas?: Gate;
   /** How long a push waits for central, in milliseconds; by default as long as any request. */
   readonly pushWaitMilliseconds?: number;
   /** The queues' storage; empty by default. */
@@ -71,7 +76,9 @@ export interface HostsOptions {
 
 export async function openHosts({
   reach = (database) => database,
+  reachBucket = (bucket) => bucket,
   centralHasReplicas = false,
+  gateOfReplicas,
   pushWaitMilliseconds = CENTRAL_MILLISECONDS,
   states,
 }: HostsOptions = {}): Promise<Hosts> {
@@ -83,8 +90,8 @@ export async function openHosts({
   const stores = new Map(
     HOST_NAMES.map((name) => {
       const gate: Gate = (call, work) => gates[name](call, work);
-      const database = gateD1(countD1(reach(BINDINGS[name][0], name), counts[name]), gate);
-      const bucket = gateR2(countR2(BINDINGS[name][1], counts[name]), gate);
+      const database = gateD1(countD1(reach(BINDINGS[name][0], name), counts[name]), gate, gateOfReplicas ?? gate);
+      const bucket = reachBucket(gateR2(countR2(BINDINGS[name][1], counts[name]), gate));
       return [name, openStore(name, database, bucket)];
     }),
   );
@@ -149,6 +156,7 @@ export async function openHosts({
       ...options(name),
       replication,
       centralHasReplicas,
+      likelyKeys: new LikelyKeys(),
       pushWaitMilliseconds,
     });
     return Object.defineProperties(host(name, registry), {

@@ -14,25 +14,26 @@ export function distant(milliseconds: () => number): Gate {
   };
 }
 
-export function gateD1(database: D1Database, gate: Gate): D1Database {
+/** @param gateOfSessions the gate of calls in a session, which may go to a replica */
+export function gateD1(database: D1Database, gate: Gate, gateOfSessions = gate): D1Database {
   const originals = new WeakMap<object, D1PreparedStatement>();
-  const wrap = (statement: D1PreparedStatement): D1PreparedStatement => {
+  const wrap = (statement: D1PreparedStatement, by: Gate): D1PreparedStatement => {
     const wrapped = {
-      bind: (...values: unknown[]) => wrap(statement.bind(...values)),
-      all: <Row>() => gate('all', () => statement.all<Row>()),
-      run: <Row>() => gate('run', () => statement.run<Row>()),
+      bind: (...values: unknown[]) => wrap(statement.bind(...values), by),
+      all: <Row>() => by('all', () => statement.all<Row>()),
+      run: <Row>() => by('run', () => statement.run<Row>()),
     } as unknown as D1PreparedStatement;
     originals.set(wrapped, statement);
     return wrapped;
   };
-  const gated = (session: Pick<D1Database, 'prepare' | 'batch'>) => ({
-    prepare: (query: string) => wrap(session.prepare(query)),
+  const gated = (session: Pick<D1Database, 'prepare' | 'batch'>, by: Gate) => ({
+    prepare: (query: string) => wrap(session.prepare(query), by),
     batch: <Row>(statements: D1PreparedStatement[]) =>
-      gate('batch', () => session.batch<Row>(statements.map((statement) => originals.get(statement) ?? statement))),
+      by('batch', () => session.batch<Row>(statements.map((statement) => originals.get(statement) ?? statement))),
   });
   return {
-    ...gated(database),
-    withSession: (start?: string) => gated(database.withSession(start)),
+    ...gated(database, gate),
+    withSession: (start?: string) => gated(database.withSession(start), gateOfSessions),
   } as D1Database;
 }
 

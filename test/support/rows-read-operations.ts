@@ -10,6 +10,7 @@ import * as deletions from '../../src/stores/deletion/deletions.ts';
 import * as lists from '../../src/registry/images/list-rows.ts';
 import * as images from '../../src/replication/image-state-rows.ts';
 import { lookUpVersions } from '../../src/stores/list-rows.ts';
+import { keysOfBlobs } from '../../src/stores/manifests/blob-keys.ts';
 import { recordPulls } from '../../src/stores/manifests/manifest-rows.ts';
 import * as mounts from '../../src/stores/mount-rows.ts';
 import * as promised from '../../src/stores/promised-links.ts';
@@ -64,6 +65,9 @@ const PAGE = { limit: 10, after: '' };
 const tag = (name: string) => name as Tag;
 const organization = (name: string) => name as OrganizationName;
 
+/** A manifest of many layers. */
+const LAYERED = digest('7', 1);
+
 const KEPT = { entries: 1000, since: 0 };
 
 /** Ignores a refusal: the statements that led to it have run. */
@@ -77,7 +81,7 @@ export async function operations(readings: Reading[]): Promise<ReadonlyMap<strin
   const node = { ...central, name: 'node1' as typeof central.name };
   const fixture = await openFixture({ database: d1, announces: true });
   return new Map<string, Operation>([
-    ...pushesAndPulls(fixture),
+    ...pushesAndPulls(fixture, database),
     ...listing(fixture, database),
     ...control(database, new ControlData(database)),
     ...replication(central, node),
@@ -87,7 +91,7 @@ export async function operations(readings: Reading[]): Promise<ReadonlyMap<strin
   ]);
 }
 
-function pushesAndPulls(fixture: Fixture): [string, Operation][] {
+function pushesAndPulls(fixture: Fixture, database: Database): [string, Operation][] {
   const { registry } = fixture;
   const layer = LAYER;
   const byTag = (name: string) => ({ kind: 'tag', tag: tag(name) }) as const;
@@ -205,6 +209,18 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
     ],
     ['GET by tag', () => registry.getManifest(granted(BIG), byTag(TAG))],
     ['GET of a large index', () => registry.getManifest(granted(BIG), byTag('large'))],
+    [
+      "the keys of an image's blobs",
+      async () => {
+        await keysOfBlobs(database, BIG, byTag('new'), 'central');
+        await env.DB_CENTRAL.prepare(
+          `INSERT INTO manifest_references SELECT '${BIG}', value, '${LAYERED}', 'layer', 50, 1 FROM json_each(?1)`,
+        )
+          .bind(JSON.stringify(large))
+          .run();
+        await keysOfBlobs(database, BIG, byDigest(LAYERED), 'central');
+      },
+    ],
     ['GET by digest', () => registry.getManifest(granted(BIG), byDigest(TAGGED))],
     ['HEAD by tag', () => registry.resolveManifest(granted(BIG), byTag('a00000')).catch(refused)],
     ['HEAD by digest', () => registry.resolveManifest(granted(BIG), byDigest(digest('0', 3))).catch(refused)],

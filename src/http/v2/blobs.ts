@@ -19,7 +19,8 @@ export function blobRoutes(v2: Hono<AppEnv>): void {
       const { size } = await c.get('registry').resolveBlob(access, digest, mayPush(c, repository));
       return c.body(null, isNotModified(c, digest) ? 304 : 200, headersOf(digest, size));
     }
-    const blob = await c.get('registry').getBlob(access, digest);
+    const opensWhole = c.req.header('Range') === undefined && c.req.header('If-None-Match') === undefined;
+    const blob = await c.get('registry').getBlob(access, digest, opensWhole);
     if (isNotModified(c, digest)) return c.body(null, 304, headersOf(digest, blob.size));
     const range = ifRangeHolds(c, digest) ? parseRange(c.req.header('Range'), blob.size) : undefined;
     const length = range?.length ?? blob.size;

@@ -47,6 +47,13 @@ const BLOBS_PER_BATCH = 50;
  */
 export const MOST_PROMISED = 100;
 
+/** Bytes that were asked for before a row named their location at central. */
+interface EarlyBytes {
+  readonly key: string;
+  /** Undefined if the object is gone, or the bucket does not answer. */
+  readonly content: Promise<ReadableStream<Uint8Array> | undefined>;
+}
+
 export class FederatedBlobs {
   readonly #federation: Federation;
   readonly #local: StoredRegistry;
@@ -56,18 +63,40 @@ export class FederatedBlobs {
     this.#local = local;
   }
 
-  async get(access: ReadAccess, digest: Digest): Promise<StoredBlob> {
-    const { node } = this.#federation;
-    const local = await findBlob(node.database, access.repository, digest, node.name).catch(orUnavailable);
+  /** @param opensWhole whether the caller will open all of the blob, once */
+  async get(access: ReadAccess, digest: Digest, opensWhole: boolean): Promise<StoredBlob> {
+    const { node, central } = this.#federation;
+    const { repository } = access;
+    const local = await findBlob(node.database, repository, digest, node.name).catch(orUnavailable);
     if (local instanceof OciError)
       return this.#blobAt(access, digest, await this.#locationsWithoutNode(access, digest, local));
     requirePublic(access, local.public);
-    const near = local.locations.length > 0;
-    return this.#blobAt(
-      access,
-      digest,
-      near ? local.locations : await this.#locationsAtCentral(access.repository, digest, local),
-    );
+    if (local.locations.length > 0) return this.#blobAt(access, digest, local.locations);
+    const early = opensWhole ? this.#askEarly(repository, digest) : undefined;
+    const locations = await this.#locationsAtCentral(repository, digest, local).catch((error: unknown) => {
+      this.#drop(repository, digest, early);
+      throw error;
+    });
+    const [nearest] = locations;
+    if (nearest?.store === central.name && nearest.key === early?.key)
+      return this.#blobAt(access, digest, locations, early);
+    this.#drop(repository, digest, early);
+    return this.#blobAt(access, digest, locations);
+  }
+
+  /** Asks central's bucket for a blob before a row names its location, if the node knows the likely key. */
+  #askEarly(repository: RepositoryName, digest: Digest): EarlyBytes | undefined {
+    const { central, options } = this.#federation;
+    const key = options.likelyKeys.of(repository, digest);
+    return key === undefined ? undefined : { key, content: central.bucket.get(key).catch(() => undefined) };
+  }
+
+  /** Drops bytes that no row names. Their request does not wait for them. */
+  #drop(repository: RepositoryName, digest: Digest, early: EarlyBytes | undefined): void {
+    if (early === undefined) return;
+    const { likelyKeys, defer } = this.#federation.options;
+    likelyKeys.forget(repository, digest);
+    defer(early.content.then((content) => content?.cancel().catch(() => undefined)));
   }
 
   /**
@@ -87,8 +116,13 @@ export class FederatedBlobs {
     return locations;
   }
 
-  #blobAt(access: ReadAccess, digest: Digest, locations: readonly LocationRow[]): StoredBlob {
-    return { digest, size: locations[0]?.size ?? 0, open: (range) => this.#open(access, digest, locations, range) };
+  /** @param early the bytes at the first location */
+  #blobAt(access: ReadAccess, digest: Digest, locations: readonly LocationRow[], early?: EarlyBytes): StoredBlob {
+    return {
+      digest,
+      size: locations[0]?.size ?? 0,
+      open: (range) => this.#open(access, digest, locations, range, range === undefined ? early : undefined),
+    };
   }
 
   async resolve(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor> {
@@ -260,10 +294,14 @@ export class FederatedBlobs {
     digest: Digest,
     locations: readonly LocationRow[],
     range: ByteRange | undefined,
+    early: EarlyBytes | undefined,
   ): Promise<ReadableStream<Uint8Array>> {
     const { node, options } = this.#federation;
+    const content = await early?.content;
+    const [first, ...others] = locations;
     const opened =
-      (await openNearest(locations, range, options.storeOf)) ??
+      (first && content && { location: first, content }) ??
+      (await openNearest(early === undefined ? locations : others, range, options.storeOf)) ??
       (await this.#openElsewhere(access, digest, locations, range));
     if (opened === undefined) throw bytesUnreachable(digest, locations);
     if (opened.location.store !== node.name) options.replication.copyBlobDown(access.repository, digest);

@@ -6,6 +6,7 @@ import { logFailure } from '../../log.ts';
 import { within } from '../../stores/deadline.ts';
 import type { Store } from '../../stores/store.ts';
 import type { StoredRegistryOptions } from '../stored.ts';
+import type { LikelyKeys } from './likely-keys.ts';
 
 /** Tells the replication queues, which outlive the request, what else has to be done. */
 interface QueueSignals {
@@ -22,6 +23,7 @@ export interface FederatedOptions extends StoredRegistryOptions {
    * and gain nothing.
    */
   readonly centralHasReplicas: boolean;
+  readonly likelyKeys: LikelyKeys;
   /** How long a question before an upload waits for other stores, in milliseconds. */
   readonly pushWaitMilliseconds: number;
 }

@@ -4,6 +4,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Reference, RepositoryName } from '../../oci/reference.ts';
 import { readHeads, readManifests } from '../../stores/manifests/manifest-records.ts';
+import { keysOfBlobs } from '../../stores/manifests/blob-keys.ts';
 import { raiseClockTo } from '../../stores/clock.ts';
 import type { Database } from '../../stores/database.ts';
 import {
@@ -152,19 +153,36 @@ export class FederatedManifests {
       requirePublic(access, local.public);
       if (local.manifest !== undefined && isAlive(local.manifest))
         return this.#found(local, local.manifest, node.database);
-      const remote = await answerOfCentral(findManifest(central, repository, reference, want.part), want.milliseconds);
+      const [remote] = await Promise.all([
+        answerOfCentral(findManifest(central, repository, reference, want.part), want.milliseconds),
+        this.#rememberKeys(central, repository, reference, want),
+      ]);
       return this.#resolveMerged(central, access, reference, local, remote, want);
     }
     const [local, remote] = await Promise.all([
       ofNode,
       answerOfCentral(findManifest(central, repository, reference, want.part), want.milliseconds).catch(orUnavailable),
+      ofNode.then((rows) =>
+        rows instanceof OciError || isHeld(rows, reference)
+          ? undefined
+          : this.#rememberKeys(central, repository, reference, want),
+      ),
     ]);
     if (local instanceof OciError) return this.#fromCentral(access, reference, local, want);
     requirePublic(access, local.public);
     if (!(remote instanceof OciError)) return this.#resolveMerged(central, access, reference, local, remote, want);
-    if (local.manifest !== undefined && resolves(reference, local.tag, local.manifest))
+    if (local.manifest !== undefined && isHeld(local, reference))
       return this.#found(local, local.manifest, node.database);
     throw remote;
+  }
+
+  /** Remembers central's keys of the blobs of a manifest that the node lacks, because a pull asks for them next. */
+  async #rememberKeys(central: Database, repository: RepositoryName, reference: Reference, want: Want): Promise<void> {
+    if (want.part !== 'content') return;
+    const { central: store, options } = this.#federation;
+    const asked = keysOfBlobs(central, repository, reference, store.name);
+    const keys = await answerOfCentral(asked, want.milliseconds).catch(orUnavailable);
+    if (!(keys instanceof OciError)) options.likelyKeys.remember(repository, keys);
   }
 
   /**
@@ -204,7 +222,11 @@ export class FederatedManifests {
     if (digest !== undefined && reference.kind === 'tag') {
       // If the tag is on different manifests in the two stores, each store may know something else about the winner.
       const winner = { kind: 'digest', digest } as const;
-      if (local.manifest?.digest !== digest) local = await findManifest(node.database, repository, winner, want.part);
+      if (local.manifest?.digest !== digest) {
+        local = await findManifest(node.database, repository, winner, want.part);
+        // The manifest is known by now, so the answer does not wait for the keys.
+        if (!isHeld(local, winner)) options.defer(this.#rememberKeys(central, repository, winner, want));
+      }
       if (remote.manifest?.digest !== digest)
         remote = await answerOfCentral(findManifest(central, repository, winner, want.part), want.milliseconds);
     }
@@ -253,6 +275,11 @@ export class FederatedManifests {
     const hour = hourOf(options.now());
     if (lastPull < hour) options.defer(recordPull(node.database, repository, digest, hour));
   }
+}
+
+/** Returns whether a store can serve the manifest by its own rows. */
+function isHeld({ tag, manifest }: ManifestRows, reference: Reference): boolean {
+  return manifest !== undefined && resolves(reference, tag, manifest);
 }
 
 function isUnknown(error: unknown): boolean {

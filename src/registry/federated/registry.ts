@@ -75,8 +75,8 @@ export class FederatedRegistry extends Uploads implements Registry {
     return this.#manifests.resolve(access, reference, mayPush);
   }
 
-  getBlob(access: ReadAccess, digest: Digest): Promise<StoredBlob> {
-    return this.#blobs.get(access, digest);
+  getBlob(access: ReadAccess, digest: Digest, opensWhole = false): Promise<StoredBlob> {
+    return this.#blobs.get(access, digest, opensWhole);
   }
 
   resolveBlob(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor> {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { BoundedCache } from '../../src/auth/bounded-cache.ts';
+import { BoundedCache } from '../src/bounded-cache.ts';
 
 const LIMIT = 100_000;
 
@@ -21,7 +21,7 @@ test('a value that is set again is the newest, and counts once', () => {
   cache.set('b', 'other');
   cache.set('a', 'again');
   expect(cache.bytes).toBe(2 * bytes);
-  cache.set('c', 'x'.repeat(24_700));
+  cache.set('c', 'x'.repeat(24_800));
   expect([cache.get('a'), cache.get('b')]).toEqual(['again', undefined]);
 });
 

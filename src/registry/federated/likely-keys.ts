@@ -1,0 +1,37 @@
+/**
+ * Where central probably has the blobs of manifests that a node has just served from central. A pull of these blobs
+ * follows, and each would ask central's database for the row and then central's bucket for the bytes: two trips. With
+ * the likely key, the node asks for both at once.
+ *
+ * A likely key answers nothing by itself: the node serves the bytes only if the row that it reads for the same request
+ * names that key. So it may be old, or of a blob that the caller may not read.
+ */
+import { BoundedCache } from '../../bounded-cache.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { RepositoryName } from '../../oci/reference.ts';
+import type { BlobKey } from '../../stores/manifests/blob-keys.ts';
+
+/** Room for the blobs of some hundred images. */
+const REMEMBERED_BYTES = 1024 * 1024;
+
+export class LikelyKeys {
+  readonly #keys = new BoundedCache<string>(REMEMBERED_BYTES);
+
+  remember(repository: RepositoryName, blobs: readonly BlobKey[]): void {
+    for (const { digest, key } of blobs) this.#keys.set(nameOf(repository, digest), key);
+  }
+
+  /** Returns the key; undefined if it is not known. */
+  of(repository: RepositoryName, digest: Digest): string | undefined {
+    return this.#keys.get(nameOf(repository, digest));
+  }
+
+  forget(repository: RepositoryName, digest: Digest): void {
+    this.#keys.delete(nameOf(repository, digest));
+  }
+}
+
+/** Includes the repository, so that how long an answer takes does not depend on what other repositories have. */
+function nameOf(repository: RepositoryName, digest: Digest): string {
+  return `${repository}@${digest}`;
+}

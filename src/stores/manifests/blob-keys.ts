@@ -1,0 +1,40 @@
+/** The keys under which a store has the blobs of one manifest. */
+import type { Digest } from '../../oci/digest.ts';
+import type { Reference, RepositoryName } from '../../oci/reference.ts';
+import { type Database, sql } from '../database.ts';
+import { atMost } from '../rows-read.ts';
+
+/** The most blobs of a manifest whose keys are looked up. Images rarely have more layers. */
+const MOST_BLOBS = 128;
+
+export interface BlobKey {
+  readonly digest: Digest;
+  readonly key: string;
+}
+
+// A tag never looks like a digest, so one parameter can be either.
+const SELECT_KEYS = sql<BlobKey>`
+  SELECT l.digest, l.key
+  FROM (
+    SELECT r.digest FROM manifest_references r INDEXED BY manifest_references_by_manifest
+    WHERE r.repository = ?1
+      AND r.manifest = coalesce((SELECT t.digest FROM tags t WHERE t.repository = ?1 AND t.name = ?2), ?2)
+      AND r.kind IN ('config', 'layer')
+    LIMIT ${String(MOST_BLOBS)}
+  ) b
+  JOIN locations l ON l.digest = b.digest AND l.store = ?3 AND l.damage IS NULL AND l.size > 0`.reading(
+  atMost(2 * MOST_BLOBS),
+);
+
+/**
+ * Returns the keys of a manifest's blobs, of {@link MOST_BLOBS} at most, as far as the store has their bytes. It omits
+ * empty blobs. It does not judge whether the manifest is visible, so the keys say nothing about what a caller may read.
+ */
+export function keysOfBlobs(
+  database: Database,
+  repository: RepositoryName,
+  reference: Reference,
+  store: string,
+): Promise<BlobKey[]> {
+  return database.all(SELECT_KEYS, repository, reference.kind === 'tag' ? reference.tag : reference.digest, store);
+}
