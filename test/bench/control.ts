@@ -1,5 +1,6 @@
 /** The private routes of worker.js: counts, the distance of a store, rows. */
 import { call } from './http.ts';
+import type { Profile } from '../support/deployment-profile.ts';
 import { until } from './measure.ts';
 import { NONE, type Operations, sum } from './prices.ts';
 
@@ -14,13 +15,6 @@ interface Count extends Operations {
 export interface Where {
   readonly scope?: Scope;
   readonly store?: string;
-}
-
-/** The milliseconds that a call takes, from and to, and the seed of the jitter between them. */
-export interface Profile {
-  readonly seed: number;
-  readonly d1: readonly [from: number, to: number];
-  readonly r2: readonly [from: number, to: number];
 }
 
 export type Slices = Pick<Operations, 'roundTrips' | 'rowsRead' | 'rowsWritten'>;

@@ -10,7 +10,9 @@ import { goRound } from '../../src/maintenance/round.ts';
 import { RunClock } from '../../src/maintenance/run-clock.ts';
 import { contextOf } from '../../src/maintenance/schedule.ts';
 import worker, { ReplicationQueue as Queue } from '../../src/index.ts';
+import { Latencies } from '../support/deployment-profile.ts';
 import { gateD1, gateR2 } from '../support/links.ts';
+import { pacedR2 } from '../support/paced-bucket.ts';
 
 const CLASS_A = new Set(['put', 'list', 'createMultipartUpload', 'uploadPart', 'complete']);
 const CLASS_B = new Set(['get', 'head']);
@@ -21,27 +23,8 @@ let counts = new Map();
 /** For each store, its delay in milliseconds, and whether it fails every call, or answers none. */
 const links = new Map();
 
-/** Milliseconds that calls take as in a deployment, from and to, by kind; undefined for none. */
-let profile;
-/** Numbers from 0 to 1 in a fixed order, so that two runs wait alike. */
-let random = () => 0;
-
-/** mulberry32, which needs no more than a few lines. */
-function randomFrom(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-function latencyOf(call) {
-  if (profile === undefined) return 0;
-  const [from, to] = D1.has(call) ? profile.d1 : profile.r2;
-  return from + (to - from) * random();
-}
+/** The latencies of a deployment; undefined for none. */
+let latencies;
 
 function countsOf(scope, store) {
   const key = `${scope} ${store}`;
@@ -74,7 +57,7 @@ function gateOf(scope, store) {
     else if (CLASS_B.has(call)) count.classB++;
     else count.r2Free++;
     const link = links.get(store);
-    const delay = (link?.delay ?? 0) + latencyOf(call);
+    const delay = (link?.delay ?? 0) + (latencies?.of(call) ?? 0);
     if (delay > 0) await new Promise((done) => setTimeout(done, delay));
     if (link?.stalled) await new Promise(() => undefined);
     if (link?.away) throw new Error('D1_ERROR: Network connection lost.');
@@ -107,13 +90,20 @@ function countQueues(namespace, scope) {
   };
 }
 
+/** Connections to a bucket have a bandwidth while there are latencies. */
+const PACE = {
+  ofBytes: (bytes) => latencies?.ofBytes(bytes) ?? 0,
+  now: () => Date.now(),
+  real: (work) => work(),
+};
+
 function wrap(env, scope) {
   const entries = Object.entries(env).map(([name, binding]) => {
     if (name === 'REPLICATION_QUEUE') return [name, countQueues(binding, scope)];
     const [, kind, suffix = ''] = /^(DB|BLOBS)_(.+)$/.exec(name) ?? [];
     if (kind === undefined) return [name, binding];
     const gate = gateOf(scope, suffix.toLowerCase());
-    return [name, kind === 'DB' ? gateD1(binding, gate) : gateR2(binding, gate)];
+    return [name, kind === 'DB' ? gateD1(binding, gate) : pacedR2(gateR2(binding, gate), PACE)];
   });
   return Object.fromEntries(entries);
 }
@@ -224,9 +214,8 @@ const ROUTES = {
     links.set(store, link);
     return new Response(null, { status: 204 });
   },
-  '/bench/profile': async ({ seed, ...latencies }) => {
-    profile = seed === undefined ? undefined : latencies;
-    random = randomFrom(seed ?? 0);
+  '/bench/profile': async (profile) => {
+    latencies = profile.seed === undefined ? undefined : new Latencies(profile);
     return new Response(null, { status: 204 });
   },
   '/bench/sql': async ({ store, statements }, env) => {

@@ -1,16 +1,16 @@
 /**
- * What clients wait for in a deployment, where every store takes its time and central is far away. The latencies are
- * drawn from a seeded sequence. R2's bandwidth is that of the simulator.
+ * What clients wait for in a deployment, where every store takes its time and central is far away. Latencies and the
+ * bandwidth of each connection are drawn from a seeded sequence. `test/replication/deployment.test.ts` counts the same
+ * in virtual time.
  */
 import { type Blob, type Client, type Document, imageOf, randomBlob } from '../client.ts';
-import type { Control, Profile } from '../control.ts';
+import { DEPLOYMENT } from '../../support/deployment-profile.ts';
+import type { Control } from '../control.ts';
 import { median, timed } from '../measure.ts';
 import { outcome, type Row } from '../row.ts';
 import type { CountedBerth } from '../surroundings.ts';
 import { FAR_MILLISECONDS } from './nodes-push.ts';
 
-/** Milliseconds of a call to a store nearby, by Cloudflare's figures (docs/limits.md). */
-const PROFILE: Profile = { seed: 20_261_130, d1: [5, 30], r2: [20, 100] };
 /** How long a node waits for central before it answers that it lacks a layer. */
 const REUSE_MILLISECONDS = 250;
 const ROUNDS = 9;
@@ -71,7 +71,7 @@ const push: Row = {
         await control.settled();
         await node1.logIn();
         const content = contentOf(10);
-        await control.profile(PROFILE);
+        await control.profile(DEPLOYMENT);
         await control.link('central', delay, state);
         return timed(() => pushLikeDocker(node1, content));
       };
@@ -131,7 +131,7 @@ const firstPull: Row = {
         const content = contentOf(8);
         await pushToCentral(central, content);
         await control.quiet();
-        await control.profile(PROFILE);
+        await control.profile(DEPLOYMENT);
         await control.link('central', delay);
         return timed(() => pullLikeDocker(node1, content));
       };
@@ -227,7 +227,7 @@ const boot: Row = {
         await Promise.all([central.logIn(), node1.logIn()]);
         await pushToCentral(central, content);
         await control.quiet();
-        await control.profile(PROFILE);
+        await control.profile(DEPLOYMENT);
         await control.resetCounts();
         await Promise.all(Array.from({ length: count }, () => pullLikeDocker(node1, content)));
         const requests = await control.counts({ scope: 'request' });
