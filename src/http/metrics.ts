@@ -5,14 +5,11 @@
 import { Hono } from 'hono';
 import type { Config } from '../config.ts';
 import { maintenanceOf, type StoreMaintenance, type TaskState } from '../maintenance/report.ts';
-import { usageOfMost } from '../registry/organization-usage.ts';
+import { SHOWN_TOGETHER, usageOfMost } from '../registry/organization-usage.ts';
 import { BUCKETS, type Histogram } from '../replication/queue-state.ts';
 import { type QueueReport, Replication } from '../replication/queue-operations.ts';
 import { authenticateCaller, requireAdministrator } from './api/caller.ts';
 import type { AppEnv } from './context.ts';
-
-/** The most organizations that get samples. Each costs Prometheus five series. */
-const ORGANIZATIONS = 1000;
 
 export function metricsRoutes(): Hono<AppEnv> {
   const metrics = new Hono<AppEnv>();
@@ -23,7 +20,7 @@ export function metricsRoutes(): Hono<AppEnv> {
     const [reports, maintenance, usage] = await Promise.all([
       Promise.all(replication.stores.map((store) => replication.report(store))),
       maintenanceOf(config, c.env),
-      usageOfMost(config, c.env, ORGANIZATIONS),
+      usageOfMost(config, c.env),
     ]);
     const now = Date.now();
     return c.text(render(reports, now) + renderMaintenance(maintenance, config, now) + renderUsage(usage), 200, {
@@ -218,7 +215,7 @@ function renderMaintenance(stores: readonly StoreMaintenance[], config: Config, 
 }
 
 function renderUsage(usage: Awaited<ReturnType<typeof usageOfMost>>): string {
-  const shown = `Only for the ${ORGANIZATIONS} organizations that use the most.`;
+  const shown = `Only for the ${SHOWN_TOGETHER} organizations that use the most.`;
   const quotas = usage.flatMap(({ organization, quota }): Sample[] =>
     quota === null ? [] : [[{ organization }, quota]],
   );

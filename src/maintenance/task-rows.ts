@@ -4,7 +4,7 @@
  * it, so every slice can be repeated.
  */
 import { type BoundStatement, type Database, type Parameter, sql, sqlOfWholeTable } from '../stores/database.ts';
-import { asManyAs } from '../stores/rows-read.ts';
+import { configured } from '../stores/rows-read.ts';
 
 /** The state of a task at a store. Times are milliseconds since the epoch. */
 export interface TaskState {
@@ -29,7 +29,7 @@ export interface TaskState {
 
 const COLUMNS = 'task, position, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped';
 const SELECT_TASK = sql`SELECT ${COLUMNS} FROM maintenance_tasks WHERE task = ?1`;
-const SELECT_TASKS = sqlOfWholeTable`SELECT ${COLUMNS} FROM maintenance_tasks ORDER BY task`.reading(asManyAs('tasks'));
+const SELECT_TASKS = sqlOfWholeTable`SELECT ${COLUMNS} FROM maintenance_tasks ORDER BY task`.reading(configured);
 const INSERT_TASK = `
   INSERT INTO maintenance_tasks (${COLUMNS})
   VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER),
@@ -82,9 +82,7 @@ export function wakeTask(task: string): BoundStatement {
 const COUNT = sql`
   INSERT INTO maintenance_counters (name, value) VALUES (?1, CAST(?2 AS INTEGER))
   ON CONFLICT (name) DO UPDATE SET value = value + excluded.value`;
-const SELECT_COUNTERS = sqlOfWholeTable`SELECT name, value FROM maintenance_counters ORDER BY name`.reading(
-  asManyAs('counters'),
-);
+const SELECT_COUNTERS = sqlOfWholeTable`SELECT name, value FROM maintenance_counters ORDER BY name`.reading(configured);
 
 /** Adds to a counter, such as `collected_bytes`. Counters only grow. */
 export function countMaintenance(name: string, by: number): BoundStatement {

@@ -12,6 +12,7 @@ import { histories } from './histories.ts';
 import { comparison } from './integrity/compare-objects.ts';
 import { repair, wanted } from './integrity/repair-rounds.ts';
 import { scrub } from './integrity/scrub.ts';
+import { largestOrganizations } from './largest-organizations.ts';
 import type { Lane } from './round.ts';
 import { sweep } from './sweep.ts';
 
@@ -34,7 +35,10 @@ export const MOST_STATEMENTS = 900;
 
 /** The passes that the cron trigger runs each minute. */
 export const EVERY_MINUTE: readonly Pass[] = [
-  { lanes: [{ stores: 'all at once', tasks: [changeLog, auditLog, expiredUploads] }], statements: 220 },
+  {
+    lanes: [{ stores: 'all at once', tasks: [changeLog, auditLog, expiredUploads, largestOrganizations] }],
+    statements: 220,
+  },
   { lanes: [{ stores: 'all at once', tasks: [sweep] }], milliseconds: 10_000, statements: 100 },
   { lanes: [{ stores: 'all at once', tasks: [histories] }], statements: 80 },
   {

@@ -18,6 +18,8 @@ import {
 import { composeStores } from './compose.ts';
 import { orUnavailable } from './federated/central.ts';
 
+export { SHOWN_TOGETHER } from '../stores/organizations/usage-shown.ts';
+
 /** How long to wait for a node's database, in milliseconds. */
 const NODE_MILLISECONDS = 5000;
 
@@ -44,9 +46,9 @@ export async function usageOf(config: Config, env: object, organization: Organiz
  * Returns the organizations that use most, in the order of what central counts for them.
  * @throws OciError UNAVAILABLE if central does not answer
  */
-export async function usageOfMost(config: Config, env: object, limit: number): Promise<UsageOfNamed[]> {
+export async function usageOfMost(config: Config, env: object): Promise<UsageOfNamed[]> {
   const [central, ...nodes] = composeStores(config, env);
-  const most = await mostUsage(central.database, limit);
+  const most = await mostUsage(central.database);
   const others = await amongNodes(
     nodes,
     most.map(({ organization }) => organization),

@@ -9,7 +9,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { BLOB_IS_UNREFERENCED, LINKS_PER_BLOB } from '../stores/retention.ts';
 import { type Database, sql, sqlOfWholeTable } from '../stores/database.ts';
-import { asManyAs, atMost } from '../stores/rows-read.ts';
+import { atMost, configured } from '../stores/rows-read.ts';
 import type { Store } from '../stores/store.ts';
 
 /** How many locations, of any store, one transaction reads. */
@@ -62,7 +62,7 @@ const SELECT_KNOWN = sql`
     OR EXISTS (SELECT 1 FROM copies_up WHERE store = ?1) AS known`;
 const SELECT_STORES = sqlOfWholeTable`
   SELECT store FROM change_log_positions UNION SELECT store FROM stored_bytes WHERE blobs > 0 ORDER BY store`.reading(
-  asManyAs('nodes'),
+  configured,
 );
 
 /** Returns whether central knows a store: its position in the change log, a location, or a copy that is due from it. */

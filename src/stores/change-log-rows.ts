@@ -7,7 +7,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed } from './clock.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
-import { asManyAs, paged } from './rows-read.ts';
+import { configured, paged } from './rows-read.ts';
 import type { RemovedName } from './deletion/removals.ts';
 import { type CentralUsage, selectChangedUsage } from './organizations/usage-rows.ts';
 
@@ -90,9 +90,7 @@ interface StorePosition {
 }
 
 const SELECT_POSITIONS =
-  sqlOfWholeTable`SELECT store, position, applied_at FROM change_log_positions ORDER BY store`.reading(
-    asManyAs('nodes'),
-  );
+  sqlOfWholeTable`SELECT store, position, applied_at FROM change_log_positions ORDER BY store`.reading(configured);
 const SELECT_START = sqlOfWholeTable`
   SELECT coalesce((SELECT min(position) - 1 FROM change_log), (SELECT seq FROM sqlite_sequence
     WHERE name = 'change_log'), 0) AS position`;

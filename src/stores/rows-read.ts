@@ -46,6 +46,12 @@ export function atMost(rows: number): ReadsAtMost {
   return (run) => keyed(run) + rows;
 }
 
+/**
+ * Bounds a statement that reads a table with a few rows for each store, task or counter: only the configuration and the
+ * code add to it.
+ */
+export const configured: ReadsAtMost = atMost(1000);
+
 /** How many stores take tags that end up on one manifest: central and nine nodes. More nodes can add as many more. */
 const STORES = 10;
 /** The most rows read for one tag: its row and index entry, its manifest, its removal, and its organization's usage. */

@@ -1,8 +1,13 @@
 /** `/metrics`, read as Prometheus reads it. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { parseConfig } from '../../src/config.ts';
+import { largestOrganizations } from '../../src/maintenance/largest-organizations.ts';
+import { goRound } from '../../src/maintenance/round.ts';
+import { composeStores } from '../../src/registry/compose.ts';
 import { call, HOST, type UserName } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
+import { openRun } from '../support/maintenance.ts';
 import { api, applyChangeLog, NODE1, queue, startQueues, stopQueues } from '../support/queues.ts';
 
 beforeEach(startQueues);
@@ -195,6 +200,8 @@ test('among many organizations, metrics show the 1,000 with the most usage, what
        SELECT name, 1, substr(name, 5) + 0, 0, 0, 0 FROM organizations WHERE name GLOB 'many*'`,
     ),
   ]);
+  const [central] = composeStores(parseConfig(env), env);
+  await goRound(openRun({ central, nodes: [], now: Date.now }), largestOrganizations, central);
   const samples = (await metrics()).get('berth_organization_used_bytes')?.samples ?? [];
   expect(samples.map(({ value }) => value)).toEqual(Array.from({ length: 1000 }, (_, i) => 1500 - i));
 });

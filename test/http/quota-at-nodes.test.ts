@@ -112,17 +112,6 @@ describe('at nodes', () => {
     expect(await pushed('node1', 2, 200)).toBe(201);
   });
 
-  test('a node that begins to count does not count what it announced before', async () => {
-    await push('node1', 1, 400);
-    await hosts.drain();
-    await env.DB_NODE1!.batch([
-      ...['usage_blobs', 'usage_manifests'].map((table) => env.DB_NODE1!.prepare(`UPDATE ${table} SET known = 0`)),
-      env.DB_NODE1!.prepare('UPDATE change_log_positions SET usage_changed = NULL'),
-    ]);
-    await setQuota(hosts, 1000 + 2 * manifest);
-    expect(await pushed('node1', 2, 600)).toBe(201);
-  });
-
   test('a node without images knows the usage and the quota', async () => {
     await setQuota(hosts, 1000 + manifest);
     await push('central', 1, 900);

@@ -226,6 +226,7 @@ test.each(['central', 'node1'] as const)(
           'delete_queue',
           ...(store === 'central' ? [] : ['evict']),
           'histories',
+          ...(store === 'central' ? ['largest'] : []),
           'repair',
           'scrub',
           'sweep',

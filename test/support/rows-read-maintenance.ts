@@ -7,6 +7,7 @@ import * as deleteQueue from '../../src/maintenance/collection/delete-queue-rows
 import * as evictions from '../../src/maintenance/eviction/eviction-rows.ts';
 import * as applied from '../../src/replication/apply-changes.ts';
 import { expiredUploads } from '../../src/maintenance/expired-uploads.ts';
+import { largestOrganizations } from '../../src/maintenance/largest-organizations.ts';
 import { goRound } from '../../src/maintenance/round.ts';
 import * as maintenance from '../../src/maintenance/task-rows.ts';
 import * as outboxEntries from '../../src/stores/outbox-rows.ts';
@@ -110,6 +111,10 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
         const [image] = await evictions.imagesAt(node, [{ repository: BIG, digest: TOP }], 20_000);
         if (image !== undefined) await evictions.evictImage(database, image, NOW, '');
       },
+    ],
+    [
+      'the largest organizations',
+      () => goRound(openRun({ central, nodes: [node], now: () => NOW }), largestOrganizations, central),
     ],
     ['expired uploads', () => goRound(openRun({ central, nodes: [node], now: () => NOW }), expiredUploads, central)],
     ['orphans', () => orphans.orphansBetween(database, '', 'blobs/o00010')],

@@ -359,7 +359,7 @@ function control(database: Database, data: ControlData): [string, Operation][] {
       () => limits.limitExceeded(database, BIG, limits.addition(digest('9', 9), 5, [TAG])),
     ],
     ['limits on another upload', () => limits.uploadsExceeded(database, BIG)],
-    ['most usage', () => shown.mostUsage(database, 10)],
+    ['most usage', () => shown.mostUsage(database)],
     ['a full quota', () => data.setQuota(MALLORY, 1, NOW)],
   ];
 }

@@ -367,6 +367,10 @@ BEGIN
   UPDATE usage SET changed = (SELECT n.changed FROM next_usage_change n) WHERE organization = NEW.name;
 END;
 
+CREATE TABLE largest_organizations (
+  name TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE usage_at_central (
   organization TEXT PRIMARY KEY,
   manifests INTEGER NOT NULL DEFAULT 0,

@@ -10,8 +10,8 @@
  */
 import { OciError } from '../../oci/errors.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../../oci/reference.ts';
-import { type BoundStatement, type Database, sql, sqlOfWholeTable } from '../database.ts';
-import { asManyAs, keyed, paged } from '../rows-read.ts';
+import { type BoundStatement, type Database, sql } from '../database.ts';
+import { keyed, paged } from '../rows-read.ts';
 
 /** SQL for the organization of a repository. */
 export function ofRepository(repository: string): string {
@@ -202,29 +202,6 @@ export function sizeOfBlobElsewhere(repository: RepositoryName, digest: string, 
   return [SIZE_OF_BLOB_ELSEWHERE, organizationOf(repository), digest, bytes];
 }
 
-const NEVER_APPLIED = '(SELECT usage_changed FROM change_log_positions WHERE store = ?1) IS NULL';
-// Runs once, at a node that held images before it first heard of usage at central. Central already counts everything
-// for which the node has no outbox entry.
-const LEAVE_ALL_TO_CENTRAL = [
-  sqlOfWholeTable`
-  UPDATE usage_blobs SET known = 1 WHERE known = 0 AND ${NEVER_APPLIED} AND (organization, digest) IN (
-      SELECT ${ofRepository('r.repository')}, r.digest FROM manifests m
-      CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest ON r.repository = m.repository
-        AND r.manifest = m.digest
-      WHERE m.created_version > m.deleted_version AND r.kind <> 'subject' AND NOT EXISTS (
-        SELECT 1 FROM outbox k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`,
-  sqlOfWholeTable`
-  UPDATE usage_manifests SET known = 1 WHERE known = 0 AND ${NEVER_APPLIED} AND (organization, digest) IN (
-    SELECT ${ofRepository('m.repository')}, m.digest FROM manifests m
-    WHERE m.created_version > m.deleted_version AND NOT EXISTS (
-      SELECT 1 FROM outbox k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`,
-  sqlOfWholeTable`
-  INSERT INTO known_tags (repository, name)
-  SELECT t.repository, t.name FROM tags t WHERE t.visible = 1 AND ${NEVER_APPLIED} AND NOT EXISTS (
-    SELECT 1 FROM outbox k WHERE k.kind = 'tag' AND k.repository = t.repository AND k.key = t.name)
-  ON CONFLICT DO NOTHING`,
-].map((statement) => statement.reading(asManyAs('what a node held before it first heard of usage at central')));
-
 const ADVANCE_USAGE = sql`
   UPDATE change_log_positions SET usage_changed = CAST(?2 AS INTEGER) WHERE store = ?1`;
 
@@ -238,9 +215,5 @@ export function applyUsage(
   reported: readonly CentralUsage[],
 ): BoundStatement[] {
   const to = reported.at(-1)?.changed ?? from ?? 0;
-  return [
-    ...(from === undefined ? LEAVE_ALL_TO_CENTRAL.map((statement): BoundStatement => [statement, node]) : []),
-    ...putCentralUsage(reported),
-    ...(to === from ? [] : [[ADVANCE_USAGE, node, to] as const]),
-  ];
+  return [...putCentralUsage(reported), ...(to === from ? [] : [[ADVANCE_USAGE, node, to] as const])];
 }

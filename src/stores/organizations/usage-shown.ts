@@ -3,8 +3,8 @@
  * has yet to announce.
  */
 import type { OrganizationName } from '../../oci/reference.ts';
-import { type Database, sql, sqlOfWholeTable } from '../database.ts';
-import { asManyAs } from '../rows-read.ts';
+import { type BoundStatement, type Database, sql } from '../database.ts';
+import { atMost, keyed, paged } from '../rows-read.ts';
 import { COUNTED } from './usage-rows.ts';
 
 export interface OrganizationUsage {
@@ -56,16 +56,66 @@ export async function usageAtCentral(central: Database, organization: Organizati
 
 export type UsageOfNamed = OrganizationUsage & { readonly organization: OrganizationName };
 
-const SELECT_MOST_USAGE = sqlOfWholeTable`
-  SELECT o.name AS organization, ${USAGE_COLUMNS} FROM organizations o LEFT JOIN usage u ON u.organization = o.name
-  WHERE o.removed_at IS NULL ORDER BY used DESC, o.name LIMIT CAST(?1 AS INTEGER)`.reading(asManyAs('organizations'));
+interface Named {
+  readonly name: OrganizationName;
+}
+
+/** The most organizations that are shown together. */
+export const SHOWN_TOGETHER = 1000;
+
+const SELECT_FIRST = sql<Named>`
+  SELECT name FROM organizations INDEXED BY organizations_there WHERE removed_at IS NULL AND name > ''
+  ORDER BY name LIMIT ${String(SHOWN_TOGETHER + 1)}`.reading(atMost(2 * SHOWN_TOGETHER));
+const SELECT_LARGEST = sql<Named>`
+  SELECT name FROM largest_organizations WHERE name > '' ORDER BY name LIMIT ${String(SHOWN_TOGETHER)}`.reading(
+  atMost(2 * SHOWN_TOGETHER),
+);
+const SELECT_USAGE_AT_CENTRAL = sql`
+  SELECT o.name AS organization, ${USAGE_COLUMNS} FROM json_each(?1) AS asked
+  CROSS JOIN organizations o ON o.name = asked.value AND o.removed_at IS NULL
+  LEFT JOIN usage u ON u.organization = o.name`;
 
 /**
- * Returns the organizations that use most by central's rows, in descending order. Reads one or two rows of every
- * organization.
+ * Returns the organizations that use most by central's rows, in descending order: all of them if there are at most
+ * {@link SHOWN_TOGETHER}, and otherwise those that {@link putLargest} has noted.
  */
-export function mostUsage(central: Database, limit: number): Promise<UsageOfNamed[]> {
-  return central.all(SELECT_MOST_USAGE, limit);
+export async function mostUsage(central: Database): Promise<UsageOfNamed[]> {
+  const { first, largest } = await central.batch({ first: [SELECT_FIRST], largest: [SELECT_LARGEST] }, { again: true });
+  const names = (first.length > SHOWN_TOGETHER ? largest : first).map(({ name }) => name);
+  const found = await central.all<UsageOfNamed>(SELECT_USAGE_AT_CENTRAL, JSON.stringify(names));
+  return found.toSorted((a, b) => b.used - a.used || (a.organization < b.organization ? -1 : 1));
+}
+
+export interface UsedByOrganization {
+  readonly name: OrganizationName;
+  /** Bytes that count against the quota. */
+  readonly used: number;
+}
+
+const SELECT_USED_AFTER = sql`
+  SELECT o.name, coalesce(${COUNTED('u')}, 0) AS used FROM organizations o INDEXED BY organizations_there
+  LEFT JOIN usage u ON u.organization = o.name
+  WHERE o.removed_at IS NULL AND o.name > ?1 ORDER BY o.name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
+
+/** Returns what organizations with names after `last` use by central's rows, in byte order; at most `limit`. */
+export function usedAfter(central: Database, last: string, limit: number): Promise<UsedByOrganization[]> {
+  return central.all(SELECT_USED_AFTER, last, limit);
+}
+
+const FORGET_LARGEST = sql`
+  DELETE FROM largest_organizations WHERE name > '' AND name NOT IN (SELECT value FROM json_each(?1))`.reading(
+  (run) => keyed(run) + 4 * SHOWN_TOGETHER,
+);
+const INSERT_LARGEST = sql`
+  INSERT INTO largest_organizations (name) SELECT value FROM json_each(?1) WHERE true ON CONFLICT DO NOTHING`;
+
+/** Notes which organizations use most. @param names at most {@link SHOWN_TOGETHER} */
+export function putLargest(names: readonly OrganizationName[]): BoundStatement[] {
+  const list = JSON.stringify(names);
+  return [
+    [FORGET_LARGEST, list],
+    [INSERT_LARGEST, list],
+  ];
 }
 
 const SELECT_USAGE_AMONG = sql`
