@@ -12,9 +12,8 @@ import type { Room } from './room.ts';
 
 /** How long a client may send nothing while it is waited for. */
 const STALLED_MS = 300_000;
-/** How much, and how long, the rest of a body is read that nobody wants, so that the client sees the answer. */
-const DISCARD_BYTES = 64 * 1024 ** 2;
-const DISCARD_MS = 5000;
+/** How long a body is read on after its answer. A client that learns of a refusal stops sending. */
+const DISCARD_MS = 10_000;
 
 /** The error for a client that sends no more, although it has announced more. */
 export class ClientStalled extends Error {
@@ -66,9 +65,22 @@ export class ClientBody {
     }
   }
 
+  /** Reads a small body. @returns undefined if it has more than `most` bytes */
+  async whole(most: number): Promise<Buffer | undefined> {
+    const pieces: Buffer[] = [];
+    let left = most;
+    for (;;) {
+      const piece = await this.#read(left + 1);
+      if (piece === undefined) return Buffer.concat(pieces);
+      left -= piece.length;
+      if (left < 0) return undefined;
+      pieces.push(piece);
+    }
+  }
+
   /**
-   * Reads and drops the rest, at most 64 MiB in 5 seconds.
-   * @returns whether that was all; otherwise the connection has to be closed
+   * Reads and drops the rest.
+   * @returns whether it came to its end in time
    */
   async discard(): Promise<boolean> {
     let timer: NodeJS.Timeout | undefined;
@@ -76,13 +88,10 @@ export class ClientBody {
       timer = setTimeout(resolve, DISCARD_MS, 'late');
     });
     try {
-      for (let dropped = 0; dropped <= DISCARD_BYTES;) {
-        const piece = await Promise.race([this.#read(DISCARD_BYTES), late]);
-        if (piece === undefined) return true;
-        if (piece === 'late') return false;
-        dropped += piece.length;
+      for (;;) {
+        const piece = await Promise.race([this.#read(Number.POSITIVE_INFINITY), late]);
+        if (piece === undefined || piece === 'late') return piece === undefined;
       }
-      return false;
     } catch {
       return false;
     } finally {

@@ -29,16 +29,15 @@ export class Exchange {
     });
   }
 
-  /** Passes an answer on, as it comes. */
+  /** Passes an answer on, as it comes. The rest of the request's body is read on afterwards, for the client to see it. */
   async answer(answer: Response, host: URL): Promise<void> {
     const outgoing = this.#outgoing;
     const own = `http://${this.incoming.headers.host ?? 'localhost'}`;
-    const headers = answerHeaders(answer, host, own);
-    const isRead = await this.body.discard();
-    outgoing.writeHead(answer.status, isRead ? headers : { ...headers, connection: 'close' });
+    outgoing.writeHead(answer.status, answerHeaders(answer, host, own));
     outgoing.setTimeout(UNREAD_MS, () => outgoing.destroy());
     if (answer.body === null) outgoing.end();
     else await pipeline(Readable.fromWeb(answer.body as NodeStream), outgoing);
+    if (!(await this.body.discard())) this.incoming.socket.destroy();
   }
 
   /** Answers with an error of the gateway's own, or closes the connection if the answer has begun. */

@@ -13,6 +13,8 @@ import { Uploads } from './uploads.ts';
 
 /** Chunks that are kept in memory at once, for all uploads together. */
 const CHUNKS_IN_MEMORY = 6;
+/** Larger than any manifest: registries take 4 MiB. */
+const SMALL_BYTES = 16 * 1024 ** 2;
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']);
 /** Names that mean this machine, here or in a virtual machine of Docker Desktop, podman or Lima. */
 const OWN_NAME = /^(?:localhost|[\w.-]+\.localhost|127\.[\d.]+|\[::1\]|host\.[\w-]+\.internal)(?::\d+)?$/i;
@@ -67,15 +69,11 @@ export class Gateway {
 
   /** Passes on a request whose body, if it has one, is small. */
   async #forward(exchange: Exchange, url: URL): Promise<Response> {
+    const body = await exchange.body.whole(SMALL_BYTES);
+    if (body === undefined) return refusal(413, 'SIZE_INVALID', 'a body that is no layer is larger than 16 MiB');
     const method = exchange.incoming.method as Request['method'];
-    for await (const chunk of exchange.body.chunks(() => this.#options.limit.bytes)) {
-      if (!chunk.isLast) return refusal(413, 'SIZE_INVALID', 'a body that is no layer is too large');
-      const body =
-        chunk.length === 0 ? undefined : new Uint8Array(await new Response(chunk.open(0, chunk.length)).arrayBuffer());
-      const request = { method, headers: requestHeaders(exchange.incoming), signal: exchange.signal };
-      return this.#send(exchange, url, body === undefined ? request : { ...request, body });
-    }
-    throw new Error('a body has at least one chunk');
+    const request = { method, headers: requestHeaders(exchange.incoming), signal: exchange.signal };
+    return this.#send(exchange, url, body.length === 0 ? request : { ...request, body });
   }
 
   async #send(exchange: Exchange, url: URL, request: Request): Promise<Response> {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { request } from 'node:http';
 import { expect, test } from 'vitest';
 import { digestOf } from './host.ts';
@@ -171,6 +172,49 @@ test('a refusal reaches a client that is still sending', async () => {
   };
   const answer = await ask({ method: 'PATCH', path }, inPieces(layer(100)));
   expect([answer.status, answer.body.toString()]).toEqual([403, '{"errors":[]}']);
+});
+
+test('a refusal does not wait for a client that sends slowly', async () => {
+  const { host, port, open } = await startGateway(CHUNK);
+  const path = await open();
+  host.first = (_incoming, outgoing) => {
+    outgoing.writeHead(403).end();
+    return true;
+  };
+  const asked = request({ host: '127.0.0.1', port, method: 'PATCH', path, headers: { 'content-length': 2 * CHUNK } });
+  asked.on('error', () => undefined).write('a');
+  const [{ statusCode }] = (await once(asked, 'response')) as [{ statusCode: number }];
+  expect(statusCode).toBe(403);
+  asked.destroy();
+});
+
+test('a small body needs no room, whatever is under way', async () => {
+  const { host, port, ask, open } = await startGateway(CHUNK);
+  let uploads = 0;
+  const sent: ReturnType<typeof request>[] = [];
+  const full = new Promise<void>((done) => {
+    host.first = ({ method, url = '' }, outgoing) => {
+      if (method === 'PATCH' && ++uploads === 6) done();
+      if (url.includes('/manifests/')) outgoing.writeHead(201).end();
+      return method === 'PATCH' || url.includes('/manifests/');
+    };
+  });
+  for (let i = 0; i < 7; i += 1) {
+    const headers = { 'content-length': CHUNK };
+    const upload = request({ host: '127.0.0.1', port, method: 'PATCH', path: await open(), headers, agent: false });
+    upload.on('error', () => undefined).write('a');
+    sent.push(upload);
+  }
+  await full;
+  const { status } = await ask({ method: 'PUT', path: '/v2/acme/app/manifests/v1' }, Buffer.from('{}'));
+  expect([status, uploads]).toEqual([201, 6]);
+  for (const upload of sent) upload.destroy();
+});
+
+test('a body that is no layer has at most 16 MiB', async () => {
+  const { ask } = await startGateway(CHUNK);
+  const { status } = await ask({ method: 'PUT', path: '/v2/acme/app/manifests/v1' }, Buffer.alloc(16 * MEBIBYTE + 1));
+  expect(status).toBe(413);
 });
 
 test('a client that goes away ends the request to the host, and leaves its room to others', async () => {

@@ -1,6 +1,7 @@
 /** A gateway in this process, in front of a {@link Host}, and requests as clients make them. */
 import { once } from 'node:events';
 import { type IncomingMessage, request, type RequestOptions } from 'node:http';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { onTestFinished } from 'vitest';
 import { BodyLimit } from '../../../cli/src/gateway/body-limit.ts';
@@ -75,11 +76,10 @@ export async function askOn(
 ): Promise<Answered> {
   const asked = request({ host: '127.0.0.1', port, agent: false, ...options });
   const answer = once(asked, 'response') as Promise<[IncomingMessage]>;
-  if (Array.isArray(body)) {
-    for (const piece of body as readonly Buffer[])
-      if (!asked.write(piece)) await Promise.race([once(asked, 'drain'), answer]);
-    asked.end();
-  } else asked.end(body);
+  // A client that has its answer may find that it cannot send the rest.
+  asked.on('error', () => undefined);
+  if (Array.isArray(body)) Readable.from(body, { objectMode: false }).pipe(asked);
+  else asked.end(body);
   const [incoming] = await answer;
   return { status: incoming.statusCode, headers: incoming.headers, body: await buffer(incoming) };
 }
