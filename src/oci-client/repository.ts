@@ -13,7 +13,7 @@ import type { Call, Host } from './host.ts';
 import { RegistryError } from './registry-error.ts';
 
 const MANIFESTS = [OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST, DOCKER_MANIFEST_LIST, DOCKER_MANIFEST, '*/*;q=0.5'].join(', ');
-/** The most pages of referrers that are read. */
+/** The most pages of a list that are read. */
 const MAX_PAGES = 100;
 
 /** One repository of a registry: each method is one operation of the distribution spec. */
@@ -93,6 +93,36 @@ export class Repository {
     if (stored !== undefined && stored !== digest) {
       throw this.#nonsense(response, `${target} was stored as ${stored}, not as ${digest}`);
     }
+  }
+
+  /**
+   * Removes a tag, or with a digest a manifest and all its tags.
+   * @returns whether there was one
+   */
+  async deleteManifest(reference: string): Promise<boolean> {
+    const response = await this.#callAgain({
+      method: 'DELETE',
+      target: `${this.#root}/manifests/${reference}`,
+      scope: `repository:${this.name}:pull,push,delete`,
+      expect: [200, 202, 204, 404],
+    });
+    await textOf(response);
+    return response.status !== 404;
+  }
+
+  /** Lists the tags, in the registry's order; undefined if there is no such repository. */
+  async tags(): Promise<string[] | undefined> {
+    const found: string[] = [];
+    let target: string | URL | undefined = `${this.#root}/tags/list?n=1000`;
+    for (let page = 0; target !== undefined && page < MAX_PAGES; page += 1) {
+      const response: Response = await this.#callAgain({ method: 'GET', target, expect: [200, 404] });
+      if (response.status === 404) return void (await textOf(response)) as undefined;
+      const bytes = await bytesUpTo(response, MAX_MANIFEST_BYTES);
+      const { tags } = objectIn(bytes, `the list of tags of ${this.name}`);
+      if (Array.isArray(tags)) found.push(...tags.filter((tag): tag is string => typeof tag === 'string'));
+      target = nextPage(response, new URL(target, this.host.url));
+    }
+    return found;
   }
 
   async hasBlob(digest: Digest): Promise<boolean> {

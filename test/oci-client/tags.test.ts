@@ -1,0 +1,32 @@
+import { beforeEach, expect, test } from 'vitest';
+import { Repository } from '../../src/oci-client/repository.ts';
+import { addUsers } from '../support/client.ts';
+import { putImage } from '../support/content.ts';
+import { hostOf, type Interference, wired } from './support.ts';
+
+beforeEach(addUsers);
+
+const repository = (name = 'alice/app', interfere?: Interference) =>
+  new Repository(hostOf(wired(interfere)), name, 'pull');
+
+test('the tags of a repository are listed, over all pages', async () => {
+  await putImage('alice/app', 1, ['a', 'b', 'c']);
+  const inPagesOfTwo: Interference = ({ url }) => {
+    if (url.pathname === '/v2/alice/app/tags/list' && !url.searchParams.has('last')) url.searchParams.set('n', '2');
+    return undefined;
+  };
+  expect(await repository('alice/app', inPagesOfTwo).tags()).toEqual(['a', 'b', 'c']);
+});
+
+test('a repository that does not exist has no list of tags', async () => {
+  expect(await repository('alice/absent').tags()).toBeUndefined();
+});
+
+test('a tag is removed alone, a digest with all its tags, and what is absent is said to be', async () => {
+  const { digest } = await putImage('alice/app', 1, ['a', 'b', 'c']);
+  expect(await repository().deleteManifest('a')).toBe(true);
+  expect(await repository().tags()).toEqual(['b', 'c']);
+  expect(await repository().deleteManifest(digest)).toBe(true);
+  expect(await repository().tags()).toEqual([]);
+  expect(await repository().deleteManifest('b')).toBe(false);
+});
