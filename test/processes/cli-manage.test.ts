@@ -126,7 +126,7 @@ describe('the deployment', () => {
     expect((await as('admin', kept)).stderr).toContain('does not exist yet');
     const other = join(registry.folder, 'other.txt');
     const again = ['credential', 'create', 'machines', '--kind', 'platform', '--secret-file', other];
-    expect((await as('admin', again)).stderr).toContain('already exists');
+    expect((await as('admin', again)).stderr).toContain('is taken');
     await expect(stat(other)).rejects.toThrow('ENOENT');
 
     const listed = rows(await as('admin', ['credential', 'ls', '--org', 'acme']));
