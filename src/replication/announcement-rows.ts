@@ -127,20 +127,20 @@ export async function readToAnnounce(
 // A late announcement may name bytes that the node has released since. This happens only if their manifest was deleted.
 const IS_NEEDED = `EXISTS (SELECT 1 FROM manifests m WHERE m.repository = blob.value ->> 'repository'
   AND m.digest = blob.value ->> 'manifest' AND ${isAliveManifest('m')})`;
+const CENTRAL_LACKS_IT = `NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = blob.value ->> 'digest'
+  AND l.store = ?5 AND l.damage IS NULL)`;
+const IS_REPAIRED = 'locations.damage IS NOT NULL AND locations.key <> excluded.key';
+const MUST_BE_COPIED = 'locations.copy_up_for IS NULL AND excluded.copy_up_for IS NOT NULL';
 const ADD_LOCATIONS = sql`
-  INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+  INSERT INTO locations (digest, store, key, size, created_at, lease_until, copy_up_for)
   SELECT DISTINCT blob.value ->> 'digest', ?2, blob.value ->> 'key', blob.value ->> 'size', CAST(?3 AS INTEGER),
-    CAST(?4 AS INTEGER)
+    CAST(?4 AS INTEGER), iif(${CENTRAL_LACKS_IT}, blob.value ->> 'organization', NULL)
   FROM json_each(?1) AS blob WHERE ${IS_NEEDED}
-  ON CONFLICT (digest, store) DO UPDATE SET key = excluded.key, size = excluded.size, damage = NULL
-  WHERE locations.damage IS NOT NULL AND locations.key <> excluded.key`.reading(inFull(8));
-const ADD_COPIES_UP = sql`
-  INSERT INTO copies_up (store, digest, organization, size, announced_at)
-  SELECT ?2, blob.value ->> 'digest', blob.value ->> 'organization', blob.value ->> 'size', CAST(?3 AS INTEGER)
-  FROM json_each(?1) AS blob WHERE ${IS_NEEDED}
-    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = blob.value ->> 'digest' AND l.store = ?4
-      AND l.damage IS NULL)
-  ON CONFLICT DO NOTHING`;
+  ON CONFLICT (digest, store) DO UPDATE SET
+    key = iif(${IS_REPAIRED}, excluded.key, key), size = iif(${IS_REPAIRED}, excluded.size, size),
+    damage = iif(${IS_REPAIRED}, NULL, damage), created_at = iif(${MUST_BE_COPIED}, excluded.created_at, created_at),
+    copy_up_for = coalesce(copy_up_for, excluded.copy_up_for)
+  WHERE (${IS_REPAIRED}) OR (${MUST_BE_COPIED})`.reading(inFull(8));
 const SELECT_MERGED_TAGS = sql<TagRow>`
   SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS sent
   CROSS JOIN tags t ON t.repository = sent.value ->> 'repository' AND t.name = sent.value ->> 'name'`;
@@ -167,7 +167,7 @@ interface AnnouncementReply {
 
 /**
  * Merges an announcement into central in one transaction: the rows, the links of the blobs, and the locations of their
- * bytes. It refuses nothing that the node has accepted.
+ * bytes, which say whether central has to copy them. It refuses nothing that the node has accepted.
  * @param lease until when central keeps the blobs, in milliseconds since the epoch
  * @param limits the nodes are told about the usage of organizations that are near these; nothing is refused
  */
@@ -180,24 +180,21 @@ export async function announceTo(
 ): Promise<AnnouncementReply> {
   const located = blobs.filter(({ key }) => key !== null);
   const locations = jsonParts(
-    located.map(({ repository, manifest, digest, key, size }) => ({ repository, manifest, digest, key, size })),
-  );
-  const copiesUp = jsonParts(
-    located.map(({ repository, manifest, digest, size }) => ({
+    located.map(({ repository, manifest, digest, key, size }) => ({
       repository,
       manifest,
       digest,
+      key,
       size,
       organization: organizationOf(repository),
     })),
   );
   const repositories = [...tags, ...manifests].map(({ repository }) => repository);
   // Locations come before links, because a link is counted at once, with the size that the location gives.
-  const sizes = locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease]);
+  const sizes = locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease, central.name]);
   const sent = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));
   const { merged, lifecycles, clock, usage } = await central.database.batch({
     merge: mergeRows({ tags, lifecycles: [], manifests, blobs }, now, sizes),
-    copiesUp: copiesUp.map((part) => [ADD_COPIES_UP, part, store, now, central.name] as const),
     limits: reportNearLimits(repositories, limits),
     merged: [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
     lifecycles: [SELECT_MERGED_LIFECYCLES, sent],

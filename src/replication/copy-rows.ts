@@ -4,10 +4,9 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
-import { isReferenced, LINKS_PER_BLOB } from '../stores/retention.ts';
+import { isReferenced } from '../stores/retention.ts';
 import { type Database, sql } from '../stores/database.ts';
-import { asManyAs, atMost } from '../stores/rows-read.ts';
-import type { Store } from '../stores/store.ts';
+import { asManyAs } from '../stores/rows-read.ts';
 import { isAliveLink } from '../stores/deletion/removals.ts';
 import { leaveBlobToCentral } from '../stores/organizations/usage-rows.ts';
 
@@ -17,28 +16,26 @@ export interface Copy {
   readonly organization: OrganizationName;
   /** Bytes. */
   readonly size: number;
-  /** Milliseconds since the epoch. */
+  /** When central heard of it, in milliseconds since the epoch. */
   readonly announced_at: number;
   /** The key of the node's object. */
   readonly key: string;
 }
 
-type CentralDatabase = Pick<Store, 'name' | 'database'>;
-
-const IS_NEEDED = isReferenced('c.digest');
-
 /** How many organizations one statement covers. */
 const ORGANIZATIONS_PER_LOOK = 100;
+
+const TO_COPY_UP = 'locations INDEXED BY locations_to_copy_up';
 
 // This steps through the index from one organization to the next, and takes equally many copies of each, however many
 // the organization has in all.
 const SELECT_COPIES_UP = sql`
   WITH RECURSIVE organizations (name) AS (
-    SELECT * FROM (SELECT organization FROM copies_up WHERE store = ?1 AND organization > ?2 ORDER BY organization
+    SELECT * FROM (SELECT copy_up_for FROM ${TO_COPY_UP} WHERE store = ?1 AND copy_up_for > ?2 ORDER BY copy_up_for
       LIMIT 1)
     UNION ALL
-    SELECT (SELECT o.organization FROM copies_up o WHERE o.store = ?1 AND o.organization > organizations.name
-      ORDER BY o.organization LIMIT 1)
+    SELECT (SELECT o.copy_up_for FROM locations AS o INDEXED BY locations_to_copy_up
+      WHERE o.store = ?1 AND o.copy_up_for > organizations.name ORDER BY o.copy_up_for LIMIT 1)
     FROM organizations WHERE organizations.name IS NOT NULL
     LIMIT ${String(ORGANIZATIONS_PER_LOOK)}
   )
@@ -48,11 +45,10 @@ const SELECT_COPIES_UP = sql`
   FROM organizations CROSS JOIN json_each((
     SELECT json_group_array(json_object('digest', digest, 'size', size, 'announced_at', announced_at, 'key', key))
       FROM (
-      SELECT c.digest, c.size, c.announced_at, l.key
-      FROM copies_up c CROSS JOIN locations l ON l.digest = c.digest AND l.store = c.store AND l.damage IS NULL
-      WHERE c.store = ?1 AND c.organization = organizations.name
-        AND c.digest NOT IN (SELECT value FROM json_each(?4)) AND ${IS_NEEDED}
-      ORDER BY c.size, c.digest LIMIT max(1, CAST(?3 AS INTEGER) / (SELECT count(name) FROM organizations))))) AS due
+      SELECT l.digest, l.size, l.created_at AS announced_at, l.key FROM locations AS l INDEXED BY locations_to_copy_up
+      WHERE l.store = ?1 AND l.copy_up_for = organizations.name AND l.damage IS NULL
+        AND l.digest NOT IN (SELECT value FROM json_each(?4)) AND ${isReferenced('l.digest')}
+      ORDER BY l.size, l.digest LIMIT max(1, CAST(?3 AS INTEGER) / (SELECT count(name) FROM organizations))))) AS due
   WHERE organizations.name IS NOT NULL
   UNION ALL
   SELECT * FROM (SELECT 1, name, '', 0, 0, '', 0 FROM organizations ORDER BY name
@@ -87,93 +83,6 @@ export async function copiesUpFrom(
   };
 }
 
-/** How many copies, and how many damaged locations, one statement reads. */
-const ROWS_PER_SLICE = 1000;
-
-// Finds where a slice ends: NULL for the last one.
-const SELECT_SLICE_END = sql`
-  SELECT min(digest) AS digest FROM (
-    SELECT * FROM (SELECT digest FROM copies_up WHERE store = ?1 AND digest > ?2 ORDER BY digest
-      LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)})
-    UNION ALL
-    SELECT * FROM (SELECT digest FROM locations INDEXED BY locations_damaged WHERE damage IS NOT NULL AND digest > ?2
-      ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)}))`.reading(atMost(4 * ROWS_PER_SLICE));
-
-// Other nodes' locations make no difference, because those nodes may be retired as well. A settled blob has no row in
-// `copies_up`. If central's object of it is damaged, central needs the node's object for the repair.
-const IN_SLICE = 'c.digest > ?3 AND c.digest <= ?4';
-const SELECT_ONLY_AT = sql`
-  WITH only_there AS (
-    SELECT c.digest, c.organization, c.size FROM copies_up c WHERE c.store = ?1 AND ${IN_SLICE} AND ${IS_NEEDED}
-      AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?2 AND l.damage IS NULL)
-    UNION ALL
-    SELECT c.digest, (SELECT substr(k.repository, 1, instr(k.repository, '/') - 1) FROM links k
-      WHERE k.digest = c.digest LIMIT 1), l.size
-    FROM locations c INDEXED BY locations_damaged CROSS JOIN locations l ON l.digest = c.digest AND l.store = ?1
-      AND l.damage IS NULL
-    WHERE c.damage IS NOT NULL AND ${IN_SLICE} AND c.store = ?2 AND ${IS_NEEDED}
-      AND NOT EXISTS (SELECT 1 FROM copies_up o WHERE o.store = ?1 AND o.digest = c.digest))
-  SELECT digest, organization, size, EXISTS (
-    SELECT 1 FROM json_each(?5) AS other
-    CROSS JOIN locations l ON l.digest = only_there.digest AND l.store = other.value AND l.damage IS NULL) AS elsewhere
-  FROM only_there ORDER BY digest`.reading((run) => atMost(2 * ROWS_PER_SLICE * (LINKS_PER_BLOB * 4 + run.keys))(run));
-
-/** A blob that is at a node but not at central. */
-interface LackingBlob extends Pick<Copy, 'digest' | 'organization' | 'size'> {
-  /** 1 if one of the other nodes has it. */
-  readonly elsewhere: number;
-}
-
-/** Sorts after every digest. */
-const END = '~';
-
-/** Lists, at central and in slices by digest, the blobs of live manifests that are at a node but not at central. */
-async function* slicesOnlyAt(
-  { database, name }: CentralDatabase,
-  store: string,
-  others: readonly string[],
-  after: string,
-): AsyncGenerator<LackingBlob[]> {
-  for (let from = after; from < END;) {
-    const end = (await database.first<{ digest: string | null }>(SELECT_SLICE_END, store, from))?.digest ?? END;
-    yield await database.all<LackingBlob>(SELECT_ONLY_AT, store, name, from, end, JSON.stringify(others));
-    from = end;
-  }
-}
-
-/** Counts the blobs of live manifests that are at a node but not at central, and their bytes. */
-export async function onlyAt(
-  central: CentralDatabase,
-  store: string,
-): Promise<{ readonly blobs: number; readonly bytes: number }> {
-  let [blobs, bytes] = [0, 0];
-  for await (const slice of slicesOnlyAt(central, store, [], '')) {
-    blobs += slice.length;
-    bytes += slice.reduce((sum, { size }) => sum + size, 0);
-  }
-  return { blobs, bytes };
-}
-
-/**
- * Lists the blobs that {@link onlyAt} counts, by digest.
- * @param others the stores of the other nodes
- * @param after the digest after which to start; '' for the first
- */
-export async function listOnlyAt(
-  central: CentralDatabase,
-  store: string,
-  others: readonly string[],
-  after: string,
-  limit: number,
-): Promise<LackingBlob[]> {
-  const blobs: LackingBlob[] = [];
-  for await (const slice of slicesOnlyAt(central, store, others, after)) {
-    blobs.push(...slice);
-    if (blobs.length >= limit) break;
-  }
-  return blobs.slice(0, limit);
-}
-
 // Replaces a damaged location. If a copy was interrupted for so long that its object is being deleted as an orphan,
 // this writes nothing, and the copy is made again.
 const ADD_LOCATION = sql`
@@ -193,7 +102,7 @@ interface CopiedBlob {
 }
 
 /**
- * Settles a blob at central: writes central's location of the copied object, and removes the copy that was due.
+ * Settles a blob at central: writes central's location of the copied object, after which no copy is due any more.
  * @param from the node's store
  * @param lease until when central keeps the blob, in milliseconds since the epoch, as `now`
  * @returns the key of central's location. It names another object if central had the blob already.
@@ -214,7 +123,7 @@ export async function settle(
 }
 
 /**
- * Removes a copy that is due, at central, if central has a location of the blob by now.
+ * Notes at central that a copy is not due any more, if central has a location of the blob by now.
  * @returns the key of that location
  */
 export async function alreadySettled(
@@ -230,7 +139,7 @@ export async function alreadySettled(
 }
 
 const FORGET_IF_THERE = sql`
-  DELETE FROM copies_up WHERE store = ?1 AND digest = ?2
+  UPDATE locations SET copy_up_for = NULL WHERE store = ?1 AND digest = ?2 AND copy_up_for IS NOT NULL
     AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?3 AND damage IS NULL)`;
 
 // A link that a removal hides counts as missing, so it is replaced.

@@ -7,9 +7,9 @@ import { OciError } from '../oci/errors.ts';
 import { organizationOf, type Reference, type RepositoryName } from '../oci/reference.ts';
 import { composeStore } from '../registry/compose.ts';
 import type { CopiedImage } from './copy-down.ts';
-import { listOnlyAt, onlyAt } from './copy-rows.ts';
 import { endOfChangeLog, storePositions } from '../stores/change-log-rows.ts';
 import { type OutboxEntry, outboxEntriesAfter, type OutboxEntryPosition } from '../stores/outbox-rows.ts';
+import { listOnlyAt, onlyAt, type OnlyAtPosition } from './only-at-rows.ts';
 import { forgetStoreSlice, isKnownStore, knownStores } from './retired-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
@@ -140,7 +140,7 @@ export class Replication {
         };
       }
     }
-    const after = from.kind === 'blob' ? from.after : '';
+    const after = from.kind === 'blob' ? from.after : undefined;
     const others = this.stores.filter((other) => other !== store);
     const blobs = await listOnlyAt(central, store, others, after, limit);
     const items = blobs.map(({ digest, organization, size, elsewhere }) => ({
@@ -150,7 +150,7 @@ export class Replication {
       size,
       elsewhere: elsewhere === 1,
     }));
-    return { items, last: blobs.length < limit ? undefined : JSON.stringify(blobs.at(-1)?.digest), complete };
+    return { items, last: blobs.length < limit ? undefined : JSON.stringify(blobs.at(-1)?.position), complete };
   }
 
   /**
@@ -254,7 +254,7 @@ function requireNothingLacking(
 
 function positionIn(
   last: string | undefined,
-): { kind: 'outboxEntry'; after: OutboxEntryPosition | undefined } | { kind: 'blob'; after: string } {
+): { kind: 'outboxEntry'; after: OutboxEntryPosition | undefined } | { kind: 'blob'; after: OnlyAtPosition } {
   if (last === undefined) return { kind: 'outboxEntry', after: undefined };
   const parsed = position.safeParse(last);
   if (!parsed.success) {
@@ -264,12 +264,10 @@ function positionIn(
     });
   }
   const after = parsed.data;
-  return typeof after === 'string'
-    ? { kind: 'blob', after }
-    : { kind: 'outboxEntry', after: after as OutboxEntryPosition };
+  return 'written_at' in after ? { kind: 'outboxEntry', after: after as OutboxEntryPosition } : { kind: 'blob', after };
 }
 
-/** Parses the `last` of a page, which is JSON: the position of an outbox entry, or the digest of a blob. */
+/** Parses the `last` of a page, which is JSON: the position of an outbox entry or of a blob. */
 const position = z
   .string()
   .transform((text, context): unknown => {
@@ -282,7 +280,8 @@ const position = z
   })
   .pipe(
     z.union([
-      z.string(),
+      z.strictObject({ organization: z.string(), size: z.int(), digest: z.string() }),
+      z.strictObject({ damaged: z.string(), at: z.string() }),
       z.strictObject({
         written_at: z.int(),
         kind: z.enum(['tag', 'manifest']),

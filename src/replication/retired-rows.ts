@@ -1,6 +1,7 @@
 /**
- * Makes central forget a store that no node uses any more: its locations, the copies that were due from it, and its
- * position in the change log. It works in slices by digest, because locations have no index by store.
+ * Makes central forget a store that no node uses any more: its locations, and its position in the change log. It works
+ * in slices by digest, because locations have no index by store. A node reads the change log before it announces
+ * anything, so every store with locations has a position.
  *
  * Invariants 1 and 5: if central lacks a blob itself, its row for the store's location stays while a live manifest
  * needs the blob or a client was promised it. The transaction that deletes checks this, because a manifest that relies
@@ -42,35 +43,25 @@ const IS_LOST_WITH_IT = `c.damage IS NULL
 const DELETE_LOCATIONS = sql<{ digest: Digest }>`
   DELETE FROM locations AS c WHERE ${IN_SLICE('c.digest')} AND c.store = ?1 AND (?6 = 1 OR NOT (${IS_LOST_WITH_IT}))
   RETURNING digest`.reading(atMost(4 * (LINKS_PER_BLOB + 4) * ROWS_PER_SLICE));
-const DELETE_COPIES_UP = sql`
-  DELETE FROM copies_up AS c WHERE c.store = ?1 AND ${IN_SLICE('c.digest')}
-    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?1)`.reading(
-  atMost(8 * ROWS_PER_SLICE),
-);
 const SELECT_KEPT = sql<ForgottenSlice['kept']>`
   SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM locations WHERE ${IN_SLICE('digest')}
     AND store = ?1`.reading(atMost(2 * ROWS_PER_SLICE));
 
-// Triggers keep the count of locations in `stored_bytes`.
-const DELETE_SUM = sql`DELETE FROM stored_bytes WHERE store = ?1 AND blobs = 0`;
 const DELETE_POSITION = sql`
-  DELETE FROM change_log_positions WHERE store = ?1 AND NOT EXISTS (SELECT 1 FROM stored_bytes WHERE store = ?1)`;
-
-const SELECT_KNOWN = sql`
-  SELECT EXISTS (SELECT 1 FROM change_log_positions WHERE store = ?1) OR EXISTS (SELECT 1 FROM stored_bytes
-    WHERE store = ?1 AND blobs > 0)
-    OR EXISTS (SELECT 1 FROM copies_up WHERE store = ?1) AS known`;
-const SELECT_STORES = sqlOfWholeTable`
-  SELECT store FROM change_log_positions UNION SELECT store FROM stored_bytes WHERE blobs > 0 ORDER BY store`.reading(
-  configured,
+  DELETE FROM change_log_positions WHERE store = ?1
+    AND NOT EXISTS (SELECT 1 FROM locations WHERE ${IN_SLICE('digest')} AND store = ?1)`.reading(
+  atMost(2 * ROWS_PER_SLICE),
 );
 
-/** Returns whether central knows a store: its position in the change log, a location, or a copy that is due from it. */
+const SELECT_KNOWN = sql`SELECT EXISTS (SELECT 1 FROM change_log_positions WHERE store = ?1) AS known`;
+const SELECT_STORES = sqlOfWholeTable`SELECT store FROM change_log_positions ORDER BY store`.reading(configured);
+
+/** Returns whether central knows a store of a node. */
 export async function isKnownStore(central: Database, store: string): Promise<boolean> {
   return (await central.first<{ known: number }>(SELECT_KNOWN, store))?.known === 1;
 }
 
-/** Returns the names of the stores that central knows, including its own. */
+/** Returns the names of the nodes' stores that central knows. */
 export async function knownStores(central: Database): Promise<string[]> {
   return (await central.all<{ store: string }>(SELECT_STORES)).map(({ store }) => store);
 }
@@ -93,7 +84,8 @@ export interface ForgetOptions {
 }
 
 /**
- * Forgets, at central, one slice of a store's locations, in one transaction. It can be repeated.
+ * Forgets, at central, one slice of a store's locations, in one transaction. It can be repeated. The last slice also
+ * forgets the store. If a slice keeps any locations, the caller must not go on.
  * @param after the digest after which the slice starts; '' for the first slice
  */
 export async function forgetStoreSlice(
@@ -107,15 +99,8 @@ export async function forgetStoreSlice(
   const { gone, kept } = await database.batch({
     promises: [KEEP_PROMISES, store, after, until, name],
     gone: [DELETE_LOCATIONS, store, after, until, name, now, lost ? 1 : 0],
-    copiesUp: [DELETE_COPIES_UP, store, after, until],
     kept: [SELECT_KEPT, store, after, until],
-    last:
-      end === undefined
-        ? [
-            [DELETE_SUM, store],
-            [DELETE_POSITION, store],
-          ]
-        : [],
+    last: end === undefined ? [[DELETE_POSITION, store, after, until]] : [],
   });
   return { locations: gone.length, kept: kept[0] ?? { blobs: 0, bytes: 0 }, end };
 }

@@ -85,7 +85,8 @@ export class Control {
   async settled(every = 20): Promise<void> {
     await until(
       'everything has settled',
-      async () => (await this.#rows('central', 'copies_up')) === 0 && (await this.announced()),
+      async () =>
+        (await this.#rows('central', 'locations WHERE copy_up_for IS NOT NULL')) === 0 && (await this.announced()),
       {
         every,
       },

@@ -54,7 +54,7 @@ export async function heal(hosts: Hosts, { organization }: Content): Promise<voi
 
 async function neededCopies(organization: string): Promise<number> {
   const row = await env.DB_CENTRAL.prepare(
-    `SELECT count(*) AS count FROM copies_up c WHERE organization = ?1 AND EXISTS (
+    `SELECT count(*) AS count FROM locations c WHERE copy_up_for = ?1 AND EXISTS (
       SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
       WHERE r.digest = c.digest AND m.repository GLOB ?1 || '/*' AND m.created_version > m.deleted_version)`,
   )

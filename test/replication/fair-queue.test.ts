@@ -84,10 +84,8 @@ describe("central's list of copies up", () => {
       env.DB_CENTRAL.prepare(`${into} FROM json_each(?1) AS r`).bind(JSON.stringify(rows));
     const [digest, repository] = [`(r.value ->> 'digest')`, `(r.value ->> 'organization') || '/app'`];
     await env.DB_CENTRAL.batch([
-      insert(`INSERT INTO copies_up (store, digest, organization, size, announced_at)
-        SELECT 'node1', ${digest}, r.value ->> 'organization', r.value ->> 'size', 0`),
-      insert(`INSERT INTO locations (digest, store, key, size, created_at, lease_until)
-        SELECT ${digest}, 'node1', 'key of ' || ${digest}, r.value ->> 'size', 0, 0`),
+      insert(`INSERT INTO locations (digest, store, key, size, created_at, lease_until, copy_up_for)
+        SELECT ${digest}, 'node1', 'key of ' || ${digest}, r.value ->> 'size', 0, 0, r.value ->> 'organization'`),
       insert(`INSERT INTO links (repository, digest, created_at) SELECT ${repository}, ${digest}, 0`),
       insert(`INSERT INTO manifest_references (repository, digest, manifest, kind, size)
         SELECT ${repository}, ${digest}, 'sha256:m', 'layer', 0`),

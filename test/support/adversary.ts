@@ -164,6 +164,11 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
       SELECT ${d('e')}, iif(i % 2, 'central', 'node1'), 'blobs/e' || i, 10, 0, 0`,
   ],
   [
+    20_000,
+    `locations (digest, store, key, size, created_at, lease_until, copy_up_for)
+      SELECT ${d('e')}, iif(i % 2, 'node1', 'node3'), 'blobs/e' || i, 10, 0, 0, 'org' || (i / 10)`,
+  ],
+  [
     5000,
     `locations (digest, store, key, size, created_at, lease_until, damage)
       SELECT ${d('d')}, 'central', 'blobs/d' || i, 10, 0, 0, 'missing'`,
@@ -173,7 +178,6 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
     `locations (digest, store, key, size, created_at, lease_until)
       SELECT '${COMMON}', 'central', 'blobs/common', 50, 0, 0`,
   ],
-  [20_000, `copies_up SELECT 'node1', ${d('e')}, 'org' || (i / 10), 10, 0`],
   [20_000, `usage_blobs SELECT '${MALLORY}', ${d('e')}, NULL, 1, 0, 0`],
   [10_000, `usage_blobs SELECT 'org' || i, '${COMMON}', NULL, 1, 0, 0`],
   [

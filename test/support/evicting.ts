@@ -1,5 +1,4 @@
 /** Eviction from node1 of `hosts.ts`. */
-import { storedBytes } from '../../src/maintenance/eviction/eviction-rows.ts';
 import { contextOf, HOUR, pushImage, rowsAt } from './collecting.ts';
 import { GRACE, type Image } from './fixture.ts';
 import type { Hosts } from './hosts.ts';
@@ -22,8 +21,9 @@ export async function manifests(): Promise<string[]> {
 }
 
 /** Returns the bytes that node1 holds. */
-export async function used({ node1 }: Hosts): Promise<number> {
-  return (await storedBytes(node1.store.database, 'node1')).bytes;
+export async function used(): Promise<number> {
+  const [row] = await rowsAt<{ bytes: number | null }>('node1', 'SELECT sum(size) AS bytes FROM locations');
+  return row?.bytes ?? 0;
 }
 
 /** Pushes images of 200 bytes to node1, an hour apart. Returns them settled, with their leases over. */

@@ -4,6 +4,7 @@ import * as audit from '../../src/stores/organizations/audit-rows.ts';
 import * as collection from '../../src/maintenance/collection/collection-rows.ts';
 import * as release from '../../src/maintenance/collection/release-rows.ts';
 import * as deleteQueue from '../../src/maintenance/collection/delete-queue-rows.ts';
+import * as stored from '../../src/maintenance/eviction/stored-bytes-rows.ts';
 import * as evictions from '../../src/maintenance/eviction/eviction-rows.ts';
 import * as applied from '../../src/replication/apply-changes.ts';
 import { expiredUploads } from '../../src/maintenance/expired-uploads.ts';
@@ -78,10 +79,6 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
           ),
         ),
     ],
-    [
-      'copies up without a location',
-      () => database.batch([collection.forgetCopiesUp([{ digest: digest('e', 11), store: 'node1' }])]),
-    ],
     ['mark as releasing', () => release.markReleasing(node, [COMMON, UNNEEDED, digest('e', 13)], 'token', NOW)],
     ['release', () => release.release(central, 'node1', [COMMON, UNNEEDED, digest('e', 13)], true, NOW, NOW)],
     [
@@ -93,7 +90,9 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
       'forget objects',
       () => database.batch([deleteQueue.forgetQueuedObjects([{ delete_after: 1, key: 'blobs/x1', size: 10 }])]),
     ],
-    ['stored bytes', () => evictions.storedBytes(database, 'central')],
+    ['stored bytes', () => stored.storedBytes(central)],
+    ['count stored bytes', () => stored.countStoredBytes(central)],
+    ['stop counting stored bytes', () => stored.stopCountingStoredBytes(central)],
     ['least used', () => evictions.leastUsed(database, { used_at: -1, repository: '', digest: '' }, 20)],
     ['unsettled', () => evictions.unsettledAmong(central, [COMMON])],
     [
@@ -141,7 +140,7 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
     ['is a store known', () => retired.isKnownStore(database, 'node1')],
     ['known stores', () => retired.knownStores(database)],
     ['forget a slice', () => retired.forgetStoreSlice(central, 'node1', '', { now: NOW, lost: false })],
-    ['forget the last slice', () => retired.forgetStoreSlice(central, 'node1', '~', { now: NOW, lost: false })],
+    ['forget the last slice', () => retired.forgetStoreSlice(central, 'node9', '~', { now: NOW, lost: false })],
     ['sound locations', () => scrub.soundLocations(database, 'central', '', 10)],
     ['sound locations among', () => scrub.soundAmong(database, 'central', [COMMON])],
     ['named keys', () => Array.fromAsync(scrub.namedKeys(database, 'central', '', ''))],

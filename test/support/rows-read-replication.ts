@@ -4,6 +4,7 @@ import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import * as records from '../../src/stores/manifests/manifest-records.ts';
 import * as announcements from '../../src/replication/announcement-rows.ts';
 import { raiseClockTo, selectClock } from '../../src/stores/clock.ts';
+import * as lacking from '../../src/replication/only-at-rows.ts';
 import * as copies from '../../src/replication/copy-rows.ts';
 import * as changeLog from '../../src/stores/change-log-rows.ts';
 import * as applied from '../../src/replication/apply-changes.ts';
@@ -114,8 +115,8 @@ export function replication(central: Store, node: Store): [string, Operation][] 
     ['the oldest outbox entry', () => outboxEntries.oldestOutboxEntry(database)],
     ['how many wait', () => outboxEntries.outboxDepth(database)],
     ['copies up', () => copies.copiesUpFrom(database, 'node1', '', 100, [COMMON])],
-    ['count blobs that only a node has', () => copies.onlyAt(central, 'node1')],
-    ['list blobs that only a node has', () => copies.listOnlyAt(central, 'node1', ['node2'], '', 10)],
+    ['count blobs that only a node has', () => lacking.onlyAt(central, 'node1')],
+    ['list blobs that only a node has', () => lacking.listOnlyAt(central, 'node1', ['node2'], undefined, 10)],
     ['settle', () => copies.settle(central, 'node1', blob, NOW, NOW)],
     ['settled already', () => copies.alreadySettled(central, 'node1', COMMON)],
     ['keep a blob copied down', () => copies.keepCopiedDown(node, SMALL, blob, NOW, NOW, true)],

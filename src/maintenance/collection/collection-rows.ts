@@ -91,19 +91,9 @@ const DELETE_LOCATIONS = sql`
     AND ${BLOB_IS_UNREFERENCED('l.digest', '?2')}
 `.reading(perBlob);
 
-const DELETE_COPIES_UP = sql`
-  DELETE FROM copies_up WHERE (store, digest) IN (
-    SELECT l.store, l.digest FROM json_each(?1) AS candidate CROSS JOIN locations l ON l.digest = candidate.value
-    WHERE ${BLOB_IS_UNREFERENCED('l.digest', '?2')})`.reading(perBlob);
-
-const FORGET_COPIES_UP = sql`
-  DELETE FROM copies_up WHERE (store, digest) IN (
-    SELECT candidate.value ->> 'store', candidate.value ->> 'digest' FROM json_each(?1) AS candidate)
-  AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = copies_up.digest AND l.store = copies_up.store)`;
-
 /**
- * Removes at central, in one batch, all locations of unreferenced blobs and the copies up that were due from them. It
- * queues only central's own objects for deletion. Central just forgets where a node's bytes are.
+ * Removes at central, in one batch, all locations of unreferenced blobs. It queues only central's own objects for
+ * deletion. Central just forgets where a node's bytes are.
  */
 export function collectBlobs(
   central: string,
@@ -115,14 +105,6 @@ export function collectBlobs(
   return [
     forgetNamedOrphans(distinct, central),
     [QUEUE_OBJECTS, digests, central, now, now],
-    [DELETE_COPIES_UP, digests, now],
     [DELETE_LOCATIONS, digests, now],
   ];
-}
-
-/** Removes copies up whose location is gone. */
-export function forgetCopiesUp(
-  copiesUp: readonly { readonly digest: Digest; readonly store: string }[],
-): BoundStatement {
-  return [FORGET_COPIES_UP, JSON.stringify(copiesUp.map(({ digest, store }) => ({ digest, store })))];
 }

@@ -12,7 +12,6 @@
  */
 import type { Digest } from '../../oci/digest.ts';
 import { BLOB_IS_UNREFERENCED, isReferenced, perBlob } from '../../stores/retention.ts';
-import { forgetCopiesUp } from './collection-rows.ts';
 import { type Database, sql } from '../../stores/database.ts';
 import { forgetNamedOrphans } from '../integrity/orphan-rows.ts';
 
@@ -72,7 +71,6 @@ export async function release(
     collected: [SELECT_COLLECTABLE, ...parameters],
     evicted: [RENEW_CENTRAL_LEASES, ...parameters, lease],
     locations: [FORGET_LOCATIONS, ...parameters],
-    copiesUp: forgetCopiesUp(digests.map((digest) => ({ digest, store }))),
   });
   return [...collected, ...evicted].map(({ digest }) => digest);
 }

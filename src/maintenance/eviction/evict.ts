@@ -20,8 +20,8 @@ import {
   leastUsed,
   unsettledAmong,
   type UsePosition,
-  storedBytes,
 } from './eviction-rows.ts';
+import { countStoredBytes, stopCountingStoredBytes, storedBytes } from './stored-bytes-rows.ts';
 import { countMaintenance, type TaskState, taskState, wakeTask } from '../task-rows.ts';
 import { OutOfStatements } from '../../stores/statement-meter.ts';
 import type { Store } from '../../stores/store.ts';
@@ -56,6 +56,9 @@ interface Position extends UsePosition {
   readonly stopped?: string | undefined;
 }
 
+/** The position of a round that has yet to count what the node holds. */
+const COUNTING = 'counting';
+
 type Pass = 'idle' | 1 | 2;
 type Collection = 'awaited' | 'begun';
 
@@ -77,7 +80,12 @@ export const evict: Task = {
   async slice(context, node, { position }) {
     const limits = context.evictionLimits.get(node.name);
     if (limits?.bytes === undefined && limits?.idleMilliseconds === undefined) return undefined;
-    const from = position === '' ? await firstOf(node, limits) : (JSON.parse(position) as Position);
+    const isStart = position === '' || position === COUNTING;
+    if (isStart) {
+      if (limits.bytes === undefined) await stopCountingStoredBytes(node);
+      else if (!(await countStoredBytes(node))) return { position: COUNTING };
+    }
+    const from = isStart ? await firstOf(node, limits) : (JSON.parse(position) as Position);
     if (from === undefined) return { position: undefined };
     const { next, stopped } =
       from.collection === undefined
@@ -96,8 +104,8 @@ async function afterIdle(node: Store, limits: EvictionLimits): Promise<Position 
 }
 
 /** Returns the bytes that the node holds above its limit: 0 or less if they fit, minus infinity without a limit. */
-async function bytesOver({ name, database }: Store, { bytes: limit }: EvictionLimits): Promise<number> {
-  return limit === undefined ? -Infinity : (await storedBytes(database, name)).bytes - limit;
+async function bytesOver(node: Store, { bytes: limit }: EvictionLimits): Promise<number> {
+  return limit === undefined ? -Infinity : (await storedBytes(node)) - limit;
 }
 
 interface Step extends Pick<Slice, 'stopped'> {

@@ -305,13 +305,3 @@ function partsOf(rows: readonly { readonly digest: Digest }[]): string[] {
     DIGESTS_PER_PARAMETER,
   );
 }
-
-const SELECT_STORED = sql`SELECT blobs, bytes FROM stored_bytes WHERE store = ?1`;
-
-/** Returns the number and total bytes of a store's blobs. */
-export async function storedBytes(
-  database: Database,
-  store: string,
-): Promise<{ readonly blobs: number; readonly bytes: number }> {
-  return (await database.first<{ blobs: number; bytes: number }>(SELECT_STORED, store)) ?? { blobs: 0, bytes: 0 };
-}

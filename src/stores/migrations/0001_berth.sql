@@ -108,25 +108,26 @@ CREATE TABLE locations (
   lease_until INTEGER NOT NULL,
   releasing TEXT,
   damage TEXT CHECK (damage IN ('missing', 'wrong bytes')),
+  copy_up_for TEXT,
   PRIMARY KEY (digest, store)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX locations_damaged ON locations (digest, store) WHERE damage IS NOT NULL;
+CREATE INDEX locations_to_copy_up ON locations (store, copy_up_for, size, digest) WHERE copy_up_for IS NOT NULL;
 
 CREATE TABLE stored_bytes (
   store TEXT PRIMARY KEY,
-  blobs INTEGER NOT NULL,
-  bytes INTEGER NOT NULL
+  bytes INTEGER NOT NULL,
+  counted_to TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER locations_added AFTER INSERT ON locations
 BEGIN
-  INSERT INTO stored_bytes (store, blobs, bytes) VALUES (NEW.store, 1, NEW.size)
-  ON CONFLICT (store) DO UPDATE SET blobs = blobs + 1, bytes = bytes + excluded.bytes;
+  UPDATE stored_bytes SET bytes = bytes + NEW.size WHERE store = NEW.store AND counted_to >= NEW.digest;
 END;
 
 CREATE TRIGGER locations_removed AFTER DELETE ON locations
 BEGIN
-  UPDATE stored_bytes SET blobs = blobs - 1, bytes = bytes - OLD.size WHERE store = OLD.store;
+  UPDATE stored_bytes SET bytes = bytes - OLD.size WHERE store = OLD.store AND counted_to >= OLD.digest;
 END;
 
 CREATE TABLE links (
@@ -267,16 +268,6 @@ CREATE TABLE change_log_positions (
   applied_at INTEGER NOT NULL,
   usage_changed INTEGER
 ) STRICT, WITHOUT ROWID;
-
-CREATE TABLE copies_up (
-  store TEXT NOT NULL,
-  digest TEXT NOT NULL,
-  organization TEXT NOT NULL,
-  size INTEGER NOT NULL,
-  announced_at INTEGER NOT NULL,
-  PRIMARY KEY (store, digest)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX copies_up_in_turn ON copies_up (store, organization, size);
 
 CREATE TABLE maintenance_tasks (
   task TEXT PRIMARY KEY,

@@ -64,7 +64,7 @@ async function settling(surroundings: Surroundings, blobBytes: number) {
       await control.quiet();
       await control.sql(
         'central',
-        `INSERT INTO copies_up SELECT 'node1', digest, 'alice', size, ${Date.now()} FROM locations
+        `UPDATE locations SET copy_up_for = 'alice', created_at = ${Date.now()}
          WHERE store = 'node1' AND digest IN (${digests})`,
         `DELETE FROM locations WHERE store = 'central' AND digest IN (${digests})`,
       );

@@ -115,7 +115,12 @@ async function timesWhileCopied(
   await node1.pushByPatch(content, content.digest, false);
   await control.link('central', delay);
   const copying = async (): Promise<boolean> =>
-    (await control.sql('central', `SELECT 1 FROM copies_up WHERE digest = '${content.digest}'`)).length > 0;
+    (
+      await control.sql(
+        'central',
+        `SELECT 1 FROM locations WHERE copy_up_for IS NOT NULL AND digest = '${content.digest}'`,
+      )
+    ).length > 0;
   await node1.pushManifest(imageOf(hosts.config, [{ digest: content.digest, size: content.byteLength }]), 'large');
   await until('the layer is announced', copying);
   const times: number[] = [];

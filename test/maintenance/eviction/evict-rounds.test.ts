@@ -19,7 +19,7 @@ test('unneeded bytes are removed before live images', async () => {
   await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
   await hosts.drain();
   await run(hosts, 200);
-  expect(await used(hosts)).toBe(200);
+  expect(await used()).toBe(200);
   expect(await manifests()).toEqual([b.digest]);
 });
 
@@ -38,7 +38,7 @@ test('no image is evicted for room before a round of collection that began after
   await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
   await hosts.drain();
   for (let i = 0; i < 30; i++) await turns(2);
-  expect(await used(hosts)).toBe(200);
+  expect(await used()).toBe(200);
   expect(await manifests()).toEqual([b.digest]);
 });
 
@@ -55,11 +55,11 @@ test.each([
   };
   await run(hosts, 400).catch(() => undefined);
   hosts.central.gate = async (_call, ask) => ask();
-  expect(await used(hosts)).toBe(600);
+  expect(await used()).toBe(600);
   expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
   hosts.now += HOUR;
   await run(hosts, 400);
-  expect(await used(hosts)).toBe(400);
+  expect(await used()).toBe(400);
   expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
 });
 
@@ -82,10 +82,10 @@ test('bytes of an evicted image are removed before the next image, even if the n
   };
   await expect(run(hosts, 400)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
   hosts.central.gate = gate;
-  expect(await used(hosts)).toBe(600);
+  expect(await used()).toBe(600);
   expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
   await run(hosts, 400);
-  expect(await used(hosts)).toBe(400);
+  expect(await used()).toBe(400);
   expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
 });
 
@@ -110,10 +110,10 @@ test('images with more layers than one D1 parameter holds are evicted one at a t
   hosts.now = now + DAY;
   expect(await manifests()).toHaveLength(2);
   await run(hosts, 150_000);
-  expect([await used(hosts), (await manifests()).length]).toEqual([150_000, 1]);
+  expect([await used(), (await manifests()).length]).toEqual([150_000, 1]);
   hosts.now += HOUR;
   await run(hosts, 0);
-  expect([await used(hosts), await manifests()]).toEqual([0, []]);
+  expect([await used(), await manifests()]).toEqual([0, []]);
   expect(await rowsAt('node1', 'SELECT count(*) AS count FROM links')).toEqual([{ count: 0 }]);
 }, 60_000);
 
@@ -127,10 +127,10 @@ test('if a run is killed between the rows and the bytes, the node’s collection
   await run(hosts, 0);
   hosts.central.gate = async (_call, ask) => ask();
   expect(await manifests()).toEqual([]);
-  expect(await used(hosts)).toBe(400);
+  expect(await used()).toBe(400);
   hosts.now += HOUR;
   await collectNode(contextOf(hosts), hosts.node1.store);
-  expect(await used(hosts)).toBe(0);
+  expect(await used()).toBe(0);
   await pull(hosts.node1, 'a' as Tag);
 });
 

@@ -30,9 +30,9 @@ test('the least recently pulled images are evicted until the rest fits, and a pu
   const [a, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
   await pull(hosts.node1, 'a' as Tag);
   await hosts.settled();
-  expect(await used(hosts)).toBe(600);
+  expect(await used()).toBe(600);
   await run(hosts, 400);
-  expect(await used(hosts)).toBe(400);
+  expect(await used()).toBe(400);
   expect(await manifests()).toEqual([a.digest, c.digest].toSorted());
   expect(await rowsAt('node1', "SELECT * FROM tags WHERE name = 'b'")).toEqual([]);
   expect(await rowsAt('node1', 'SELECT * FROM manifest_references WHERE manifest = ?1', b.digest)).toEqual([]);
@@ -70,7 +70,7 @@ test('nothing is evicted from a node that is within its limit or has none', asyn
   await settled(hosts, 'a', 'b');
   await run(hosts, 400);
   await run(hosts, undefined);
-  expect(await used(hosts)).toBe(400);
+  expect(await used()).toBe(400);
 });
 
 test('an image that nobody has pulled for the configured time is evicted, and not before', async () => {
@@ -82,10 +82,10 @@ test('an image that nobody has pulled for the configured time is evicted, and no
   );
   hosts.now = (row?.used_at ?? 0) + 10 * DAY;
   await run(hosts, undefined, 10 * DAY);
-  expect(await used(hosts)).toBe(400);
+  expect(await used()).toBe(400);
   hosts.now += HOUR;
   await run(hosts, undefined, 10 * DAY);
-  expect(await used(hosts)).toBe(200);
+  expect(await used()).toBe(200);
 });
 
 test('an image that is not announced or not settled stays', async () => {
@@ -97,12 +97,12 @@ test('an image that is not announced or not settled stays', async () => {
   hosts.now += HOUR;
   await run(hosts, 0);
   expect(await manifests()).toHaveLength(1);
-  expect(await used(hosts)).toBe(200);
+  expect(await used()).toBe(200);
   await hosts.drain();
   hosts.now += HOUR;
   await run(hosts, 0);
   expect(await manifests()).toEqual([]);
-  expect(await used(hosts)).toBe(0);
+  expect(await used()).toBe(0);
 });
 
 test('a manifest that was pushed again and is not yet announced stays', async () => {
@@ -148,7 +148,7 @@ test('an index is evicted with its children, except a child that another index n
   expect((await manifests()).filter((digest) => [x, y, z].some((image) => image.digest === digest))).toEqual(
     [y.digest, z.digest].toSorted(),
   );
-  expect(await used(hosts)).toBe(400);
+  expect(await used()).toBe(400);
   await hosts.node1.registry.getManifest(granted(), { kind: 'tag', tag: 'old' as Tag });
 });
 
@@ -185,7 +185,7 @@ test('a blob that two images share stays while one of them stays', async () => {
   expect(await locationsOf('node1', base)).toEqual(['node1']);
   hosts.now += HOUR;
   await run(hosts, 1);
-  expect(await used(hosts)).toBe(0);
+  expect(await used()).toBe(0);
 });
 
 test('an image stays while it is pinned by digest, or by a tag that names it', async () => {

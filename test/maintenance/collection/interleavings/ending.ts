@@ -110,7 +110,7 @@ async function rowsIn(name: HostName): Promise<string[]> {
   // The recorded totals of a store must be zero, too.
   const rows = [
     ...tables.map((table) => `${table} WHERE true`),
-    'stored_bytes WHERE blobs <> 0 OR bytes <> 0',
+    'stored_bytes WHERE bytes <> 0',
     'usage WHERE blobs <> 0 OR bytes <> 0 OR uploading <> 0',
   ];
   const contents = await database.batch<object>(rows.map((from) => database.prepare(`SELECT * FROM ${from} LIMIT 5`)));
