@@ -10,11 +10,14 @@ import { RefusedLogins } from './auth/refused-logins.ts';
 import { SharedNotes } from './auth/shared-notes.ts';
 import { SigningKeys } from './auth/signing-keys.ts';
 import { parseConfig } from './config.ts';
+import { consoleApp } from './console/app.tsx';
 import { apiRoutes } from './http/api/routes.ts';
 import type { AppEnv, Runtime } from './http/context.ts';
+import { withSmallBody } from './http/body.ts';
 import { controlDataIsFresh } from './http/freshness.ts';
 import { readableByListedOrigins } from './http/cors.ts';
 import { errorResponse } from './http/error-response.ts';
+import { frontPage } from './http/front-page.tsx';
 import { healthRoutes } from './http/health.ts';
 import { answerOptions, noRoute, addAllow } from './http/methods.ts';
 import { metricsRoutes } from './http/metrics.ts';
@@ -27,7 +30,7 @@ import { encryptedOnly } from './http/transport.ts';
 import { answerAfterBody } from './http/unread-body.ts';
 import { v2Headers } from './http/v2/headers.ts';
 import { v2Routes } from './http/v2/routes.ts';
-import { resolveNamespace } from './namespaces/namespace.ts';
+import { resolveNamespace, writtenAs } from './namespaces/namespace.ts';
 import { OciError } from './oci/errors.ts';
 import { composeRegistry } from './registry/compose.ts';
 import { composeQueues } from './replication/queues.ts';
@@ -66,7 +69,14 @@ export function createApp(
   app.use('/v2/*', v2Headers);
   app.use(async (c, next) => {
     const runtime = await loadRuntime(c.env);
-    const namespace = resolveNamespace(runtime.config.hosts, c.get('url'), c.get('port'));
+    const [url, port] = [c.get('url'), c.get('port')];
+    const namespace = resolveNamespace(runtime.config.hosts, url, port);
+    if (namespace === undefined && writtenAs(url, port).some((host) => runtime.config.consoleHosts.includes(host))) {
+      const send = (request: Request): Response | Promise<Response> => app.fetch(request, c.env, c.executionCtx);
+      return encryptedOnly(c, async () => {
+        c.res = await consoleApp.fetch(await withSmallBody(c), { runtime, url, send }, c.executionCtx);
+      });
+    }
     if (namespace === undefined) throw new OciError('HOST_UNKNOWN');
     const { config, keys: signer } = runtime;
     const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
@@ -81,14 +91,7 @@ export function createApp(
 
   app.use(encryptedOnly);
   app.use('/api/*', ownPagesOnly).use('/v2/*', ownPagesOnly);
-  app.get('/', (c) => {
-    const { host } = c.get('url');
-    return c.text(`Berth, an OCI registry.
-
-Log in:  docker login ${host}
-Push:    docker push ${host}/<organization>/<name>:<tag>
-`);
-  });
+  app.get('/', frontPage);
   app.route('/', healthRoutes());
   app.use(controlDataIsFresh);
   app.route('/', tokenRoutes());

@@ -52,6 +52,8 @@ export interface Config {
   readonly chunkMaxBytes: number;
   /** How many successful reads one log line stands for; 1 logs every read. */
   readonly readsPerLogLine: number;
+  /** Hosts of the console, in the form of those of a registry; none if there is no console. */
+  readonly consoleHosts: readonly string[];
   /** Origins whose pages may read what their user may read, such as `https://ui.example.com`. */
   readonly corsOrigins: readonly string[];
   /** Grants administrator access, so that an operator can create the first credential. */
@@ -130,8 +132,9 @@ export const registry = z
     reads_per_log_line: z.int().positive().default(1),
     push_wait_ms: z.int().positive().max(5000).default(250),
     cors_origins: z.array(origin).default([]),
+    console: z.strictObject({ hosts }).optional(),
   })
-  .superRefine(({ central, nodes }, context) => {
+  .superRefine(({ central, nodes, console }, context) => {
     const taken = new Set(central.hosts);
     const names = new Set<string>();
     for (const [i, { name, hosts: served, store }] of nodes.entries()) {
@@ -144,6 +147,15 @@ export const registry = z
         if (taken.has(one)) problem('hosts', `${one} is already a host of another namespace`);
         taken.add(one);
       }
+    }
+    // Scripts and cookies must never share an origin with bytes that tenants push.
+    for (const one of console?.hosts ?? []) {
+      if (taken.has(one))
+        context.addIssue({
+          code: 'custom',
+          path: ['console', 'hosts'],
+          message: `${one} is already a host of a registry`,
+        });
     }
   });
 
@@ -219,6 +231,7 @@ export function parseConfig(env: object): Config {
     orphanMilliseconds: REGISTRY.orphan_days * DAY,
     chunkMaxBytes: REGISTRY.chunk_max_mib * 1024 ** 2,
     readsPerLogLine: REGISTRY.reads_per_log_line,
+    consoleHosts: REGISTRY.console?.hosts ?? [],
     corsOrigins: REGISTRY.cors_origins,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,

@@ -90,6 +90,7 @@ describe('a configuration', () => {
       orphanMilliseconds: 30 * 86_400_000,
       chunkMaxBytes: 64 * 1024 ** 2,
       readsPerLogLine: 1,
+      consoleHosts: [],
       corsOrigins: [],
       signingKeys: [key(1)],
       bootstrapSecret: undefined,
@@ -302,6 +303,13 @@ describe('the error of a configuration names', () => {
       expect(problemOf(without(binding))).toBe(`${binding}: the binding is missing from wrangler.toml`);
     },
   );
+
+  test("a host of the console that is a registry's too", () => {
+    const { hosts } = environment.REGISTRY.central;
+    expect(problemOf({ ...environment, REGISTRY: { ...environment.REGISTRY, console: { hosts } } })).toBe(
+      `REGISTRY.console.hosts: ${hosts[0]} is already a host of a registry`,
+    );
+  });
 
   test('the missing bindings of a store whose name has a "-"', () => {
     expect(problemOf(withCentral({ store: 'eu-west-1' }))).toBe(

@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin';
+import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -47,6 +50,24 @@ const inWorkerd = () =>
     },
   }));
 
+const TEXT = '\0text:';
+
+/** Gives modules that the Worker imports `with { type: 'text' }` as text, which wrangler's bundler does by itself. */
+const textModules = (): Plugin => ({
+  name: 'text modules',
+  enforce: 'pre',
+  resolveId(source, importer) {
+    if (importer?.endsWith('src/console/assets.ts') !== true || source.endsWith('.ts')) return undefined;
+    return source.endsWith('.css') || source.endsWith('.js')
+      ? `${TEXT}${createRequire(importer).resolve(source)}`
+      : undefined;
+  },
+  load(id) {
+    if (!id.startsWith(TEXT)) return undefined;
+    return `export default ${JSON.stringify(readFileSync(id.slice(TEXT.length), 'utf8'))};`;
+  },
+});
+
 export default defineConfig({
   root: here('..'),
   test: {
@@ -56,7 +77,7 @@ export default defineConfig({
     maxWorkers: 2,
     projects: [
       {
-        plugins: [inWorkerd()],
+        plugins: [textModules(), inWorkerd()],
         test: {
           name: 'workerd',
           // One runtime runs many files in turn, because starting one takes longer than most files.
@@ -65,14 +86,15 @@ export default defineConfig({
           hookTimeout: 60_000,
           include: [
             'test/*.test.ts',
-            'test/{oci,oci-client,hashing,namespaces,stores,registry,replication,auth,http,maintenance,threats}/**/*.test.ts',
+            'test/{oci,oci-client,hashing,namespaces,stores,registry,replication}/**/*.test.ts',
+            'test/{auth,http,console,maintenance,threats}/**/*.test.ts',
           ],
           exclude: [PLANTED, MATRIX_AT_NODES, LONG],
           setupFiles: [here('support/console-canary.ts'), here('support/empty-stores.ts')],
         },
       },
       {
-        plugins: [inWorkerd()],
+        plugins: [textModules(), inWorkerd()],
         test: {
           name: 'fuzz',
           isolate: false,
@@ -91,7 +113,7 @@ export default defineConfig({
       },
       {
         // Only `npm run test:collection` runs these: each may take as many plans as the whole suite.
-        plugins: [inWorkerd()],
+        plugins: [textModules(), inWorkerd()],
         test: {
           name: 'planted',
           isolate: false,
@@ -101,7 +123,7 @@ export default defineConfig({
       },
       {
         // Only `npm run test:long` runs these.
-        plugins: [inWorkerd()],
+        plugins: [textModules(), inWorkerd()],
         test: {
           name: 'long',
           isolate: false,
@@ -134,6 +156,15 @@ export default defineConfig({
           name: 'black-box',
           globalSetup: [here('cli/support/build.ts')],
           include: ['test/black-box/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        // Tests that drive a real browser. Only `npm run test:browser` runs these.
+        test: {
+          name: 'browser',
+          include: ['test/browser/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 60_000,
         },

@@ -35,6 +35,19 @@ export class SigningKeys {
     return new Uint8Array(mac).toBase64({ alphabet: 'base64url', omitPadding: true });
   }
 
+  /**
+   * Returns a key of 32 bytes for a purpose, derived from the current key. It reveals nothing about the signing key,
+   * because HMAC-SHA256 is a pseudorandom function (NIST SP 800-108).
+   */
+  async derive(purpose: string): Promise<Uint8Array> {
+    return derived(this.current, purpose);
+  }
+
+  /** Returns the derived key of each signing key, the current one first. */
+  deriveAll(purpose: string): Promise<Uint8Array[]> {
+    return Promise.all(this.#keys.map((key) => derived(key, purpose)));
+  }
+
   /** Returns whether one of the keys made the signature. The comparison takes constant time. */
   async verify(text: string, signature: string): Promise<boolean> {
     if (!/^[A-Za-z0-9_-]{43}$/.test(signature)) return false;
@@ -45,6 +58,10 @@ export class SigningKeys {
     }
     return false;
   }
+}
+
+async function derived({ key }: SigningKey, purpose: string): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.sign('HMAC', key, new TextEncoder().encode(`derived key\n${purpose}`)));
 }
 
 async function importKey(secret: string): Promise<SigningKey> {

@@ -69,6 +69,12 @@ export function readBodyOfAnybody(c: AppContext): Promise<Uint8Array<ArrayBuffer
  * headers say.
  */
 export const smallBodiesOnly = createMiddleware<AppEnv>(async (c, next) => {
+  c.req.raw = await withSmallBody(c);
+  await next();
+});
+
+/** Returns the request with its body in memory. @throws the errors of {@link readSmallBody} */
+export async function withSmallBody(c: AppContext): Promise<Request> {
   const { raw } = c.req;
   const isOfCaller = Object.hasOwn(c.var, 'caller');
   const bytes = await (isOfCaller ? readSmallBody(c) : readBodyOfAnybody(c));
@@ -76,9 +82,8 @@ export const smallBodiesOnly = createMiddleware<AppEnv>(async (c, next) => {
   if (bytes.byteLength === 0) headers.delete('Content-Type');
   // No handler reads the body of a GET.
   const isKept = bytes.byteLength > 0 && raw.method !== 'GET' && raw.method !== 'HEAD';
-  c.req.raw = new Request(raw.url, { method: raw.method, headers, body: isKept ? bytes : null });
-  await next();
-});
+  return new Request(raw.url, { method: raw.method, headers, body: isKept ? bytes : null });
+}
 
 async function readWhole(c: AppContext, { limit, tooLarge, reserve }: Whole): Promise<Uint8Array<ArrayBuffer>> {
   const body = bodyOf(c.req.raw);

@@ -48,6 +48,8 @@ export interface LocalRegistry {
   readonly url: string;
   /** The hosts, with central first. */
   readonly hosts: readonly LocalHost[];
+  /** The console, at the port after the last node's. */
+  readonly console: LocalHost;
   readonly logFile: string;
   readonly log: LogFile;
   /** A warning to show to the user, if any. */
@@ -82,26 +84,29 @@ export async function startLocalRegistry(options: LocalOptions): Promise<LocalRe
 export async function buildLocalRegistry(options: LocalOptions): Promise<BuiltRegistry> {
   const worker = await workerOptions();
   const hosts = localHosts(worker.bindings.REGISTRY, options.port);
-  const script = await bundle(options.entryPoint ?? ENTRY_POINT, hosts);
-  return { start: () => run(options, worker, hosts, script) };
+  const console = consoleHost(options.port + hosts.length);
+  const script = await bundle(options.entryPoint ?? ENTRY_POINT, [...hosts, console]);
+  return { start: () => run(options, worker, hosts, console, script) };
 }
 
 async function run(
   options: LocalOptions,
   worker: WorkerOptions,
   hosts: readonly LocalHost[],
+  console: LocalHost,
   script: string,
 ): Promise<LocalRegistry> {
+  const all = [...hosts, console];
   const { port, vars = {}, registry = {}, developmentUsers = true, inspectorPort } = options;
   const stateDir = resolve(options.stateDir);
-  for (const each of hosts) await requireFreePort(each, hosts);
+  for (const each of all) await requireFreePort(each, all);
   const warning = openStateFolder(stateDir);
   const logFile = join(stateDir, 'log.jsonl');
   const log = openLog(logFile);
   await prepareDatabases({ stateDir, databases: worker.d1Databases, developmentUsers, log });
   const bindings = {
     ...worker.bindings,
-    REGISTRY: registryVar({ ...worker.bindings.REGISTRY, ...registry }, hosts),
+    REGISTRY: registryVar({ ...worker.bindings.REGISTRY, ...registry }, hosts, console),
     ...localSecrets(stateDir),
     ...vars,
   };
@@ -121,7 +126,7 @@ async function run(
           name: WORKER,
           modules: [{ type: 'ESModule', path: 'index.js', contents: script }],
           bindings,
-          unsafeDirectSockets: hosts.map((each) => ({
+          unsafeDirectSockets: all.map((each) => ({
             host: LOOPBACK,
             port: each.port,
             entrypoint: entrypointOf(each),
@@ -150,7 +155,7 @@ async function run(
     await stop();
     throw error;
   }
-  return { url: `http://localhost:${port}`, hosts, logFile, log, warning, scheduled, stop };
+  return { url: `http://localhost:${port}`, hosts, console, logFile, log, warning, scheduled, stop };
 }
 
 /** Returns a port that nothing listens on. */
@@ -160,7 +165,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** Returns consecutive ports that nothing listens on; by default as many as `npm start` uses. */
-export async function freePorts(count = 3): Promise<number[]> {
+export async function freePorts(count = 4): Promise<number[]> {
   for (let attempt = 0; attempt < 1000; attempt++) {
     // Stay below the range that systems use for outgoing connections, which could take a port in the meantime.
     const ports = Array.from({ length: count }, (_, i) => i);
@@ -276,11 +281,21 @@ function localHosts({ nodes = [] }: RegistryVar, port: number): LocalHost[] {
   }));
 }
 
+function consoleHost(port: number): LocalHost {
+  const alias = 'console.localhost';
+  return { name: 'console', url: `http://${alias}:${port}`, port, alias };
+}
+
 /** Serves each namespace at its port under any host name, and at its alias on any port. */
-function registryVar({ central, nodes = [], ...rest }: RegistryVar, served: readonly LocalHost[]): JsonValue {
+function registryVar(
+  { central, nodes = [], ...rest }: RegistryVar,
+  served: readonly LocalHost[],
+  console: LocalHost,
+): JsonValue {
   const [ofCentral = [], ...ofNodes] = served.map(({ alias, port }) => [alias, `:${port}`]);
   return {
     ...rest,
+    console: { hosts: [console.alias, `:${console.port}`] },
     central: { ...central, hosts: ofCentral },
     nodes: nodes.map((node, i) => ({ ...node, hosts: ofNodes[i] ?? [] })),
   };

@@ -44,6 +44,7 @@ if (registry.warning !== undefined) console.error(registry.warning);
 console.log(`
 Berth is up.
 
+  console   ${registry.console.url}   (sign in as one of the users below)
 ${hosts}
             (use its port with any name, or its name with any port)
   API       ${registry.url}/api/openapi.json

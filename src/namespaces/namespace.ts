@@ -47,9 +47,14 @@ export function namespaceName(namespace: Namespace): string {
  * @param port the port that the request arrived on, if a proxy shows the client a different one
  */
 export function resolveNamespace(hosts: readonly ServedHost[], url: URL, port = url.port): Namespace | undefined {
-  for (const candidate of [url.host, url.hostname, `:${port}`]) {
+  for (const candidate of writtenAs(url, port)) {
     const served = hosts.find(({ host }) => host === candidate);
     if (served !== undefined) return served.namespace;
   }
   return undefined;
+}
+
+/** Returns the forms in which a configuration may name the host of a request, the most specific first. */
+export function writtenAs(url: URL, port: string): string[] {
+  return [url.host, url.hostname, `:${port}`];
 }

@@ -30,6 +30,7 @@ afterEach(async () => {
 test('npm start prints addresses, users and a push, and the printed users work', async () => {
   const screen = server.output();
   for (const said of [
+    `console   http://console.localhost:${server.port + 3}`,
     `central   http://localhost:${server.port}   index.localhost`,
     `node1     http://localhost:${server.port + 1}   index.node1.localhost`,
     `node2     http://localhost:${server.port + 2}   index.node2.localhost`,
@@ -143,7 +144,7 @@ test('every line of the log is JSON, with its time first', async () => {
 test('a port in use, and an invalid port, are reported in one line', async () => {
   const [first = 0] = await freePorts();
   const takenBy = (port: number, name: string, start: number) =>
-    `port ${port} (${name}) is in use: Berth needs ${start} to ${start + 2}; choose other ports with PORT=<first port>`;
+    `port ${port} (${name}) is in use: Berth needs ${start} to ${start + 3}; choose other ports with PORT=<first port>`;
   await expect(startServer(folder, server.port)).rejects.toThrow(takenBy(server.port, 'central', server.port));
   const other = createServer();
   await new Promise<void>((done) => other.listen(first + 1, '127.0.0.1', done));

@@ -18,7 +18,7 @@ const auditQuery = pageQuery.extend({
   last: z.string().optional().openapi({ description: '`last` of the previous page' }),
 });
 
-const auditEntry = z
+export const auditEntry = z
   .object({
     at: time,
     action: z.enum(AUDIT_ACTIONS),

@@ -14,6 +14,7 @@ import {
 import { composeControlData } from '../../registry/compose.ts';
 import { imageState, type ImageState, isFinal } from '../../replication/image-state.ts';
 import { type HistoryEntry, TagHistory } from '../../replication/tag-history.ts';
+import type { ListedImage } from '../../registry/registry.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { roomFor } from '../large-answer.ts';
 import { formatTime } from './administration.ts';
@@ -25,8 +26,11 @@ import {
   historyQuery,
   image,
   imageParam,
+  imagesQuery,
+  listedImage,
   prefetched,
   prefetchRequest,
+  repositoryParam,
   restoreRequest,
   stateQuery,
   waitQuery,
@@ -34,12 +38,42 @@ import {
 import { SharedLooks } from './shared-looks.ts';
 import { recordPrefetch, recordRestore } from './audit.ts';
 
-const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
+const IMAGES = '/api/organizations/{organization}/repositories/{repository}/images';
+const IMAGE = `${IMAGES}/{reference}` as const;
 
 const states = new SharedLooks<ImageState>();
 const copiesDown = new SharedLooks<number>();
 
 export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
+  const list = describe(
+    'get',
+    IMAGES,
+    'List the images of a repository in the store of this host',
+    { params: repositoryParam, query: imagesQuery },
+    {
+      200: {
+        description: 'A page of images, in order of their tags. An image with tags on two pages is on both',
+        ...json(
+          z.object({
+            images: z.array(listedImage),
+            last: z
+              .string()
+              .nullable()
+              .openapi({ description: 'Send it as `last` to get the next page; null on the last' }),
+          }),
+        ),
+      },
+    },
+  );
+  api.openapi(list, async (c) => {
+    const { n, last: after, untagged } = c.req.valid('query');
+    const { repository } = await requireImage(c, { ...c.req.valid('param'), reference: '' }, 'pull');
+    const only = { from: repository, to: `${repository}\u0000` };
+    const scope = { ranges: [only], publicWithin: undefined };
+    const page = await c.get('registry').listImages(scope, untagged, { limit: n, after });
+    return c.json({ images: page.items.map(viewOfListed), last: page.last ?? null }, 200);
+  });
+
   const get = describe(
     'get',
     IMAGE,
@@ -198,6 +232,11 @@ function view(state: ImageState): z.infer<typeof image> {
     last_error: state.lastError ?? null,
     locations: [...state.locations],
   };
+}
+
+function viewOfListed({ digest, tags, createdAt, size, kind }: ListedImage): z.infer<typeof listedImage> {
+  const shown = tags.map(({ name, pushedAt }) => ({ name, pushed_at: formatTime(pushedAt) }));
+  return { digest, tags: shown, created_at: formatTime(createdAt), size, kind };
 }
 
 function viewOfEntry(entry: HistoryEntry): z.infer<typeof historyEntry> {

@@ -7,6 +7,7 @@ import type { AppEnv } from '../context.ts';
 import { errorResponse } from '../error-response.ts';
 import { authenticateCaller, DOCUMENT } from './caller.ts';
 import { noStore } from '../no-store.ts';
+import { callerRoutes } from './caller-description.ts';
 import { credentialRoutes } from './credentials.ts';
 import { deploymentRoutes } from './deployment.ts';
 import { imageRoutes } from './images.ts';
@@ -45,6 +46,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
     scheme: 'bearer',
     description: 'The bootstrap secret, or base64 of <user>:<secret>',
   });
+  callerRoutes(api);
   organizationRoutes(api);
   credentialRoutes(api);
   repositoryRoutes(api);

@@ -130,6 +130,19 @@ export const createdCredential = credential
   .extend({ secret: z.string().openapi({ description: 'The password. It is shown only once, and stored as a hash' }) })
   .openapi('CreatedCredential');
 
+export const caller = z
+  .object({
+    kind: z.enum(['organization', 'platform', 'administrator']),
+    organization: z.string().nullable(),
+    rights: z.array(z.enum(RIGHTS)).openapi({ description: 'Rights of an organization credential' }),
+    repositories: z.array(pattern).openapi({ description: 'Repositories that the rights are for' }),
+    registries: z
+      .array(z.object({ name: z.string(), host: z.string() }))
+      .openapi({ description: 'Where the credential is valid: central and nodes, with a host of each' }),
+    expires_at: time.nullable(),
+  })
+  .openapi('Caller');
+
 const visibility = z.enum(['public', 'private']);
 
 export const newRepository = z
@@ -242,6 +255,26 @@ export const onlyHere = z
 export const imageParam = repositoryParam.extend({
   reference: z.string().openapi({ description: 'A tag or a digest' }),
 });
+
+export const imagesQuery = pageQuery.extend({
+  last: z.string().default('').openapi({ description: '`last` of the previous page' }),
+  untagged: z
+    .stringbool({ truthy: ['true'], falsy: ['false'] })
+    .default(false)
+    .openapi({ type: 'boolean', description: 'If true, manifests without a tag follow at the end' }),
+});
+
+export const listedImage = z
+  .object({
+    digest: z.string(),
+    tags: z.array(z.object({ name: z.string(), pushed_at: time })),
+    created_at: time.openapi({ description: 'When the manifest was last pushed' }),
+    size: z.int().openapi({
+      description: "Bytes of the image's distinct blobs; for an index, of all that it lists and the store has",
+    }),
+    kind: z.enum(['', 'initrd', 'rom']),
+  })
+  .openapi('ListedImage');
 
 export const pinParam = imageParam.extend({ node: z.string().openapi({ description: 'The name of a node' }) });
 export const pin = z.object({ node: z.string(), pinned_at: time }).openapi('Pin');

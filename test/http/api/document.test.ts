@@ -41,6 +41,8 @@ interface Example {
   readonly as?: UserName;
   /** Body of a request that succeeds; built once the fixtures exist. */
   readonly body?: () => Promise<object>;
+  /** Whether every caller who logs in may send the request. */
+  readonly isForAll?: boolean;
 }
 
 const PARAMETERS: Readonly<Record<string, string>> = {
@@ -86,6 +88,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   [`get ${REPOSITORY}`]: {},
   [`patch ${REPOSITORY}`]: { body: body({ visibility: 'public' }) },
   [`delete ${REPOSITORY}`]: {},
+  [`get ${REPOSITORY}/images`]: { as: 'alice' },
   [`get ${IMAGE}`]: { as: 'alice' },
   [`get ${IMAGE}/history`]: { as: 'alice' },
   [`post ${IMAGE}/restore`]: { as: 'alice', body: currentEntry },
@@ -96,6 +99,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   'get /api/credentials': {},
   'post /api/credentials': { body: body({ name: 'x', kind: 'platform' }) },
   'delete /api/credentials/{name}': { parameters: { name: 'platform' } },
+  'get /api/caller': { isForAll: true },
   'get /api/maintenance': {},
   'get /api/deployment': {},
   'get /api/audit': {},
@@ -207,7 +211,7 @@ test('every operation of the document has an example here', () => {
 
 describe.each(Object.keys(EXAMPLES))('%s', (key) => {
   const [method = '', path = ''] = key.split(' ');
-  const { parameters = {}, as = 'admin', body: bodyFor }: Example = EXAMPLES[key] ?? {};
+  const { parameters = {}, as = 'admin', body: bodyFor, isForAll = false }: Example = EXAMPLES[key] ?? {};
   const good = pathOf(path, { ...PARAMETERS, ...parameters });
   const upper = method.toUpperCase();
 
@@ -246,7 +250,7 @@ describe.each(Object.keys(EXAMPLES))('%s', (key) => {
     const success = Object.keys(responses).filter((status) => status.startsWith('2'));
     expect(statuses).toMatchObject({
       nobody: 401,
-      'a caller without the right': 403,
+      'a caller without the right': isForAll ? 200 : 403,
       'a store that is away': 503,
       'too many logins': 429,
       ...(upper !== 'GET' && { 'a large body': 413, 'a body that stalls': 408 }),

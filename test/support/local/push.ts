@@ -97,6 +97,11 @@ export function pushSteps(repository: string, tag: string, image: LocalImage): S
   return [...uploads, { name: 'PUT of the manifest', run: (caller) => putManifest(caller, repository, tag, image) }];
 }
 
+/** Pushes an image. */
+export async function pushImage(caller: Caller, repository: string, tag: string, image: LocalImage): Promise<void> {
+  for (const step of pushSteps(repository, tag, image)) await step.run(caller);
+}
+
 export async function putManifest(caller: Caller, repository: string, tag: string, image: LocalImage): Promise<void> {
   const headers = { 'Content-Type': 'application/vnd.oci.image.manifest.v1+json' };
   const init = { body: new Uint8Array(image.manifest), headers };

@@ -105,6 +105,7 @@ const QUEUE_ROUTES: readonly (readonly [method: string, path: string, status: nu
 
 const ROUTES: readonly Route[] = [
   { needs: 'nothing', method: 'GET', path: () => 'openapi.json', answer: () => [200] },
+  { needs: 'login', method: 'GET', path: () => 'caller', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'organizations', answer: () => [200] },
   {
     needs: 'registry',
@@ -212,6 +213,12 @@ const ROUTES: readonly Route[] = [
     method: 'DELETE',
     path: (subject) => `${of(subject)}/repositories/${pathOf(subject)}`,
     answer: (subject) => (subject.exists ? [204] : [404, 'NAME_UNKNOWN']),
+  },
+  {
+    needs: 'pull',
+    method: 'GET',
+    path: (subject) => `${of(subject)}/repositories/${pathOf(subject)}/images?untagged=true`,
+    answer: () => [200],
   },
   {
     needs: 'pull',

@@ -85,11 +85,11 @@ export function expectedCatalog({ identity }: Caller, targets: readonly Target[]
 
 export interface ApiRoute {
   /**
-   * The callers that may use the route. `registry`: administrators. `organization`: also the organization's admins.
+   * The callers that may use the route. `login`: all who log in. `registry`: administrators. `organization`: also the organization's admins.
    * `repository`: of those admins, only the ones whose credential covers the repository. `pull`, `push`: callers that may
    * pull from it, or push to it. `prefetch`: callers that may push to it, or run the nodes.
    */
-  readonly needs: 'nothing' | 'registry' | 'organization' | 'repository' | 'pull' | 'push' | 'prefetch';
+  readonly needs: 'nothing' | 'login' | 'registry' | 'organization' | 'repository' | 'pull' | 'push' | 'prefetch';
   /** Whether a credential with repositories outside the caller's patterns is answered as an unknown one. */
   readonly hides?: boolean;
   /** Registries that the route changes: the caller's credential must be good at all of them. */
@@ -134,6 +134,7 @@ export function expectedOfApi(
   if (route.needs === 'nothing') return allowed(answer);
   const loggedIn = (presented === 'basic' || presented === 'bootstrap secret') && identity.kind !== 'refused';
   if (!loggedIn) return unauthorized('Basic realm="Berth"');
+  if (route.needs === 'login') return allowed(answer);
   if (route.needs === 'pull' || route.needs === 'push') {
     return may(identity, route.needs, repository) || (isPublic && route.needs === 'pull') ? allowed(answer) : DENIED;
   }

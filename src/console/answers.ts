@@ -1,0 +1,19 @@
+/** The answers of the management API, as its schemas describe them. */
+import type { z } from '@hono/zod-openapi';
+import type { auditEntry } from '../http/api/audit.ts';
+import type * as schemas from '../http/api/schemas.ts';
+
+export type Caller = z.infer<typeof schemas.caller>;
+export type Organization = z.infer<typeof schemas.organization>;
+export type Usage = z.infer<typeof schemas.usage>;
+export type Credential = z.infer<typeof schemas.credential>;
+export type CreatedCredential = z.infer<typeof schemas.createdCredential>;
+export type Repository = z.infer<typeof schemas.repository>;
+export type Queue = z.infer<typeof schemas.queue>;
+export type ParkedJob = z.infer<typeof schemas.parkedJob>;
+export type ImageState = z.infer<typeof schemas.image>;
+export type HistoryEntry = z.infer<typeof schemas.historyEntry>;
+export type Pin = z.infer<typeof schemas.pin>;
+export type StoreMaintenance = z.infer<typeof schemas.storeMaintenance>;
+export type AuditEntry = z.infer<typeof auditEntry>;
+export type ListedImage = z.infer<typeof schemas.listedImage>;

@@ -1,0 +1,120 @@
+import type { Child, FC } from 'hono/jsx';
+import { withQuery } from './paths.ts';
+
+/** A time, in UTC until the script of the page has put it into the reader's zone. */
+export const Time: FC<{ at: string | null; none?: string }> = ({ at, none = 'never' }) =>
+  at === null ? (
+    <span class="faint">{none}</span>
+  ) : (
+    <time datetime={at}>{at.replace('T', ' ').replace(/\.\d+Z$|Z$/, ' UTC')}</time>
+  );
+
+/** An amount of bytes, in decimal units. */
+export const Bytes: FC<{ of: number }> = ({ of }) => <span title={`${of} bytes`}>{inUnits(of)}</span>;
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
+
+export function inUnits(bytes: number): string {
+  let [value, unit] = [bytes, 0];
+  while (value >= 1000 && unit < UNITS.length - 1) [value, unit] = [value / 1000, unit + 1];
+  return `${unit === 0 ? value : value.toFixed(value < 10 ? 1 : 0)} ${UNITS[unit]}`;
+}
+
+/** A digest, short, with the whole one to hover over and to copy. */
+export const Digest: FC<{ of: string; href?: string }> = ({ of, href }) => {
+  const short = <code title={of}>{shortDigest(of)}</code>;
+  return href === undefined ? short : <a href={href}>{short}</a>;
+};
+
+export function shortDigest(digest: string): string {
+  return digest.slice(digest.indexOf(':') + 1).slice(0, 12);
+}
+
+interface TableProps {
+  /** What the table lists, for readers who can't see it. */
+  readonly caption: string;
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly Child[])[];
+  /** What to do first, if there are no rows. */
+  readonly empty: Child;
+}
+
+export const Table: FC<TableProps> = ({ caption, columns, rows, empty }) =>
+  rows.length === 0 ? (
+    <p class="empty">{empty}</p>
+  ) : (
+    <div class="scroll" tabindex={0} role="region" aria-label={caption}>
+      <table>
+        <caption>{caption}</caption>
+        <thead>
+          <tr>
+            {columns.map((column) => (
+              <th scope="col">{column}</th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((cells) => (
+            <tr>
+              {cells.map((cell) => (
+                <td>{cell}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+
+const GOOD = new Set(['settled', 'ok', 'yes', 'public']);
+const BAD = new Set(['parked', 'does not answer', 'lost']);
+
+/** One word that says how something is. Its color repeats what the word says. */
+export const State: FC<{ children: string }> = ({ children }) => (
+  <span class={`state ${GOOD.has(children) ? 'good' : BAD.has(children) ? 'bad' : ''}`}>{children}</span>
+);
+
+/** A link to the next page of a list; nothing on the last. */
+export const Next: FC<{ path: string; query: Readonly<Record<string, string>>; last: string | null | undefined }> = ({
+  path,
+  query,
+  last,
+}) => {
+  if (last === null || last === undefined) return <></>;
+  return (
+    <p>
+      <a href={withQuery(path, { ...query, last })} rel="next">
+        Next page
+      </a>
+    </p>
+  );
+};
+
+/** A part of a page that is read anew every few seconds. @param path the page */
+export const Live: FC<{ id: string; path: string; children?: Child }> = ({ id, path, children }) => (
+  <div id={id} hx-get={path} hx-trigger="every 5s" hx-select={`#${id}`} hx-swap="outerHTML">
+    {children}
+  </div>
+);
+
+/** Terms with what they are. */
+export const Facts: FC<{ of: readonly (readonly [term: string, what: Child])[] }> = ({ of }) => (
+  <dl>
+    {of.map(([term, what]) => (
+      <div>
+        <dt>{term}</dt>
+        <dd>{what}</dd>
+      </div>
+    ))}
+  </dl>
+);
+
+/** What went wrong with the form that was just sent. */
+export const Problem: FC<{ message: string | undefined }> = ({ message }) =>
+  message === undefined ? (
+    <></>
+  ) : (
+    <p class="problem" role="alert">
+      {message}
+    </p>
+  );

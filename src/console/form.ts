@@ -1,0 +1,24 @@
+import type { ConsoleContext } from './context.ts';
+
+/** The fields of a form that a page has sent. */
+export class FormFields {
+  readonly #fields: Readonly<Record<string, string | File | (string | File)[]>>;
+
+  private constructor(fields: Readonly<Record<string, string | File | (string | File)[]>>) {
+    this.#fields = fields;
+  }
+
+  static async of(c: ConsoleContext): Promise<FormFields> {
+    return new FormFields(await c.req.parseBody({ all: true }));
+  }
+
+  /** Returns a field's value; '' for none. */
+  text(name: string): string {
+    return this.all(name)[0] ?? '';
+  }
+
+  /** Returns all values of a field, such as of boxes that are checked. */
+  all(name: string): string[] {
+    return [this.#fields[name] ?? []].flat().filter((value) => typeof value === 'string');
+  }
+}

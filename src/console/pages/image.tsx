@@ -1,0 +1,293 @@
+/** One image: what it consists of, where it lies, what refers to it, and the writes of its tag. */
+import { Hono } from 'hono';
+import type { FC } from 'hono/jsx';
+import type { HistoryEntry, ImageState, Pin } from '../answers.ts';
+import { Bytes, Digest, Facts, Next, State, Table, Time } from '../components.tsx';
+import type { ConsoleEnv, SignedIn } from '../context.ts';
+import { FormFields } from '../form.ts';
+import { Action, Page } from '../layout.tsx';
+import { apiImage, imagePath, imageRoute, repositoryPath, splitImage } from '../paths.ts';
+
+/** The types of manifests that the page asks for. */
+const ACCEPT = [
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+  '*/*',
+].join(', ');
+
+interface Descriptor {
+  readonly digest: string;
+  readonly size: number;
+  readonly mediaType?: string;
+  readonly artifactType?: string;
+  readonly platform?: { readonly os?: string; readonly architecture?: string; readonly variant?: string };
+}
+
+interface Manifest {
+  readonly mediaType?: string;
+  readonly config?: Descriptor;
+  readonly layers?: readonly Descriptor[] | null;
+  readonly manifests?: readonly Descriptor[] | null;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+export function imagePages(): Hono<ConsoleEnv> {
+  const pages = new Hono<ConsoleEnv>();
+
+  pages.get(imageRoute('/history'), async (c) => {
+    const reader = c.get('reader');
+    const { repository, reference } = splitImage(c.req.param('image') ?? '');
+    const page = await reader.registry.get<{ history: HistoryEntry[]; last: string | null; complete: boolean }>(
+      `${apiImage(repository, reference)}/history`,
+      { n: 50, last: c.req.query('last') ?? '' },
+    );
+    const path = imagePath(repository, reference);
+    return c.html(
+      <Page title={`History of ${repository}:${reference}`} reader={reader} section="/images">
+        {!page.complete && <p class="problem">A store does not answer, so writes that only it knows of are missing.</p>}
+        <Table
+          caption="Writes of the tag, latest first"
+          columns={['Written', 'At', 'Digest', 'Replaced', 'Stores that know of it', 'Actions']}
+          rows={page.history.map((entry) => [
+            <Time at={timeOf(entry.version)} />,
+            entry.origin,
+            entry.digest === null ? (
+              <span class="faint">deleted</span>
+            ) : (
+              <Digest of={entry.digest} href={imagePath(repository, entry.digest)} />
+            ),
+            entry.current ? <State>current</State> : <Time at={entry.replaced_at} none="—" />,
+            entry.stores.join(', '),
+            entry.restorable && !entry.current ? (
+              <Action
+                reader={reader}
+                action={`${path}/restore`}
+                fields={{ version: String(entry.version), origin: entry.origin }}
+                label="Put back"
+              />
+            ) : (
+              ''
+            ),
+          ])}
+          empty="This tag has no history."
+        />
+        <Next path={`${path}/history`} query={{}} last={page.last} />
+        <p>
+          <a href={path}>Back to the image</a>
+        </p>
+      </Page>,
+    );
+  });
+
+  pages.post(imageRoute('/restore'), async (c) => {
+    const { repository, reference } = splitImage(c.req.param('image') ?? '');
+    const form = await FormFields.of(c);
+    await c.get('reader').registry.change('POST', `${apiImage(repository, reference)}/restore`, {
+      version: Number(form.text('version')),
+      origin: form.text('origin'),
+    });
+    return c.redirect(`${imagePath(repository, reference)}/history`, 303);
+  });
+
+  pages.post(imageRoute('/prefetch'), async (c) => {
+    const { repository, reference } = splitImage(c.req.param('image') ?? '');
+    const node = (await FormFields.of(c)).text('node');
+    await c.get('reader').registry.change('POST', `${apiImage(repository, reference)}/prefetch`, { node });
+    return c.redirect(imagePath(repository, reference), 303);
+  });
+
+  pages.post(imageRoute('/pin'), async (c) => {
+    const { repository, reference } = splitImage(c.req.param('image') ?? '');
+    const form = await FormFields.of(c);
+    const pin = `${apiImage(repository, reference)}/pins/${encodeURIComponent(form.text('node'))}`;
+    await c.get('reader').registry.change(form.text('method') === 'DELETE' ? 'DELETE' : 'PUT', pin);
+    return c.redirect(imagePath(repository, reference), 303);
+  });
+
+  pages.post(imageRoute('/delete'), async (c) => {
+    const { repository, reference } = splitImage(c.req.param('image') ?? '');
+    await c.get('reader').registry.change('DELETE', `/v2/${repository}/manifests/${reference}`);
+    return c.redirect(repositoryPath(repository), 303);
+  });
+
+  pages.get(imageRoute(), async (c) => {
+    const reader = c.get('reader');
+    const { registry, caller } = reader;
+    const { repository, reference } = splitImage(c.req.param('image') ?? '');
+    const [state, manifest, pins] = await Promise.all([
+      registry.get<ImageState>(apiImage(repository, reference)),
+      registry.get<Manifest>(`/v2/${repository}/manifests/${reference}`, {}, { Accept: ACCEPT }),
+      caller.kind === 'administrator'
+        ? registry.get<{ pins: Pin[] }>(`${apiImage(repository, reference)}/pins`)
+        : undefined,
+    ]);
+    const digest = state.digest ?? '';
+    const { manifests: referrers } = await registry.get<{ manifests: Descriptor[] }>(
+      `/v2/${repository}/referrers/${digest}`,
+    );
+    const isTag = !reference.includes(':');
+    const path = imagePath(repository, reference);
+    const title = `${repository}${isTag ? ':' : '@'}${reference}`;
+    return c.html(
+      <Page title={title} reader={reader} section="/images">
+        <Facts
+          of={[
+            ['State', <State>{state.state}</State>],
+            ['Digest', <code>{digest}</code>],
+            ['Type', manifest.mediaType ?? manifest.config?.mediaType ?? 'not stated'],
+            ['Pushed at', state.origin ?? 'unknown'],
+            ['Repository', <a href={repositoryPath(repository)}>{repository}</a>],
+          ]}
+        />
+        {isTag && (
+          <p>
+            <a href={`${path}/history`}>History of this tag</a>
+          </p>
+        )}
+        <Contents repository={repository} manifest={manifest} />
+        <h2>Where its bytes lie</h2>
+        <Table
+          caption="Stores that hold blobs of the image"
+          columns={['Store', 'Blobs', 'Bytes']}
+          rows={state.locations.map(({ store, blobs, bytes }) => [store, blobs, <Bytes of={bytes} />])}
+          empty="The image has no blobs."
+        />
+        <Nodes reader={reader} path={path} pins={pins?.pins} />
+        <h2>Signatures and attestations</h2>
+        <Table
+          caption="Manifests that refer to this one"
+          columns={['Digest', 'Type', 'Size']}
+          rows={referrers.map((each) => [
+            <Digest of={each.digest} href={imagePath(repository, each.digest)} />,
+            each.artifactType ?? each.mediaType ?? '',
+            <Bytes of={each.size} />,
+          ])}
+          empty="Nothing refers to this image."
+        />
+        <Commands reader={reader} title={title} />
+        {mayDelete(reader, repository) && (
+          <>
+            <h2>Delete</h2>
+            <p>
+              {isTag
+                ? 'Only the tag goes, at every registry. Its history can put it back.'
+                : 'The manifest and all its tags go, at every registry. They can only be pushed again.'}
+            </p>
+            <Action reader={reader} action={`${path}/delete`} label={`Delete ${title}`} />
+          </>
+        )}
+        <h2>Manifest</h2>
+        <pre tabindex={0}>{JSON.stringify(manifest, undefined, 2)}</pre>
+      </Page>,
+    );
+  });
+  return pages;
+}
+
+const Contents: FC<{ repository: string; manifest: Manifest }> = ({ repository, manifest }) => {
+  if (manifest.manifests) {
+    return (
+      <>
+        <h2>Platforms</h2>
+        <Table
+          caption="Manifests of the index"
+          columns={['Platform', 'Digest', 'Size']}
+          rows={manifest.manifests.map(({ platform, digest, size }) => [
+            platform === undefined
+              ? 'any'
+              : [platform.os, platform.architecture, platform.variant].filter((part) => part !== undefined).join('/'),
+            <Digest of={digest} href={imagePath(repository, digest)} />,
+            <Bytes of={size} />,
+          ])}
+          empty="The index is empty."
+        />
+      </>
+    );
+  }
+  const layers = manifest.layers ?? [];
+  const largest = Math.max(1, ...layers.map(({ size }) => size));
+  return (
+    <>
+      <h2>Layers</h2>
+      <Table
+        caption="Layers, the lowest first"
+        columns={['Digest', 'Type', 'Size', 'Share of the largest']}
+        rows={layers.map(({ digest, size, mediaType = '' }) => [
+          <Digest of={digest} />,
+          mediaType,
+          <Bytes of={size} />,
+          <Bar share={size / largest} />,
+        ])}
+        empty="The image has no layers."
+      />
+    </>
+  );
+};
+
+const Bar: FC<{ share: number }> = ({ share }) => (
+  <svg width="120" height="10" role="img" aria-label={`${Math.round(share * 100)} %`}>
+    <rect class="bar-ground" width="120" height="10" />
+    <rect class="bar" width={Math.max(1, Math.round(120 * share))} height="10" />
+  </svg>
+);
+
+const Nodes: FC<{ reader: SignedIn; path: string; pins: readonly Pin[] | undefined }> = ({ reader, path, pins }) => {
+  const nodes = reader.caller.registries.map(({ name }) => name).filter((name) => name !== 'central');
+  const mayPrefetch = reader.caller.kind !== 'organization' || reader.caller.rights.includes('push');
+  if (nodes.length === 0 || !mayPrefetch) return <></>;
+  return (
+    <>
+      <h2>Nodes</h2>
+      <Table
+        caption="Nodes that the image can be copied to"
+        columns={['Node', 'Pinned', 'Actions']}
+        rows={nodes.map((node) => {
+          const pin = pins?.find((each) => each.node === node);
+          return [
+            node,
+            <Time at={pin?.pinned_at ?? null} none="no" />,
+            <>
+              <Action reader={reader} action={`${path}/prefetch`} fields={{ node }} label={`Copy to ${node} now`} />
+              {pins && (
+                <Action
+                  reader={reader}
+                  action={`${path}/pin`}
+                  fields={{ node, method: pin === undefined ? 'PUT' : 'DELETE' }}
+                  label={pin === undefined ? `Keep at ${node}` : `Let ${node} evict it`}
+                />
+              )}
+            </>,
+          ];
+        })}
+        empty=""
+      />
+    </>
+  );
+};
+
+const Commands: FC<{ reader: SignedIn; title: string }> = ({ reader, title }) => (
+  <>
+    <h2>Pull it</h2>
+    {reader.caller.registries.map(({ name, host }) => (
+      <>
+        <h3>From {name}</h3>
+        <pre tabindex={0}>
+          {['docker pull ', 'podman pull ', 'skopeo inspect docker://', 'kraft pkg pull ']
+            .map((command) => `${command}${host}/${title}`)
+            .join('\n')}
+        </pre>
+      </>
+    ))}
+  </>
+);
+
+function mayDelete({ caller }: SignedIn, repository: string): boolean {
+  return caller.rights.includes('delete') && repository.startsWith(`${caller.organization}/`);
+}
+
+/** Returns the time within a version, which counts microseconds since the epoch. */
+function timeOf(version: number): string {
+  return new Date(Math.floor(version / 1000)).toISOString();
+}

@@ -1,0 +1,67 @@
+/** The repositories that the reader may pull from. */
+import { Hono } from 'hono';
+import { Next, Table } from '../components.tsx';
+import type { ConsoleEnv } from '../context.ts';
+import { Page } from '../layout.tsx';
+import { repositoryPath } from '../paths.ts';
+
+const ON_PAGE = 50;
+
+export function imagesPages(): Hono<ConsoleEnv> {
+  const pages = new Hono<ConsoleEnv>();
+  pages.get('/images', async (c) => {
+    const reader = c.get('reader');
+    const prefix = c.req.query('prefix') ?? '';
+    const last = c.req.query('last') ?? before(prefix);
+    const { repositories } = await reader.registry.get<{ repositories: string[] }>('/v2/_catalog', {
+      n: ON_PAGE,
+      last,
+    });
+    const found = repositories.filter((name) => name.startsWith(prefix));
+    const isFull = repositories.length === ON_PAGE && found.length === repositories.length;
+    return c.html(
+      <Page title="Images" reader={reader} section="/images">
+        <form class="inline" role="search">
+          <label>
+            Name starts with
+            <input
+              name="prefix"
+              type="search"
+              value={prefix}
+              hx-get="/images"
+              hx-trigger="input changed delay:200ms"
+              hx-target="#repositories"
+              hx-select="#repositories"
+              hx-swap="outerHTML"
+            />
+          </label>
+          <button type="submit">Search</button>
+        </form>
+        <div id="repositories">
+          <Table
+            caption="Repositories"
+            columns={['Repository']}
+            rows={found.map((name) => [<a href={repositoryPath(name)}>{name}</a>])}
+            empty={
+              prefix === ''
+                ? 'There is no image yet that you may pull. Push one, and it appears here.'
+                : `No repository that you may pull from starts with “${prefix}”.`
+            }
+          />
+          <Next path="/images" query={{ prefix }} last={isFull ? found.at(-1) : undefined} />
+        </div>
+      </Page>,
+    );
+  });
+  return pages;
+}
+
+/**
+ * Returns a text that sorts before every name with the prefix, and after every other name before them. No character of
+ * a name sorts after "~".
+ */
+function before(prefix: string): string {
+  if (prefix === '') return '';
+  const end = prefix.charCodeAt(prefix.length - 1);
+  return `${prefix.slice(0, -1)}${String.fromCharCode(end - 1)}~`;
+}

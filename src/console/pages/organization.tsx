@@ -1,0 +1,212 @@
+/** Organizations: what they use, and their credentials. */
+import { Hono } from 'hono';
+import type { FC } from 'hono/jsx';
+import type { CreatedCredential, Credential, Organization, Usage } from '../answers.ts';
+import { Bytes, Facts, inUnits, Next, Problem, Table, Time } from '../components.tsx';
+import type { ConsoleContext, ConsoleEnv, SignedIn } from '../context.ts';
+import { DAY } from '../../durations.ts';
+import { FormFields } from '../form.ts';
+import { Action, Form, Page } from '../layout.tsx';
+import { apiOrganization } from '../paths.ts';
+import { RegistryError } from '../registry-client.ts';
+
+const ON_PAGE = 50;
+const RIGHTS = ['pull', 'push', 'delete', 'admin'] as const;
+
+export function organizationPages(): Hono<ConsoleEnv> {
+  const pages = new Hono<ConsoleEnv>();
+
+  pages.get('/organizations', async (c) => {
+    const reader = c.get('reader');
+    const { organizations } = await reader.registry.get<{ organizations: Organization[] }>('/api/organizations', {
+      n: ON_PAGE,
+      last: c.req.query('last') ?? '',
+    });
+    return c.html(
+      <Page title="Organizations" reader={reader} section="/organizations">
+        <Form reader={reader} action="/organizations" class="inline">
+          <label>
+            New organization
+            <input name="name" required />
+          </label>
+          <button type="submit">Create</button>
+        </Form>
+        <Table
+          caption="Organizations"
+          columns={['Organization', 'Quota', 'Created']}
+          rows={organizations.map(({ name, quota, created_at }) => [
+            <a href={`/organizations/${name}`}>{name}</a>,
+            quota === null ? <span class="faint">none</span> : <Bytes of={quota} />,
+            <Time at={created_at} />,
+          ])}
+          empty="There are no organizations yet. Create the first one."
+        />
+        <Next
+          path="/organizations"
+          query={{}}
+          last={organizations.length === ON_PAGE ? organizations.at(-1)?.name : null}
+        />
+      </Page>,
+    );
+  });
+
+  pages.post('/organizations', async (c) => {
+    const name = (await FormFields.of(c)).text('name');
+    const { name: created } = await c
+      .get('reader')
+      .registry.change<Organization>('POST', '/api/organizations', { name });
+    return c.redirect(`/organizations/${created}`, 303);
+  });
+
+  pages.get('/organizations/:name', (c) => organizationPage(c, c.req.param('name'), {}));
+
+  pages.post('/organizations/:name/quota', async (c) => {
+    const name = c.req.param('name');
+    const gigabytes = (await FormFields.of(c)).text('gigabytes');
+    const bytes = gigabytes === '' ? null : Math.round(Number(gigabytes) * 1e9);
+    return orProblem(c, name, async () => {
+      await c.get('reader').registry.change('PUT', `${apiOrganization(name)}/quota`, { bytes });
+      return c.redirect(`/organizations/${name}`, 303);
+    });
+  });
+
+  pages.post('/organizations/:name/credentials', async (c) => {
+    const organization = c.req.param('name');
+    const form = await FormFields.of(c);
+    const patterns = form
+      .text('repositories')
+      .split(/[\s,]+/)
+      .filter((pattern) => pattern !== '');
+    const days = form.text('days');
+    const end = days === '' ? undefined : new Date(Date.now() + Number(days) * DAY);
+    return orProblem(c, organization, async () => {
+      const created = await c
+        .get('reader')
+        .registry.change<CreatedCredential>('POST', `${apiOrganization(organization)}/credentials`, {
+          name: form.text('name'),
+          rights: form.all('rights'),
+          ...(patterns.length > 0 && { repositories: patterns }),
+          ...(end !== undefined && { expires_at: end.toISOString() }),
+        });
+      return organizationPage(c, organization, { created });
+    });
+  });
+
+  pages.post('/organizations/:name/credentials/:credential/remove', async (c) => {
+    const { name, credential } = c.req.param();
+    return orProblem(c, name, async () => {
+      const path = `${apiOrganization(name)}/credentials/${encodeURIComponent(credential)}`;
+      await c.get('reader').registry.change('DELETE', path);
+      return c.redirect(`/organizations/${name}`, 303);
+    });
+  });
+  return pages;
+}
+
+/** Makes a change. If the API refuses it, answers with the organization's page, which says why. */
+async function orProblem(c: ConsoleContext, name: string, change: () => Promise<Response>): Promise<Response> {
+  try {
+    return await change();
+  } catch (error) {
+    if (!(error instanceof RegistryError)) throw error;
+    c.status(error.status as 400);
+    return organizationPage(c, name, { problem: error.message });
+  }
+}
+
+async function organizationPage(
+  c: ConsoleContext,
+  name: string,
+  { created, problem }: { created?: CreatedCredential; problem?: string },
+): Promise<Response> {
+  const reader = c.get('reader');
+  const [usage, { credentials }] = await Promise.all([
+    reader.registry.get<Usage>(`${apiOrganization(name)}/usage`),
+    reader.registry.get<{ credentials: Credential[] }>(`${apiOrganization(name)}/credentials`),
+  ]);
+  const section = reader.caller.kind === 'administrator' ? '/organizations' : `/organizations/${name}`;
+  return c.html(
+    <Page title={name} reader={reader} section={section}>
+      <Problem message={problem} />
+      {created && <Created reader={reader} credential={created} />}
+      <h2>Use</h2>
+      {!usage.complete && <p class="problem">A node's store does not answer, so what only it holds is missing.</p>}
+      <Facts
+        of={[
+          ['Used', usage.quota === null ? inUnits(usage.used) : `${inUnits(usage.used)} of ${inUnits(usage.quota)}`],
+          ['In flight', inUnits(usage.in_flight)],
+          ['Repositories', usage.repositories],
+          ['Tags', `${usage.tags} of ${usage.limits.tags}`],
+          ['Manifests', `${usage.manifests} of ${usage.limits.manifests}`],
+          ['Blobs', usage.blobs],
+        ]}
+      />
+      {reader.caller.kind === 'administrator' && (
+        <Form reader={reader} action={`/organizations/${name}/quota`} class="inline">
+          <label>
+            Quota in GB (empty for none)
+            <input name="gigabytes" inputmode="decimal" value={usage.quota === null ? '' : String(usage.quota / 1e9)} />
+          </label>
+          <button type="submit">Set the quota</button>
+        </Form>
+      )}
+      <h2>Credentials</h2>
+      <Table
+        caption={`Credentials of ${name}`}
+        columns={['Name', 'Rights', 'Repositories', 'Last used', 'Ends', 'Actions']}
+        rows={credentials.map((each) => [
+          each.name,
+          each.rights.join(', '),
+          each.repositories.join(', '),
+          <Time at={each.last_used_at} />,
+          <Time at={each.expires_at} />,
+          <Action
+            reader={reader}
+            action={`/organizations/${name}/credentials/${each.name}/remove`}
+            label={`Remove ${each.name}`}
+          />,
+        ])}
+        empty="There are no credentials yet. Create one below to push and pull."
+      />
+      <h2>New credential</h2>
+      <Form reader={reader} action={`/organizations/${name}/credentials`} class="stacked">
+        <label>
+          Name
+          <input name="name" required pattern="[a-z0-9][a-z0-9._-]{0,62}" />
+        </label>
+        <fieldset>
+          <legend>Rights</legend>
+          {RIGHTS.map((right) => (
+            <label>
+              <input type="checkbox" name="rights" value={right} checked={right === 'pull'} />
+              {right}
+            </label>
+          ))}
+        </fieldset>
+        <label>
+          Repositories (empty for the default)
+          <input name="repositories" placeholder={`${name}/*`} />
+        </label>
+        <label>
+          Ends after days (empty for the default)
+          <input name="days" inputmode="numeric" />
+        </label>
+        <button type="submit">Create the credential</button>
+      </Form>
+    </Page>,
+  );
+}
+
+const Created: FC<{ reader: SignedIn; credential: CreatedCredential }> = ({ reader, credential }) => (
+  <section role="status">
+    <p>
+      The credential <strong>{credential.name}</strong> is created. This is its secret, which is shown only now:
+    </p>
+    <pre tabindex={0}>{credential.secret}</pre>
+    <pre tabindex={0}>
+      {reader.caller.registries
+        .map(({ host }) => `docker login ${host} -u ${credential.organization ?? credential.name} --password-stdin`)
+        .join('\n')}
+    </pre>
+  </section>
+);

@@ -1,0 +1,45 @@
+/** The start: whether everything is in step, at a glance. */
+import { Hono } from 'hono';
+import type { AuditEntry, Queue } from '../answers.ts';
+import { Live, State, Table, Time } from '../components.tsx';
+import type { ConsoleEnv } from '../context.ts';
+import { Page } from '../layout.tsx';
+import { queueRow, QUEUE_COLUMNS } from './replication.tsx';
+
+export function overviewPages(): Hono<ConsoleEnv> {
+  const pages = new Hono<ConsoleEnv>();
+  pages.get('/', async (c) => {
+    const reader = c.get('reader');
+    if (reader.caller.kind !== 'administrator') return c.redirect('/images', 303);
+    const { registry } = reader;
+    const [{ queues }, { entries }] = await Promise.all([
+      registry.get<{ queues: Queue[] }>('/api/replication/queues'),
+      registry.get<{ entries: AuditEntry[] }>('/api/audit?n=10'),
+    ]);
+    return c.html(
+      <Page title="Overview" reader={reader} section="/">
+        <Live id="queues" path="/">
+          <Table
+            caption="Nodes"
+            columns={QUEUE_COLUMNS}
+            rows={queues.map(queueRow)}
+            empty="There are no nodes. Add one with npm run add-node."
+          />
+        </Live>
+        <h2>Latest changes</h2>
+        <Table
+          caption="Latest changes"
+          columns={['When', 'What', 'About', 'By']}
+          rows={entries.map(({ at, action, organization, repository, key, by }) => [
+            <Time at={at} />,
+            action,
+            [repository ?? organization, key].filter((part) => part !== null).join(' '),
+            by?.name ?? by?.id ?? <State>maintenance</State>,
+          ])}
+          empty="Nothing has been changed yet."
+        />
+      </Page>,
+    );
+  });
+  return pages;
+}

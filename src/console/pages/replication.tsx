@@ -1,0 +1,102 @@
+/** The queues of the nodes: what waits, what is parked, and pausing them. */
+import { Hono } from 'hono';
+import type { Child } from 'hono/jsx';
+import type { ParkedJob, Queue } from '../answers.ts';
+import { inUnits, State, Table } from '../components.tsx';
+import type { ConsoleEnv } from '../context.ts';
+import { FormFields } from '../form.ts';
+import { Action, Page } from '../layout.tsx';
+
+export const QUEUE_COLUMNS = [
+  'Node',
+  'State',
+  'To announce',
+  'Oldest',
+  'To copy up',
+  'To copy down',
+  'Parked',
+  'Behind',
+];
+
+const api = (store: string): string => `/api/replication/queues/${encodeURIComponent(store)}`;
+
+export function queueRow(queue: Queue): Child[] {
+  const behind = Math.max(0, ...queue.change_log.map((each) => each.behind));
+  return [
+    <a href={`/replication/${queue.store}`}>{queue.store}</a>,
+    <State>{queue.answers ? (queue.paused ? 'paused' : 'ok') : 'does not answer'}</State>,
+    queue.depth,
+    queue.oldest_outbox_entry_seconds === null ? '—' : `${queue.oldest_outbox_entry_seconds} s`,
+    `${queue.copies_up.blobs} (${inUnits(queue.copies_up.bytes)})`,
+    queue.copies_down,
+    queue.parked === 0 ? '0' : <State>{`${queue.parked} parked`}</State>,
+    behind,
+  ];
+}
+
+export function replicationPages(): Hono<ConsoleEnv> {
+  const pages = new Hono<ConsoleEnv>();
+  pages.get('/replication', async (c) => {
+    const reader = c.get('reader');
+    const { queues } = await reader.registry.get<{ queues: Queue[] }>('/api/replication/queues');
+    return c.html(
+      <Page title="Replication" reader={reader} section="/replication">
+        <Table
+          caption="Queues of the nodes"
+          columns={QUEUE_COLUMNS}
+          rows={queues.map(queueRow)}
+          empty="There are no nodes. Add one with npm run add-node."
+        />
+      </Page>,
+    );
+  });
+
+  pages.get('/replication/:store', async (c) => {
+    const reader = c.get('reader');
+    const store = c.req.param('store');
+    const [queue, { jobs }] = await Promise.all([
+      reader.registry.get<Queue>(api(store)),
+      reader.registry.get<{ jobs: ParkedJob[] }>(`${api(store)}/parked`),
+    ]);
+    const path = `/replication/${store}`;
+    return c.html(
+      <Page title={`Queue of ${store}`} reader={reader} section="/replication">
+        <Table caption="The queue" columns={QUEUE_COLUMNS} rows={[queueRow(queue)]} empty="" />
+        <Action
+          reader={reader}
+          action={`${path}/paused`}
+          fields={{ paused: String(!queue.paused) }}
+          label={queue.paused ? 'Resume' : 'Pause'}
+        />
+        <h2>Parked jobs</h2>
+        {jobs.length > 0 && <Action reader={reader} action={`${path}/retry`} label="Retry all" />}
+        <Table
+          caption="Jobs that replication gave up on"
+          columns={['Job', 'Attempts', 'Last error', 'Actions']}
+          rows={jobs.map(({ job, attempts, last_error }) => [
+            <code>{job}</code>,
+            attempts,
+            last_error,
+            <Action reader={reader} action={`${path}/retry`} fields={{ job }} label="Retry" />,
+          ])}
+          empty="No job is parked."
+        />
+      </Page>,
+    );
+  });
+
+  pages.post('/replication/:store/paused', async (c) => {
+    const store = c.req.param('store');
+    const paused = (await FormFields.of(c)).text('paused');
+    await c.get('reader').registry.change('PATCH', api(store), { paused: paused === 'true' });
+    return c.redirect(`/replication/${store}`, 303);
+  });
+
+  pages.post('/replication/:store/retry', async (c) => {
+    const store = c.req.param('store');
+    const job = (await FormFields.of(c)).text('job');
+    await c.get('reader').registry.change('POST', `${api(store)}/retry`, job === '' ? {} : { job });
+    return c.redirect(`/replication/${store}`, 303);
+  });
+  return pages;
+}

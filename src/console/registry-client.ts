@@ -1,0 +1,94 @@
+/**
+ * The console is a client of the management API and of the OCI API, in the same isolate. It sends requests as its
+ * session's user, so what a page shows and does is decided by the same code as for any other client.
+ */
+import { withQuery } from './paths.ts';
+import type { Session } from './session.ts';
+
+/** Handles a request as the Worker does. */
+export type Send = (request: Request) => Response | Promise<Response>;
+
+/** An answer that is not a success. */
+export class RegistryError extends Error {
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+interface ErrorBody {
+  readonly errors?: readonly { readonly message?: string }[];
+}
+
+export class RegistryClient {
+  readonly #send: Send;
+  /** The origin of the host that answers, such as `https://index.example.com`. */
+  readonly #origin: string;
+  readonly #headers: Readonly<Record<string, string>>;
+
+  /** @param address the address of the browser, which failed logins are counted by; undefined in local runs */
+  constructor(send: Send, origin: string, { user, secret }: Session, address: string | undefined) {
+    this.#send = send;
+    this.#origin = origin;
+    const basic = new TextEncoder().encode(`${user}:${secret}`).toBase64();
+    this.#headers = {
+      Authorization: `Basic ${basic}`,
+      ...(address !== undefined && { 'CF-Connecting-IP': address }),
+    };
+  }
+
+  /** Reads JSON. Empty values of the query are left out. @throws RegistryError */
+  async get<Answer>(
+    path: string,
+    query: Readonly<Record<string, string | number>> = {},
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Answer> {
+    return (await this.#ask('GET', withQuery(path, query), { headers })).json<Answer>();
+  }
+
+  /** Reads JSON; undefined if there is no such thing. @throws RegistryError of other statuses */
+  async find<Answer>(path: string): Promise<Answer | undefined> {
+    return this.get<Answer>(path).catch((error: unknown) => {
+      if (error instanceof RegistryError && error.status === 404) return undefined;
+      throw error;
+    });
+  }
+
+  /**
+   * Requests a change.
+   * @param body sent as JSON
+   * @returns the answer's JSON; undefined if it has none
+   * @throws RegistryError
+   */
+  async change<Answer>(method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<Answer> {
+    const answer = await this.#ask(
+      method,
+      path,
+      body === undefined ? {} : { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) },
+    );
+    const text = await answer.text();
+    return (text === '' ? undefined : JSON.parse(text)) as Answer;
+  }
+
+  /** Sends any request, and returns its successful answer. @throws RegistryError */
+  async #ask(method: string, path: string, init: { headers?: Readonly<Record<string, string>>; body?: string }) {
+    const request = new Request(`${this.#origin}${path}`, {
+      ...init,
+      method,
+      headers: { ...init.headers, ...this.#headers },
+    });
+    const answer = await this.#send(request);
+    if (answer.ok) return answer;
+    const text = await answer.text();
+    throw new RegistryError(answer.status, messageOf(text) ?? `the registry answered ${answer.status}`);
+  }
+}
+
+function messageOf(text: string): string | undefined {
+  try {
+    return (JSON.parse(text) as ErrorBody).errors?.map(({ message }) => message ?? '').join('; ');
+  } catch {
+    return undefined;
+  }
+}

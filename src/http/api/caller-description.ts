@@ -1,0 +1,41 @@
+/** `GET /api/caller`: the caller's own credential, and the registries where it is valid. */
+import type { OpenAPIHono, z } from '@hono/zod-openapi';
+import type { Config } from '../../config.ts';
+import { namespaceName } from '../../namespaces/namespace.ts';
+import type { AppEnv } from '../context.ts';
+import { formatTime } from './administration.ts';
+import { registryNames } from './caller.ts';
+import { describe, json } from './describe.ts';
+import { caller } from './schemas.ts';
+
+export function callerRoutes(api: OpenAPIHono<AppEnv>): void {
+  const get = describe(
+    'get',
+    '/api/caller',
+    'Show what the credential that the request logs in with may do, and where',
+    {},
+    { 200: { description: 'The credential', ...json(caller) } },
+  );
+  api.openapi(get, (c) => {
+    const { credential, registries, expiresAt } = c.get('delegate');
+    const { config } = c.get('runtime');
+    const names = registryNames(c).filter((name) => registries === null || registries.includes(name));
+    const isOfOrganization = credential.kind === 'organization';
+    const shown: z.infer<typeof caller> = {
+      kind: credential.kind,
+      organization: isOfOrganization ? credential.organization : null,
+      rights: isOfOrganization ? [...credential.rights] : [],
+      repositories: isOfOrganization ? [...credential.repositories] : [],
+      registries: names.map((name) => ({ name, host: hostOf(config, name) })),
+      expires_at: expiresAt === undefined ? null : formatTime(expiresAt),
+    };
+    return c.json(shown, 200);
+  });
+}
+
+/** Returns the host to reach a registry at. On this machine that is its port, since names there have none. */
+function hostOf({ hosts }: Config, name: string): string {
+  const of = hosts.filter(({ namespace }) => namespaceName(namespace) === name).map(({ host }) => host);
+  const port = of.find((host) => host.startsWith(':'));
+  return port === undefined ? (of[0] ?? '') : `localhost${port}`;
+}

@@ -1,0 +1,216 @@
+/**
+ * The console in a real browser, against the registry that `npm start` starts. Each page is checked for what keeps
+ * people from using it, in light and dark, wide and narrow. Pictures of the pages are in `results/console/`.
+ */
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { imageOf, loggedIn, pushImage } from '../support/local/push.ts';
+import { serverForFile } from '../support/local/server-for-file.ts';
+
+const PICTURES = fileURLToPath(new URL('../../results/console', import.meta.url));
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const [NARROW, WIDE] = [
+  { width: 320, height: 640 },
+  { width: 1280, height: 800 },
+];
+
+const server = serverForFile();
+let browser: Browser;
+const contexts: BrowserContext[] = [];
+
+beforeAll(async () => {
+  browser = await chromium.launch({
+    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
+    args: ['--no-sandbox'],
+  });
+});
+
+afterEach(async () => {
+  for (const context of contexts.splice(0)) await context.close();
+});
+
+afterAll(() => browser?.close());
+
+const address = (path: string): string => `http://console.localhost:${server.current.port + 3}${path}`;
+
+async function open(options: Parameters<Browser['newContext']>[0] = {}): Promise<Page> {
+  const context = await browser.newContext({ viewport: WIDE, ...options });
+  contexts.push(context);
+  return context.newPage();
+}
+
+async function signIn(page: Page, user: string, secret = `${user}-dev`): Promise<void> {
+  await page.goto(address('/sign-in'));
+  await page.getByLabel('User').fill(user);
+  await page.getByLabel('Secret').fill(secret);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+}
+
+async function signedIn(user: string, options?: Parameters<Browser['newContext']>[0]): Promise<Page> {
+  const page = await open(options);
+  await signIn(page, user);
+  await page.getByRole('button', { name: 'Sign out' }).waitFor();
+  return page;
+}
+
+/** Returns what axe finds wrong with the page. */
+async function problemsOf(page: Page): Promise<string[]> {
+  // The page's own policy refuses scripts that are added to it, so axe runs as the browser's own.
+  return page.evaluate(`${AXE}; axe.run().then(({ violations }) =>
+    violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' | ')))`);
+}
+
+const APP = 'alice/app';
+
+beforeAll(async () => {
+  const alice = loggedIn(server.current.url, 'alice');
+  await pushImage(alice, APP, 'latest', imageOf(200_000, 50_000));
+  await pushImage(alice, APP, 'latest', imageOf(300_000, 50_000));
+});
+
+describe('signing in', () => {
+  test('with a wrong secret says so, and keeps the user', async () => {
+    const page = await open();
+    await signIn(page, 'alice', 'wrong');
+    await page.getByRole('alert').waitFor();
+    expect(await page.getByRole('alert').textContent()).toContain('Wrong user or secret');
+    expect(await page.getByLabel('User').inputValue()).toBe('alice');
+  });
+
+  test('leads to the page that was asked for, and signing out ends it', async () => {
+    const page = await open();
+    await page.goto(address(`/images/${APP}`));
+    await page.getByLabel('User').fill('alice');
+    await page.getByLabel('Secret').fill('alice-dev');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: APP }).waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('Secret').waitFor();
+    await page.goto(address('/images'));
+    await page.getByLabel('Secret').waitFor();
+  });
+
+  test('reveals no cookie to scripts or to a registry', async () => {
+    const page = await signedIn('alice');
+    expect(await page.evaluate('document.cookie')).toBe('');
+    const sent = await page.goto(`http://localhost:${server.current.port}/`);
+    expect(await sent?.request().headerValue('Cookie')).toBeNull();
+  });
+});
+
+const PAGES: readonly (readonly [user: string, path: string])[] = [
+  ['admin', '/'],
+  ['admin', '/organizations'],
+  ['admin', '/organizations/alice'],
+  ['admin', '/replication'],
+  ['admin', '/replication/node1'],
+  ['admin', '/storage'],
+  ['admin', '/audit'],
+  ['alice', '/images'],
+  ['alice', `/images/${APP}`],
+  ['alice', `/images/${APP}:latest`],
+  ['alice', `/images/${APP}:latest/history`],
+  ['alice', `/images/${APP}/-/delete`],
+  ['alice', '/organizations/alice'],
+];
+
+describe.each(PAGES)('%s at %s', (user, path) => {
+  test.each([
+    ['wide and light', WIDE, 'light'],
+    ['narrow and dark', NARROW, 'dark'],
+  ] as const)('can be used by all, %s', async (name, viewport, colorScheme) => {
+    const page = await signedIn(user, { viewport, colorScheme });
+    const refused: string[] = [];
+    page.on('console', (message) => {
+      if (message.type() === 'error') refused.push(message.text());
+    });
+    await page.goto(address(path));
+    expect(await problemsOf(page)).toEqual([]);
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(viewport.width);
+    expect(refused).toEqual([]);
+    const file = `${user}${path.replaceAll(/[/:]/g, '-')}-${name.replaceAll(' ', '-')}.png`;
+    await page.screenshot({ path: `${PICTURES}/${file}`, fullPage: true });
+  });
+
+  test('can be read without scripts', async () => {
+    const page = await signedIn(user, { javaScriptEnabled: false });
+    const answer = await page.goto(address(path));
+    expect(answer?.status()).toBe(200);
+    expect(await page.getByRole('heading', { level: 1 }).count()).toBe(1);
+  });
+});
+
+test('the first view is at most 100 KB in all', async () => {
+  const page = await signedIn('alice');
+  const bodies: Promise<Buffer>[] = [];
+  page.on('response', (response) => void bodies.push(response.body()));
+  await page.goto(address(`/images/${APP}:latest`), { waitUntil: 'networkidle' });
+  const bytes = Buffer.concat(await Promise.all(bodies)).byteLength;
+  expect(bytes).toBeLessThanOrEqual(100_000);
+  expect(bytes).toBeGreaterThan(10_000);
+});
+
+test('a push appears on an open page without reloading it', async () => {
+  const page = await signedIn('alice');
+  await page.goto(address(`/images/${APP}`));
+  await page.evaluate('window.stillHere = true');
+  await pushImage(loggedIn(server.current.url, 'alice'), APP, 'fresh', imageOf(1000));
+  await page.getByRole('link', { name: 'fresh' }).waitFor({ timeout: 30_000 });
+  expect(await page.evaluate('window.stillHere')).toBe(true);
+});
+
+test('a search shows what starts with it, as it is typed', async () => {
+  await pushImage(loggedIn(server.current.url, 'alice'), 'alice/other', 'latest', imageOf(10));
+  const page = await signedIn('alice');
+  await page.goto(address('/images'));
+  await page.getByRole('link', { name: 'alice/other' }).waitFor();
+  await page.getByLabel('Name starts with').pressSequentially('alice/ap');
+  await page.getByRole('link', { name: 'alice/other' }).waitFor({ state: 'detached' });
+  await page.getByRole('link', { name: APP }).waitFor();
+});
+
+test('times are in the zone of the reader', async () => {
+  const page = await signedIn('alice', { timezoneId: 'Asia/Tokyo', locale: 'en-GB' });
+  await page.goto(address(`/images/${APP}`));
+  const [shown, utc] = await page.evaluate<[string, string]>(
+    "(() => { const t = document.querySelector('time'); return [t.textContent, t.dateTime]; })()",
+  );
+  const expected = new Intl.DateTimeFormat('en-GB', {
+    dateStyle: 'medium',
+    timeStyle: 'medium',
+    timeZone: 'Asia/Tokyo',
+  });
+  expect(shown).toBe(expected.format(new Date(utc)));
+});
+
+test('an image is deleted, and put back from its history', async () => {
+  const page = await signedIn('alice');
+  await pushImage(loggedIn(server.current.url, 'alice'), APP, 'brief', imageOf(20));
+  await page.goto(address(`/images/${APP}:brief`));
+  await page.getByRole('button', { name: `Delete ${APP}:brief` }).click();
+  await page.getByRole('heading', { name: APP }).waitFor();
+  expect(await page.getByRole('link', { name: 'brief' }).count()).toBe(0);
+  await page.goto(address(`/images/${APP}:brief/history`));
+  await page.getByRole('button', { name: 'Put back' }).click();
+  await page.goto(address(`/images/${APP}`));
+  await page.getByRole('link', { name: 'brief' }).waitFor();
+});
+
+test('a credential is created, its secret works, and it is removed', async () => {
+  const page = await signedIn('alice');
+  await page.goto(address('/organizations/alice'));
+  await page.getByLabel('Name').fill('browser');
+  await page.getByLabel('push').check();
+  await page.getByRole('button', { name: 'Create the credential' }).click();
+  const secret = (await page.locator('pre').first().textContent()) ?? '';
+  const other = await open();
+  await signIn(other, 'alice', secret);
+  await other.getByRole('button', { name: 'Sign out' }).waitFor();
+  expect(await other.getByRole('link', { name: 'Organization' }).count()).toBe(0);
+  await page.goto(address('/organizations/alice'));
+  await page.getByRole('button', { name: 'Remove browser' }).click();
+  await page.getByRole('button', { name: 'Remove browser' }).waitFor({ state: 'detached' });
+});

@@ -1,0 +1,192 @@
+/** The console's pages: what they show and do, and what they hide. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { addUsers, call, callApi } from '../support/client.ts';
+import { ThreeHosts } from '../support/three-hosts.ts';
+import { ORIGIN, Reader } from './support.ts';
+
+let hosts: ThreeHosts;
+
+beforeEach(async () => {
+  await addUsers();
+  hosts = await ThreeHosts.open();
+});
+
+const SECURITY = {
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'same-origin',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+};
+
+test.each(['/sign-in', '/nowhere', '/assets/style.css'])('%s has the headers that protect a reader', async (path) => {
+  const answer = await call('GET', path, { host: ORIGIN });
+  expect(Object.fromEntries(answer.headers)).toMatchObject(SECURITY);
+});
+
+test('what a session reads is kept by no cache', async () => {
+  const reader = await Reader.signedIn('alice');
+  expect((await reader.send('GET', '/images')).headers.get('Cache-Control')).toBe('no-store');
+});
+
+test.each(['/assets/htmx.js', '/sign-in', '/images'])("no registry's host serves the console's %s", async (path) => {
+  expect((await call('GET', path)).status).toBe(404);
+});
+
+test.each(['/v2/', '/token', '/api/organizations', '/metrics', '/healthz'])(
+  "the console's host serves no %s",
+  async (path) => {
+    const reader = await Reader.signedIn('admin');
+    expect((await reader.send('GET', path)).status).toBe(404);
+  },
+);
+
+test('a browser that opens a registry is told what it is, and where the console is', async () => {
+  const answer = await call('GET', '/', { headers: { Accept: 'text/html,*/*;q=0.8' } });
+  const page = await answer.text();
+  expect(page).toContain('docker login registry.localhost:8787');
+  expect(page).toContain(`<a href="${ORIGIN}/">`);
+  expect(answer.headers.get('Content-Security-Policy')).toContain("default-src 'none'");
+});
+
+test('any name of this machine leads to the one that shares no cookies with a registry', async () => {
+  const answer = await call('GET', 'http://localhost:8790/images', {});
+  expect([answer.status, answer.headers.get('Location')]).toEqual([307, `${ORIGIN}/images`]);
+});
+
+describe('an administrator', () => {
+  test.each([
+    ['/', 'node1'],
+    ['/organizations', 'alice'],
+    ['/organizations/alice', 'Credentials'],
+    ['/replication', 'node2'],
+    ['/replication/node1', 'No job is parked'],
+    ['/storage', 'central'],
+    ['/audit', 'Nothing has been changed yet'],
+    ['/audit.csv', '"at","action"'],
+    ['/images', 'Name starts with'],
+  ])('opens %s', async (path, text) => {
+    const reader = await Reader.signedIn('admin');
+    expect(await reader.text(path)).toContain(text);
+  });
+
+  test('creates an organization, and sets its quota', async () => {
+    const reader = await Reader.signedIn('admin');
+    const created = await reader.submit('/organizations', '/organizations', { name: 'acme' });
+    expect(created.headers.get('Location')).toBe('/organizations/acme');
+    await reader.submit('/organizations/acme', '/organizations/acme/quota', { gigabytes: '1.5' });
+    expect(await (await callApi('GET', 'organizations/acme', 'admin')).json()).toMatchObject({ quota: 1.5e9 });
+    await reader.submit('/organizations/acme', '/organizations/acme/quota', { gigabytes: '' });
+    expect(await (await callApi('GET', 'organizations/acme', 'admin')).json()).toMatchObject({ quota: null });
+  });
+
+  test('pauses a queue, and resumes it', async () => {
+    const reader = await Reader.signedIn('admin');
+    await reader.submit('/replication/node1', '/replication/node1/paused');
+    expect(await reader.text('/replication/node1')).toContain('>paused<');
+    await reader.submit('/replication/node1', '/replication/node1/paused');
+    expect(await reader.text('/replication/node1')).not.toContain('>paused<');
+  });
+});
+
+describe("an organization's admin", () => {
+  test('creates a credential, whose secret is shown once, and removes it', async () => {
+    const reader = await Reader.signedIn('alice');
+    const path = '/organizations/alice';
+    const answer = await reader.submit(path, `${path}/credentials`, { name: 'ci', rights: 'push' });
+    const [, secret = ''] = /<pre[^>]*>(berth_[^<]+)<\/pre>/.exec(await answer.text()) ?? [];
+    expect((await new Reader().signIn('alice', secret)).status).toBe(303);
+    expect(await reader.text(path)).not.toContain(secret);
+    await reader.submit(path, `${path}/credentials/ci/remove`);
+    expect(await reader.text(path)).not.toContain(`${path}/credentials/ci/remove`);
+  });
+
+  test('reads why a change was refused', async () => {
+    const reader = await Reader.signedIn('alice');
+    const answer = await reader.submit('/organizations/alice', '/organizations/alice/credentials', {
+      name: 'Bad Name',
+    });
+    expect(answer.status).toBe(400);
+    expect(await answer.text()).toContain('role="alert"');
+  });
+
+  test.each(['/organizations', '/organizations/bob', '/replication', '/storage'])('may not open %s', async (path) => {
+    const reader = await Reader.signedIn('alice');
+    expect((await reader.send('GET', path)).status).toBe(403);
+    expect(await reader.text('/images')).not.toContain(`href="${path}"`);
+  });
+});
+
+describe('an image', () => {
+  const APP = 'alice/app';
+
+  test('is shown with its layers, its state and where its bytes lie', async () => {
+    const image = await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('alice');
+    expect(await reader.text('/images')).toContain('href="/images/alice/app"');
+    expect(await reader.text(`/images/${APP}`)).toContain('href="/images/alice/app:latest"');
+    const page = await reader.text(`/images/${APP}:latest`);
+    for (const text of [image.digest, 'settled', 'central', 'docker pull localhost:8787/alice/app:latest'])
+      expect(page).toContain(text);
+    expect(await reader.text(`/images/${APP}@${image.digest}`)).toContain(image.digest);
+  });
+
+  test('is put back from the history of its tag', async () => {
+    const first = await hosts.push('central', APP, 1, 'latest');
+    const second = await hosts.push('central', APP, 2, 'latest');
+    const reader = await Reader.signedIn('alice');
+    const history = await reader.text(`/images/${APP}:latest/history`);
+    expect(history).toContain(first.digest);
+    await reader.submit(`/images/${APP}:latest/history`, `/images/${APP}:latest/restore`);
+    const shown = await reader.text(`/images/${APP}:latest`);
+    expect(shown).toContain(first.digest);
+    expect(shown).not.toContain(second.digest);
+  });
+
+  test('is deleted by its tag', async () => {
+    await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('alice');
+    const answer = await reader.submit(`/images/${APP}:latest`, `/images/${APP}:latest/delete`);
+    expect(answer.headers.get('Location')).toBe(`/images/${APP}`);
+    expect((await reader.send('GET', `/images/${APP}:latest`)).status).toBe(404);
+  });
+
+  test('has no button for what its reader may not do', async () => {
+    await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('alice', 'reader-secret');
+    const page = await reader.text(`/images/${APP}:latest`);
+    expect(page).not.toContain('/delete"');
+    expect(page).not.toContain('/prefetch"');
+  });
+
+  test('of another organization is refused', async () => {
+    await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('bob');
+    expect((await reader.send('GET', `/images/${APP}:latest`)).status).toBe(403);
+    expect(await reader.text('/images')).not.toContain(APP);
+  });
+
+  test('shows what its owner wrote as text, never as markup', async () => {
+    const evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>';
+    const { bytes } = await hosts.push('central', APP, 1, 'good');
+    const manifest = { ...(JSON.parse(new TextDecoder().decode(bytes)) as object), annotations: { [evil]: evil } };
+    const put = await call('PUT', `/v2/${APP}/manifests/evil`, {
+      as: 'alice',
+      body: JSON.stringify(manifest),
+      headers: { 'Content-Type': 'application/vnd.oci.image.manifest.v1+json' },
+    });
+    expect(put.status).toBe(201);
+    const page = await (await Reader.signedIn('alice')).text(`/images/${APP}:evil`);
+    expect(page).not.toContain('<script>');
+    expect(page).not.toContain('<img');
+    expect(page).toContain('&lt;script&gt;');
+  });
+});
+
+test('a spreadsheet runs nothing of an exported audit log', async () => {
+  const reader = await Reader.signedIn('admin');
+  await reader.signIn('=cmd|/c calc', 'wrong');
+  const csv = await (await Reader.signedIn('admin')).text('/audit.csv');
+  expect(csv).not.toMatch(/"[=+@-]/);
+});

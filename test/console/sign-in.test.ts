@@ -1,0 +1,131 @@
+/** Sessions of the console: how they begin and end, and who can use them. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { addUsers, call, callApi } from '../support/client.ts';
+import { ORIGIN, Reader } from './support.ts';
+
+beforeEach(() => addUsers());
+
+test('a page without a session leads to the sign-in, and back', async () => {
+  const reader = new Reader();
+  const refused = await reader.send('GET', '/images?prefix=alice');
+  expect([refused.status, refused.headers.get('Location')]).toEqual([303, '/sign-in?to=%2Fimages%3Fprefix%3Dalice']);
+  expect(await reader.text('/sign-in?to=%2Fimages%3Fprefix%3Dalice')).toContain(
+    'name="to" value="/images?prefix=alice"',
+  );
+  const answer = await reader.signIn('alice', 'alice-secret', '/images?prefix=alice');
+  expect([answer.status, answer.headers.get('Location')]).toEqual([303, '/images?prefix=alice']);
+  expect(await reader.text('/images')).toContain('Sign out');
+});
+
+test('the cookie is for the console alone, and scripts cannot read it', async () => {
+  const answer = await new Reader().signIn('alice', 'alice-secret');
+  expect(answer.headers.get('Set-Cookie')).toMatch(
+    /^berth-session=[\w.-]+; Max-Age=28800; Path=\/; HttpOnly; SameSite=Strict$/,
+  );
+});
+
+test('over HTTPS the cookie is a __Host- cookie', async () => {
+  const answer = await call('POST', 'https://console.localhost:8790/sign-in', {
+    headers: { Origin: 'https://console.localhost:8790', 'Content-Type': 'application/x-www-form-urlencoded' },
+    body: 'user=alice&secret=alice-secret&to=/',
+  });
+  expect(answer.headers.get('Set-Cookie')).toMatch(
+    /^__Host-berth-session=[\w.-]+; Max-Age=28800; Path=\/; HttpOnly; Secure; SameSite=Strict$/,
+  );
+});
+
+test('the cookie reveals neither the user nor the secret', async () => {
+  const { cookie } = await Reader.signedIn('alice');
+  const parts = cookie.split('=')[1]?.split('.') ?? [];
+  const texts = parts.map((part) => new TextDecoder().decode(Uint8Array.fromBase64(part, { alphabet: 'base64url' })));
+  expect(texts.join(' ')).not.toContain('alice');
+});
+
+test('a wrong secret is refused with a message, and begins no session', async () => {
+  const reader = new Reader();
+  const answer = await reader.signIn('alice', 'wrong');
+  expect(answer.status).toBe(401);
+  expect(await answer.text()).toContain('Wrong user or secret');
+  expect(reader.cookie).toBe('');
+});
+
+test('a form without a user is refused', async () => {
+  expect((await new Reader().signIn('', 'x')).status).toBe(400);
+});
+
+test.each(['https://evil.example/', '//evil.example/', '/\\evil.example/', '/.//evil.example/', 'javascript:alert(1)'])(
+  'signing in never leads to %s',
+  async (to) => {
+    const answer = await new Reader().signIn('alice', 'alice-secret', to);
+    expect([answer.status, answer.headers.get('Location')]).toEqual([303, '/']);
+  },
+);
+
+test('a session ends with its credential', async () => {
+  const created = await callApi('POST', 'organizations/alice/credentials', 'alice', {
+    name: 'brief',
+    rights: ['pull'],
+  });
+  const { secret } = await created.json<{ secret: string }>();
+  const reader = await Reader.signedIn('alice', secret);
+  expect((await callApi('DELETE', 'organizations/alice/credentials/brief', 'alice')).status).toBe(204);
+  // Changes look a credential up again. Reads may remember it, as for access tokens.
+  const answer = await reader.send('POST', '/organizations', { form: { name: 'another' } });
+  expect(answer.status).toBeGreaterThanOrEqual(303);
+  expect((await callApi('GET', 'organizations/another', 'admin')).status).toBe(404);
+});
+
+test('signing out ends the session in this browser', async () => {
+  const reader = await Reader.signedIn('alice');
+  expect((await reader.submit('/images', '/sign-out')).headers.get('Location')).toBe('/sign-in');
+  expect(reader.cookie).toBe('');
+  expect((await reader.send('GET', '/images')).status).toBe(303);
+});
+
+describe('a cookie that Berth has not sealed', () => {
+  test.each([
+    ['nonsense', 'x'],
+    ['an unsealed token', `${btoa('{"alg":"none"}')}.${btoa('{"user":"admin","secret":"x","jti":"1"}')}.`],
+  ])('%s is no session', async (_, value) => {
+    const answer = await new Reader().send('GET', '/images', { headers: { Cookie: `berth-session=${value}` } });
+    expect(answer.headers.get('Location')).toMatch(/^\/sign-in/);
+  });
+
+  test('a changed one is no session', async () => {
+    const { cookie } = await Reader.signedIn('alice');
+    const changed = `${cookie.slice(0, -2)}${cookie.endsWith('AA') ? 'BB' : 'AA'}`;
+    const answer = await new Reader().send('GET', '/images', { headers: { Cookie: changed } });
+    expect(answer.headers.get('Location')).toMatch(/^\/sign-in/);
+  });
+});
+
+describe('a change that the console has not asked for', () => {
+  const create = (reader: Reader, headers: Record<string, string>, form: Record<string, string> = {}) =>
+    reader.send('POST', '/organizations', { headers, form: { name: 'forged', ...form } });
+
+  test.each([
+    ['from another site', { Origin: 'https://evil.example' }],
+    ['from a sandboxed page', { Origin: 'null' }],
+    ["from a registry's page", { Origin: 'http://localhost:8787' }],
+    ['from a page of the same site', { Origin: ORIGIN, 'Sec-Fetch-Site': 'same-site' }],
+  ])('%s is refused', async (_, headers) => {
+    const reader = await Reader.signedIn('admin');
+    expect((await create(reader, headers)).status).toBe(403);
+    expect((await callApi('GET', 'organizations/forged', 'admin')).status).toBe(404);
+  });
+
+  test.each([
+    ['without a token', {}],
+    ['with a token that nobody made', { 'form-token': 'A'.repeat(43) }],
+  ])('%s is refused', async (_, form) => {
+    const reader = await Reader.signedIn('admin');
+    expect((await create(reader, {}, form)).status).toBe(403);
+    expect((await callApi('GET', 'organizations/forged', 'admin')).status).toBe(404);
+  });
+
+  test('with the token of another session is refused', async () => {
+    const [one, other] = [await Reader.signedIn('admin'), await Reader.signedIn('admin')];
+    const [, token = ''] = /name="form-token" value="([^"]+)"/.exec(await one.text('/organizations')) ?? [];
+    expect((await create(other, {}, { 'form-token': token })).status).toBe(403);
+  });
+});
