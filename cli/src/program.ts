@@ -1,13 +1,17 @@
 import { Command } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
 import { completion } from './commands/completion.ts';
+import { copy } from './commands/copy.ts';
 import { credential } from './commands/credential.ts';
 import { gateway } from './commands/gateway.ts';
 import { history, restore } from './commands/history.ts';
 import { images } from './commands/images.ts';
+import { login, logout } from './commands/login.ts';
 import { org } from './commands/org.ts';
 import { pin } from './commands/pin.ts';
 import { prefetch } from './commands/prefetch.ts';
+import { pull } from './commands/pull.ts';
+import { push } from './commands/push.ts';
 import { pause, resume, retry } from './commands/queue.ts';
 import { quota } from './commands/quota.ts';
 import { status } from './commands/status.ts';
@@ -15,6 +19,11 @@ import { wait } from './commands/wait.ts';
 
 /** In the order of the help. */
 const COMMANDS: readonly ((berth: Command) => void)[] = [
+  login,
+  logout,
+  push,
+  pull,
+  copy,
   gateway,
   images,
   history,

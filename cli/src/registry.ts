@@ -1,0 +1,84 @@
+/** The parts that `login`, `push`, `pull` and `copy` share. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { InvalidArgumentError } from 'commander';
+import { BodyLimit } from '../../src/oci-client/body-limit.ts';
+import type { StoredManifest } from '../../src/oci-client/descriptor.ts';
+import { Host } from '../../src/oci-client/host.ts';
+import { RegistryError } from '../../src/oci-client/registry-error.ts';
+import { Repository } from '../../src/oci-client/repository.ts';
+import { credentialFor } from './docker-config.ts';
+import { Failure } from './errors.ts';
+import { startHash } from './hash.ts';
+import { type ImageReference, referenceOf } from './reference.ts';
+import { baseUrl, createTransport, type TransportOptions } from './transport.ts';
+
+/** Docker Hub's registry is not at the host of its names. */
+const ADDRESSES: Readonly<Record<string, string>> = {
+  'docker.io': 'registry-1.docker.io',
+  'index.docker.io': 'registry-1.docker.io',
+};
+
+/** @param credential by default, the one that is kept for the host */
+export function connectTo(host: string, options: TransportOptions, credential = () => credentialFor(host)): Host {
+  const url = baseUrl(ADDRESSES[host] ?? host, options);
+  return new Host(url, { transport: createTransport(options), startHash }, credential);
+}
+
+export function repositoryOf(
+  reference: ImageReference,
+  access: 'pull' | 'push',
+  options: TransportOptions,
+  signal: AbortSignal,
+): Repository {
+  return new Repository(connectTo(reference.host, options), reference.repository, access, signal);
+}
+
+/** @throws Failure if there is no such image */
+export async function rootOf(repository: Repository, reference: ImageReference): Promise<StoredManifest> {
+  const manifest = await repository.getManifest(referenceOf(reference));
+  if (manifest !== undefined) return manifest;
+  const { host, repository: name } = reference;
+  throw new Failure(`${host}/${name} has no image ${referenceOf(reference)}: check the name and the tag`);
+}
+
+/** Adds what to do to an error of a registry, for a person. */
+export function explained(error: unknown): unknown {
+  if (!(error instanceof RegistryError)) return error;
+  const advice =
+    error.status === 401
+      ? `: log in with berth login ${error.host}`
+      : error.status === 413
+        ? ': something before the registry takes less: set a smaller --chunk'
+        : '';
+  return new Failure(`${error.message}${advice}`, { cause: error });
+}
+
+/** Runs with a folder of its own, which is removed afterwards. */
+export async function withFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'berth-'));
+  try {
+    return await use(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const MEBIBYTE = 1024 ** 2;
+
+export function parseJobs(text: string): number {
+  if (/^[1-9]\d?$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('Write a number from 1 to 99.');
+}
+
+/** @returns bytes */
+export function parseChunk(text: string): number {
+  if (/^[1-9]\d{0,4}$/.test(text)) return Number(text) * MEBIBYTE;
+  throw new InvalidArgumentError('Write a number of MiB, like 64.');
+}
+
+/** @param chunk bytes; undefined for what the host says, or takes */
+export function limitOf(chunk: number | undefined): BodyLimit {
+  return chunk === undefined ? BodyLimit.unknown() : new BodyLimit(chunk);
+}
