@@ -46,13 +46,15 @@ export async function rootOf(repository: Repository, reference: ImageReference):
 /** Adds what to do to an error of a registry, for a person. */
 export function explained(error: unknown): unknown {
   if (!(error instanceof RegistryError)) return error;
-  const advice =
-    error.status === 401
-      ? `: log in with berth login ${error.host}`
-      : error.status === 413
-        ? ': something before the registry takes less: set a smaller --chunk'
-        : '';
-  return new Failure(`${error.message}${advice}`, { cause: error });
+  const advice = adviceFor(error);
+  return new Failure(advice === undefined ? error.message : `${error.message}: ${advice}`, { cause: error });
+}
+
+function adviceFor({ status, code, host }: RegistryError): string | undefined {
+  if (status === 401) return `log in with berth login ${host}`;
+  if (status === 413) return 'something before the registry takes less: set a smaller --chunk';
+  // An answer to HEAD has no body that says more.
+  return status === 403 && code === '' ? 'the login has not the right, or the repository is not yours' : undefined;
 }
 
 /** Runs with a folder of its own, which is removed afterwards. */
