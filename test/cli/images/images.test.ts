@@ -125,7 +125,7 @@ test('a damaged layout is not pushed', async () => {
 });
 
 test.each([
-  [['push', 'absent', 'HOST/alice/app'], 2, /there is no file or client.folder absent: .*docker:absent/],
+  [['push', 'absent', 'HOST/alice/app'], 2, /there is no file or folder absent: .*docker:absent/],
   [['pull', 'HOST/alice/absent', 'oci:somewhere'], 1, /has no image latest: check the name and the tag/],
   [['push', 'LAYOUT:9', 'HOST/alice/app'], 2, /has no image 9: it has 1, 2/],
   [['push', 'LAYOUT', 'HOST/alice/app'], 2, /say which image you mean, after a colon: it has 1, 2/],
