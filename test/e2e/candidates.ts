@@ -12,6 +12,7 @@ import { oras } from './clients/oras.ts';
 import { regctl } from './clients/regctl.ts';
 import { skopeo } from './clients/skopeo.ts';
 import { checkCosign } from './cosign.ts';
+import { checkGateway } from './gateway.ts';
 import { GO_REMEDY, hasGo } from './go-program.ts';
 import { checkHelm } from './helm.ts';
 import { checkNodes } from './interchangeable.ts';
@@ -97,6 +98,11 @@ export const CANDIDATES: readonly Candidate[] = [
   { name: 'cosign', needs: [GO], run: checkCosign },
   { name: 'unikraft', needs: [], run: checkUnikraft },
   { name: 'nodes', needs: [packaged('skopeo'), GO], run: checkNodes },
+  {
+    name: 'gateway',
+    needs: [packaged('skopeo'), packaged('podman'), packaged('ctr', 'containerd'), packaged('containerd'), GO, ROOT],
+    run: checkGateway,
+  },
   { name: 'buildkit', needs: [GO, packaged('runc'), ROOT], run: checkBuildkit },
 ];
 

@@ -1,5 +1,6 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Random } from '../support/random.ts';
 import { forward } from './forward.ts';
 import type { TemporaryRegistry } from './temporary-registry.ts';
 
@@ -12,6 +13,15 @@ export interface Front {
   readonly largest: () => number;
   /** Returns the total bytes of all forwarded bodies, except logins, by their Content-Length. */
   readonly total: () => number;
+  /** Returns how many connections were broken. */
+  readonly broken: () => number;
+}
+
+export interface FrontOptions {
+  /** The longest body that passes. */
+  readonly limit: number;
+  /** Breaks connections while bodies pass, once in about so many bytes. The same seed breaks after the same bytes. */
+  readonly breaks?: { readonly seed: number; readonly every: number };
 }
 
 /**
@@ -20,12 +30,13 @@ export interface Front {
  */
 export async function withFront(
   { host, port }: TemporaryRegistry,
-  limit: number,
+  { limit, breaks }: FrontOptions,
   use: (front: Front) => Promise<void>,
 ): Promise<void> {
   const refused: string[] = [];
   let largest = 0;
   let total = 0;
+  const breaker = new Breaker(breaks);
   const server = createServer((incoming, outgoing) => {
     const length = Number(incoming.headers['content-length'] ?? 0);
     if (length > limit) {
@@ -38,7 +49,8 @@ export async function withFront(
     largest = Math.max(largest, length);
     // A body without a length counts as infinite, which a check of the total notices.
     if (!incoming.url?.startsWith('/token')) total += 'transfer-encoding' in incoming.headers ? Infinity : length;
-    void forward(incoming, outgoing, { host, port });
+    const onAnswer = breaker.watch(incoming);
+    void forward(incoming, outgoing, { host, port, onAnswer });
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   try {
@@ -47,9 +59,47 @@ export async function withFront(
       refused,
       largest: () => largest,
       total: () => total,
+      broken: () => breaker.broken,
     });
   } finally {
     server.closeAllConnections();
     await new Promise((done) => server.close(done));
+  }
+}
+
+/** Breaks connections at random bytes: every third only after the registry has the whole body, before its answer. */
+class Breaker {
+  broken = 0;
+  readonly #every: number;
+  readonly #random: Random;
+  #left: number;
+
+  constructor({ seed, every }: NonNullable<FrontOptions['breaks']> = { seed: 0, every: Infinity }) {
+    this.#random = new Random(seed);
+    this.#every = every;
+    this.#left = this.#next();
+  }
+
+  /** Counts the bytes of a body. @returns a function to call once the registry has answered */
+  watch(incoming: IncomingMessage): () => void {
+    let breaksAtAnswer = false;
+    const cut = (): void => {
+      this.broken += 1;
+      incoming.socket.destroy();
+    };
+    incoming.on('data', ({ length }: Buffer) => {
+      this.#left -= length;
+      if (this.#left > 0) return;
+      this.#left = this.#next();
+      if (this.#random.chance(1 / 3)) breaksAtAnswer = true;
+      else cut();
+    });
+    return () => {
+      if (breaksAtAnswer) cut();
+    };
+  }
+
+  #next(): number {
+    return this.#every === Infinity ? Infinity : this.#random.between(1, 2 * this.#every);
   }
 }

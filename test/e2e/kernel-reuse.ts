@@ -33,7 +33,7 @@ export async function checkKernelReuse(withClient: With, { registry, images, che
         let sent = 0;
         const second = await requestsDuring(registry, async () => {
           const target = await registryAt(registry, host, 'second-push');
-          await withFront(target, Infinity, async (front) => {
+          await withFront(target, { limit: Infinity }, async (front) => {
             await withClient({ ...target, host: front.host }, (again) => push(again, changed));
             sent = front.total();
           });
