@@ -5,6 +5,7 @@
  */
 import { type Result, writeReport } from './report.ts';
 import type { Outcome, Row } from './row.ts';
+import { cli } from './rows/cli.ts';
 import { collection } from './rows/collection.ts';
 import { deployment } from './rows/deployment.ts';
 import { images } from './rows/images.ts';
@@ -22,6 +23,7 @@ import { Surroundings } from './surroundings.ts';
 
 const ROWS: readonly Row[] = [
   ...uploads,
+  ...cli,
   ...reads,
   ...operations,
   ...images,
