@@ -117,6 +117,19 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
     expect(await pushed(host, 3)).toBe(201);
   });
 
+  test('of tags also count those that were deleted, twice as many, until they are forgotten', async () => {
+    hosts = await ThreeHosts.open({ organization_tags: 2 });
+    const { digest } = await imageNumbered(host, 1);
+    for (const tags of ['?tag=a&tag=b', '?tag=c&tag=d']) {
+      expect(await pushed(host, 1, `${digest}${tags}`)).toBe(201);
+      await hosts.drain();
+      expect((await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${digest}`)).status).toBe(202);
+      await hosts.drain();
+    }
+    requireRefused(await push(host, 1, 'e'), 'limit of 4 tags', 'with those deleted', 'Try again a day later');
+    expect(await pushed(host, 1, 'a')).toBe(201);
+  });
+
   test('let only one of two pushes pass that fit only one by one', async () => {
     hosts = await ThreeHosts.open({ organization_manifests: 1 });
     const images = [await imageNumbered(host, 1), await imageNumbered(host, 2)];

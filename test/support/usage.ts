@@ -39,6 +39,8 @@ const TAGS = `
   SELECT ${ORGANIZATION('repository')} AS organization, count(*) AS tags FROM tags WHERE visible = 1
   AND (repository, name) NOT IN (SELECT repository, name FROM known_tags) GROUP BY 1`;
 
+const TAG_ROWS = `SELECT ${ORGANIZATION('repository')} AS organization, count(*) AS tag_rows FROM tags GROUP BY 1`;
+
 const REPOSITORIES = `
   SELECT ${ORGANIZATION('name')} AS organization, sum(listed) AS repositories, count(*) AS repository_rows
     FROM repositories GROUP BY 1`;
@@ -52,6 +54,7 @@ export interface Sums {
   manifest_bytes: number;
   stored_manifest_bytes: number;
   tags: number;
+  tag_rows: number;
   open_uploads: number;
   repositories: number;
   repository_rows: number;
@@ -66,6 +69,7 @@ const NOTHING: Sums = {
   manifest_bytes: 0,
   stored_manifest_bytes: 0,
   tags: 0,
+  tag_rows: 0,
   open_uploads: 0,
   repositories: 0,
   repository_rows: 0,
@@ -128,6 +132,8 @@ export async function scannedUsage(database: D1Database): Promise<Counted> {
   for (const { organization, tags } of await rows<{ organization: string; tags: number }>(database, TAGS)) {
     of(organization).tags += tags;
   }
+  const tagRows = await rows<{ organization: string; tag_rows: number }>(database, TAG_ROWS);
+  for (const { organization, tag_rows: count } of tagRows) of(organization).tag_rows = count;
   for (const { organization, ...counted } of await rows<
     Pick<Sums, 'repositories' | 'repository_rows'> & { organization: string }
   >(database, REPOSITORIES)) {

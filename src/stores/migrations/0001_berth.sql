@@ -326,6 +326,7 @@ CREATE TABLE usage (
   manifest_bytes INTEGER NOT NULL DEFAULT 0,
   stored_manifest_bytes INTEGER NOT NULL DEFAULT 0,
   tags INTEGER NOT NULL DEFAULT 0,
+  tag_rows INTEGER NOT NULL DEFAULT 0,
   blobs INTEGER NOT NULL DEFAULT 0,
   bytes INTEGER NOT NULL DEFAULT 0,
   unreferenced INTEGER NOT NULL DEFAULT 0,
@@ -495,10 +496,10 @@ CREATE TABLE known_tags (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER count_of_new_tag AFTER INSERT ON tags
-WHEN NEW.visible = 1
 BEGIN
-  INSERT INTO usage (organization, tags) VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), 1)
-  ON CONFLICT (organization) DO UPDATE SET tags = tags + 1;
+  INSERT INTO usage (organization, tags, tag_rows)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.visible, 1)
+  ON CONFLICT (organization) DO UPDATE SET tags = tags + excluded.tags, tag_rows = tag_rows + 1;
 END;
 
 CREATE TRIGGER count_of_shown_tag AFTER UPDATE OF visible ON tags
@@ -517,11 +518,11 @@ BEGIN
 END;
 
 CREATE TRIGGER count_of_gone_tag AFTER DELETE ON tags
-WHEN OLD.visible = 1
 BEGIN
-  UPDATE usage SET tags = tags - 1 WHERE organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1)
-    AND NOT EXISTS (SELECT 1 FROM known_tags WHERE repository = OLD.repository AND name = OLD.name);
-  DELETE FROM known_tags WHERE repository = OLD.repository AND name = OLD.name;
+  UPDATE usage SET tag_rows = tag_rows - 1, tags = tags - (OLD.visible = 1
+    AND NOT EXISTS (SELECT 1 FROM known_tags WHERE repository = OLD.repository AND name = OLD.name))
+  WHERE organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1);
+  DELETE FROM known_tags WHERE OLD.visible = 1 AND repository = OLD.repository AND name = OLD.name;
 END;
 
 CREATE TRIGGER count_of_known_tag AFTER INSERT ON known_tags

@@ -71,6 +71,12 @@ export function hasTooManyRepositories(repository: string): string {
 const tagsOnManifest = (repository: string, added: string): string => `(SELECT count(*) FROM (
   SELECT 1 FROM tags t INDEXED BY tags_by_digest WHERE t.repository = ${repository}
     AND t.digest = ${added} ->> 'digest' LIMIT ${MAX_TAGS_ON_MANIFEST}))`;
+/**
+ * SQL for the most rows of tags that an organization may have in one store, deleted and hidden ones included. They stay
+ * until they are forgotten, so without this limit pushing and deleting would fill the database.
+ */
+const maxTagRows = (added: string): string => `2 * (${added} ->> '$.limits[1]')`;
+
 /** Bounds a statement that checks an {@link addition}. */
 export const readsAddition = atMost(4 * MAX_TAGS_ON_MANIFEST);
 
@@ -84,6 +90,7 @@ export function excessOf(repository: string, added: string): string {
       WHEN new.manifests > 0 AND new.manifests + ${counted('manifests', repository)} > ${added} ->> '$.limits[0]'
         THEN 'manifests'
       WHEN new.tags > 0 AND new.tags + ${counted('tags', repository)} > ${added} ->> '$.limits[1]' THEN 'tags'
+      WHEN new.tag_rows > 0 AND new.tag_rows + ${kept('tag_rows', repository)} > ${maxTagRows(added)} THEN 'tag_rows'
       WHEN new.bytes > 0 AND new.bytes + ${kept('stored_manifest_bytes', repository)} > ${added} ->> '$.limits[2]'
         THEN 'bytes'
       WHEN new.on_manifest > 0 AND new.on_manifest + ${tagsOnManifest(repository, added)} > ${MAX_TAGS_ON_MANIFEST}
@@ -94,6 +101,8 @@ export function excessOf(repository: string, added: string): string {
       (SELECT count(*) FROM json_each(${added}, '$.tags') AS tag WHERE NOT EXISTS (
         SELECT 1 FROM tags t WHERE t.repository = ${repository} AND t.name = tag.value AND t.visible = 1)) AS tags,
       (SELECT count(*) FROM json_each(${added}, '$.onManifest') AS tag WHERE NOT EXISTS (
+        SELECT 1 FROM tags t WHERE t.repository = ${repository} AND t.name = tag.value)) AS tag_rows,
+      (SELECT count(*) FROM json_each(${added}, '$.onManifest') AS tag WHERE NOT EXISTS (
         SELECT 1 FROM tags t WHERE t.repository = ${repository} AND t.name = tag.value
           AND t.digest = ${added} ->> 'digest')) AS on_manifest,
       iif(EXISTS (SELECT 1 ${row} AND m.media_type <> ''), 0, ${added} ->> 'size') AS bytes) AS new)`;
@@ -101,11 +110,11 @@ export function excessOf(repository: string, added: string): string {
 
 const SELECT_EXCESS = sql`
   SELECT ${excessOf('?1', '?2')} AS excess, ${counted('manifests', '?1')} AS manifests,
-    ${counted('tags', '?1')} AS tags,
+    ${counted('tags', '?1')} AS tags, ${kept('tag_rows', '?1')} AS tag_rows,
     ${kept('repository_rows', '?1')} AS repositories, ${kept('stored_manifest_bytes', '?1')} AS bytes,
     ${tagsOnManifest('?1', '?2')} AS tags_on_manifest`.reading(readsAddition);
 
-type Limit = 'manifests' | 'tags' | 'repositories' | 'bytes' | 'tags_on_manifest';
+type Limit = 'manifests' | 'tags' | 'tag_rows' | 'repositories' | 'bytes' | 'tags_on_manifest';
 
 type Excess = { readonly excess: Limit | null } & Readonly<Record<Limit, number>>;
 
@@ -127,6 +136,7 @@ export async function limitExceeded(
   const limit = {
     manifests,
     tags,
+    tag_rows: 2 * tags,
     repositories: MAX_REPOSITORIES,
     bytes,
     tags_on_manifest: MAX_TAGS_ON_MANIFEST,
@@ -159,6 +169,13 @@ function messageOf(
       `this manifest would exceed the limit of ${inUnits(limit)} of manifests of the organization ${organization}: ` +
       `${inUnits(used)} are used, and deleted manifests count until they are collected. ` +
       'Delete images and try again a day later, or ask the operator for a larger limit'
+    );
+  }
+  if (excess === 'tag_rows') {
+    return (
+      `this tag would exceed the limit of ${limit} tags of the organization ${organization} with those deleted: ` +
+      `it has ${used}, and deleted tags count until they are forgotten. ` +
+      'Try again a day later, or ask the operator for a larger limit'
     );
   }
   const what = { manifests: 'manifest', tags: 'tag', repositories: 'repository' }[excess];

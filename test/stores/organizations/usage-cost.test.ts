@@ -102,5 +102,5 @@ test('a push writes and reads this many rows more with the triggers than without
       'DELETE of the second': 29,
     },
   });
-  for (const [name, [, read]] of Object.entries(limited)) expect([name, read]).toEqual([name, Math.min(read, 678)]);
+  for (const [name, [, read]] of Object.entries(limited)) expect([name, read]).toEqual([name, Math.min(read, 680)]);
 });
