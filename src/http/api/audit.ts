@@ -36,7 +36,10 @@ export const auditEntry = z
     address: z.string().nullable().openapi({
       description: 'Refused logins only: equal for equal addresses. The address cannot be recovered from it',
     }),
-    count: z.int().openapi({ description: 'Refused logins and prefetches only: the least number of them in the hour' }),
+    count: z.int().openapi({
+      description:
+        'The least number in the hour: of refused logins, prefetches, and the changes of an hour with very many',
+    }),
     store: z.string().openapi({ description: 'The store whose log has the entry' }),
   })
   .openapi('AuditEntry');

@@ -211,6 +211,8 @@ CREATE TABLE audit (
 CREATE INDEX audit_by_time ON audit (at, id);
 CREATE INDEX audit_by_organization ON audit (organization, at, id);
 CREATE UNIQUE INDEX audit_refused ON audit (at, organization, key, subject) WHERE action = 'refuse login';
+CREATE UNIQUE INDEX audit_of_full_hour ON audit (at - at % 3600000, organization, action, subject)
+  WHERE repository = '*';
 CREATE UNIQUE INDEX audit_prefetched ON audit (at - at % 3600000, repository, key, subject)
   WHERE action = 'prefetch image';
 

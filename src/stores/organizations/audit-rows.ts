@@ -11,7 +11,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
 import { committed } from '../clock.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
-import { paged } from '../rows-read.ts';
+import { atMost, paged } from '../rows-read.ts';
 
 /** The credential that asks for a change, and the host that it asks. */
 export interface Actor {
@@ -59,7 +59,7 @@ export interface AuditEntry {
   readonly action: AuditAction;
   /** '' for a credential that belongs to no organization. */
   readonly organization: string;
-  /** '' if the action does not concern one. */
+  /** '' if the action does not concern one; {@link MANY_REPOSITORIES} if the entry counts actions of a full hour. */
   readonly repository: string;
   /** A tag, a digest, the name of a credential or store, or a quota in bytes; '' if none of these applies. */
   readonly key: string;
@@ -68,18 +68,62 @@ export interface AuditEntry {
   /** The credential's name at that time; '' if it has none. */
   readonly name: string;
   readonly host: string;
-  /** How often it happened in the hour, at least; more than 1 only for refused logins and prefetches. */
+  /** How often it happened in the hour, at least; more than 1 only for refused logins, prefetches and full hours. */
   readonly count: number;
 }
 
 /** The thing that an entry is about. */
 export type AuditSubject = Pick<AuditEntry, 'organization' | 'repository' | 'key'>;
 
-const INSERT = 'INSERT INTO audit (at, action, organization, repository, key, subject, name, host)';
-const WHO = (subject: string, host: string): string =>
-  `${subject}, coalesce((SELECT name FROM credentials WHERE id = ${subject}), ''), ${host}`;
+/**
+ * The most entries of an organization in an hour, in one store, that say what each was about. Others are counted by
+ * action and subject, because a tenant can delete as often as it likes, and entries are kept for long.
+ */
+const MOST_ENTRIES = 1000;
+/** Stands for many repositories in an entry that counts. No repository has this name. */
+export const MANY_REPOSITORIES = '*';
 
-const AUDIT = sql`${INSERT} VALUES (CAST(?1 AS INTEGER), ?2, ?3, ?4, ?5, ${WHO('?6', '?7')})`;
+const HOUR_OF_ENTRY = `at - at % ${String(HOUR)}`;
+// Refused logins, which strangers cause, have a limit of their own.
+const HOUR_IS_FULL = (at: string, organization: string): string => `EXISTS (
+  SELECT 1 FROM audit INDEXED BY audit_by_organization WHERE organization = ${organization}
+    AND at >= ${at} - ${at} % ${String(HOUR)} AND action <> 'refuse login' LIMIT 1 OFFSET ${String(MOST_ENTRIES - 1)})`;
+const readsHour = atMost(16 * MOST_ENTRIES);
+
+/** SQL for the values of an entry. */
+interface Values {
+  readonly at: string;
+  readonly action: string;
+  readonly organization: string;
+  readonly repository: string;
+  readonly key: string;
+  readonly subject: string;
+  readonly host: string;
+}
+
+/** SQL that writes entries, or counts them in a full hour. @param from the rest of the SELECT */
+function insert({ at, action, organization, repository, key, subject, host }: Values, from: string): string {
+  const isFull = HOUR_IS_FULL(at, organization);
+  return `
+    INSERT INTO audit (at, action, organization, repository, key, subject, name, host)
+    SELECT ${at}, ${action}, ${organization}, iif(${isFull}, '${MANY_REPOSITORIES}', ${repository}),
+      iif(${isFull}, '', ${key}),
+      ${subject}, coalesce((SELECT name FROM credentials WHERE id = ${subject}), ''), ${host} ${from}
+    ON CONFLICT (${HOUR_OF_ENTRY}, organization, action, subject) WHERE repository = '${MANY_REPOSITORIES}'
+      DO UPDATE SET count = count + 1`;
+}
+
+const ABOUT = {
+  at: 'CAST(?1 AS INTEGER)',
+  action: '?2',
+  organization: '?3',
+  repository: '?4',
+  key: '?5',
+  subject: '?6',
+  host: '?7',
+};
+
+const AUDIT = sql`${insert(ABOUT, 'WHERE true')}`.reading(readsHour);
 
 /** Writes an entry, whatever else the batch does. */
 export function audit(action: AuditAction, about: AuditSubject, by: Actor, now: number): BoundStatement {
@@ -87,20 +131,19 @@ export function audit(action: AuditAction, about: AuditSubject, by: Actor, now: 
 }
 
 const AUDIT_PREFETCH = sql`
-  ${INSERT} VALUES (CAST(?1 AS INTEGER), 'prefetch image', ?2, ?3, ?4, ${WHO('?5', '?6')})
-  ON CONFLICT (at - at % ${String(HOUR)}, repository, key, subject) WHERE action = 'prefetch image' DO UPDATE
-    SET count = count + 1`;
+  ${insert(ABOUT, 'WHERE true')}
+  ON CONFLICT (${HOUR_OF_ENTRY}, repository, key, subject) WHERE action = 'prefetch image' DO UPDATE
+    SET count = count + 1`.reading(readsHour);
 
 /**
  * Writes an entry for a prefetch, or counts it in the entry of the same image, actor and hour: a caller may ask again
  * as often as it likes, to see how far the copy is.
  */
 export function auditPrefetch(about: AuditSubject, by: Actor, now: number): BoundStatement {
-  return [AUDIT_PREFETCH, now, about.organization, about.repository, about.key, by.subject, by.host];
+  return [AUDIT_PREFETCH, now, 'prefetch image', about.organization, about.repository, about.key, by.subject, by.host];
 }
 
-const AUDIT_CHANGED = sql`
-  ${INSERT} SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, ?5, ${WHO('?6', '?7')} WHERE changes() > 0`;
+const AUDIT_CHANGED = sql`${insert(ABOUT, 'WHERE changes() > 0')}`.reading(readsHour);
 
 /**
  * Writes an entry if the statement before it changed something. It must come directly after the statement that makes
@@ -123,9 +166,10 @@ export function auditLink(repository: RepositoryName, digest: Digest, by: Actor,
   return auditChanged('delete blob', { ...ofRepository(repository), key: digest }, by, now);
 }
 
-const AUDIT_COMMITTED = sql`
-  ${INSERT} SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, key.value, ${WHO('?6', '?7')}
-  FROM clock CROSS JOIN json_each(?5) AS key WHERE ${committed('?8')}`;
+const AUDIT_COMMITTED = sql`${insert(
+  { ...ABOUT, key: 'key.value' },
+  `FROM clock CROSS JOIN json_each(?5) AS key WHERE ${committed('?8')}`,
+)}`.reading((run) => readsHour(run) + 3 * MOST_ENTRIES * run.keys);
 
 /** Writes an entry for each key, if the batch took a version under `commitId`. */
 export function auditCommitted(
@@ -140,6 +184,7 @@ export function auditCommitted(
   return [AUDIT_COMMITTED, now, action, organization, repository, JSON.stringify(keys), by.subject, by.host, commitId];
 }
 
+const INSERT = 'INSERT INTO audit (at, action, organization, repository, key, subject, name, host)';
 const AUDIT_EVICTION = sql`
   ${INSERT} SELECT CAST(?2 AS INTEGER), 'evict image', ?3, ?4, ?5, '', '', '' FROM evictions WHERE token = ?1`;
 
@@ -148,9 +193,18 @@ export function auditEviction(token: string, repository: RepositoryName, digest:
   return [AUDIT_EVICTION, token, now, organizationOf(repository), repository, digest];
 }
 
-const AUDIT_CREDENTIAL = sql`
-  ${INSERT} SELECT CAST(?2 AS INTEGER), 'remove credential', organization, '', name, ${WHO('?3', '?4')}
-  FROM credentials WHERE id = ?1`;
+const AUDIT_CREDENTIAL = sql`${insert(
+  {
+    at: 'CAST(?2 AS INTEGER)',
+    action: "'remove credential'",
+    organization: 'c.organization',
+    repository: "''",
+    key: 'c.name',
+    subject: '?3',
+    host: '?4',
+  },
+  'FROM credentials c WHERE c.id = ?1',
+)}`.reading(readsHour);
 
 /** Writes an entry for the removal of a credential, if it exists. It must come before the removal. */
 export function auditCredential(id: string, by: Actor, now: number): BoundStatement {
@@ -158,8 +212,8 @@ export function auditCredential(id: string, by: Actor, now: number): BoundStatem
 }
 
 const AUDIT_ORGANIZATION = sql`
-  ${INSERT} SELECT CAST(?2 AS INTEGER), 'remove organization', name, '', '', ${WHO('?3', '?4')}
-  FROM organizations WHERE name = ?1 AND removed_at = CAST(?2 AS INTEGER)`;
+  ${INSERT} SELECT CAST(?2 AS INTEGER), 'remove organization', name, '', '', ?3,
+    coalesce((SELECT name FROM credentials WHERE id = ?3), ''), ?4 FROM organizations WHERE name = ?1 AND removed_at = CAST(?2 AS INTEGER)`;
 
 /** Writes an entry for the removal of an organization, if the same batch has removed it. */
 export function auditOrganization(name: OrganizationName, by: Actor, now: number): BoundStatement {

@@ -192,7 +192,9 @@ test('usage is right during a sweep, and zero after it', async () => {
     more = await sweepSlice(database, REPOSITORY);
     expect(await keptUsage(env.DB_CENTRAL)).toEqual(await scannedUsage(env.DB_CENTRAL));
   }
-  expect((await keptUsage(env.DB_CENTRAL)).sums).toEqual({});
+  // Rows of deleted tags count until they are forgotten.
+  const { sums } = await keptUsage(env.DB_CENTRAL);
+  expect(Object.values(sums).map(({ tag_rows: _, ...others }) => Object.values(others).filter(Boolean))).toEqual([[]]);
 });
 
 test('a page of a list costs what is on it even with dead rows before live ones, and all pages together show the live ones', async () => {

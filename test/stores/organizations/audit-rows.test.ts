@@ -1,9 +1,9 @@
-/** Prefetches that share an entry of the audit log. */
+/** Prefetches, and changes of an hour with very many, that share an entry of the audit log. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { HOUR, MINUTE } from '../../../src/durations.ts';
 import { Database } from '../../../src/stores/database.ts';
-import { auditBefore, auditPrefetch } from '../../../src/stores/organizations/audit-rows.ts';
+import { audit, auditBefore, auditPrefetch } from '../../../src/stores/organizations/audit-rows.ts';
 
 const NINE = Date.UTC(2026, 0, 2, 9);
 
@@ -29,5 +29,42 @@ test('prefetches of one image by one credential are one entry an hour', async ()
     [NINE + 4 * MINUTE, 'alice/app', 'latest', 'admin', 1],
     [NINE + 5 * MINUTE, 'alice/web', 'latest', 'ci', 1],
     [NINE + HOUR, 'alice/app', 'latest', 'ci', 1],
+  ]);
+});
+
+test('in an hour with very many entries, further changes are counted by action and credential', async () => {
+  const database = new Database(env.DB_CENTRAL);
+  const change = (key: string, now = NINE + MINUTE, subject = 'ci', organization = 'alice') =>
+    audit('delete tag', { organization, repository: `${organization}/app`, key }, { subject, host: 'h' }, now);
+  await env.DB_CENTRAL.prepare(
+    `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1998)
+     INSERT INTO audit (at, action, organization, repository, key, subject, name, host)
+     SELECT ?1, iif(i < 1000, 'delete tag', 'refuse login'), 'alice', 'alice/app', i, 'ci' || i, '', '' FROM n`,
+  )
+    .bind(NINE)
+    .run();
+  await database.batch([
+    change('last'),
+    change('counted'),
+    change('counted'),
+    change('counted', NINE + MINUTE, 'admin'),
+    change('other', NINE + MINUTE, 'ci', 'bob'),
+    auditPrefetch(
+      { organization: 'alice', repository: 'alice/app', key: 'latest' },
+      { subject: 'ci', host: 'h' },
+      NINE,
+    ),
+    change('next hour', NINE + HOUR),
+  ]);
+  const entries = await env.DB_CENTRAL.prepare(
+    'SELECT action, repository, key, subject, count FROM audit WHERE id > 1998 ORDER BY id',
+  ).raw();
+  expect(entries).toEqual([
+    ['delete tag', 'alice/app', 'last', 'ci', 1],
+    ['delete tag', '*', '', 'ci', 2],
+    ['delete tag', '*', '', 'admin', 1],
+    ['delete tag', 'bob/app', 'other', 'ci', 1],
+    ['prefetch image', '*', '', 'ci', 1],
+    ['delete tag', 'alice/app', 'next hour', 'ci', 1],
   ]);
 });
