@@ -116,7 +116,10 @@ export class Repository {
     let target: string | URL | undefined = `${this.#root}/tags/list?n=1000`;
     for (let page = 0; target !== undefined && page < MAX_PAGES; page += 1) {
       const response: Response = await this.#callAgain({ method: 'GET', target, expect: [200, 404] });
-      if (response.status === 404) return void (await textOf(response)) as undefined;
+      if (response.status === 404) {
+        await textOf(response);
+        return undefined;
+      }
       const bytes = await bytesUpTo(response, MAX_MANIFEST_BYTES);
       const { tags } = objectIn(bytes, `the list of tags of ${this.name}`);
       if (Array.isArray(tags)) found.push(...tags.filter((tag): tag is string => typeof tag === 'string'));

@@ -3,6 +3,7 @@
  * (distribution-spec, "Pushing a blob in chunks"). A chunk that breaks is sent again from where the registry says that
  * it stopped. A chunk that the host refuses as too large is halved, and so are all that follow.
  */
+import { textOf } from './answer.ts';
 import { RegistryError } from './registry-error.ts';
 import { isTransient, Patience } from './retry.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -259,11 +260,9 @@ function isTooLarge(outcome: Outcome): boolean {
   return !(outcome instanceof TransportError) && outcome.status === 413;
 }
 
-/** Ends the body of an answer that is not needed. Reading a short one keeps its connection. */
+/** Reads the body of an answer that is not needed, which frees its connection. */
 async function discard(outcome: Outcome): Promise<void> {
-  if (outcome instanceof TransportError) return;
-  if (outcome.ok) await outcome.arrayBuffer().catch(() => undefined);
-  else await outcome.body?.cancel().catch(() => undefined);
+  if (!(outcome instanceof TransportError)) await textOf(outcome);
 }
 
 function createdAnswer(digest: string, { href }: URL): Response {

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type Command, InvalidArgumentError } from 'commander';
-import { BodyLimit } from '../gateway/body-limit.ts';
+import { BodyLimit } from '../../../src/oci-client/body-limit.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { type Listening, listenOnLoopback } from '../gateway/listen.ts';
 import { withExamples } from '../options.ts';

@@ -1,5 +1,5 @@
 import type { Taken } from './room.ts';
-import type { Repeatable } from './upload-session.ts';
+import type { Repeatable } from '../../../src/oci-client/upload-session.ts';
 
 /** Bytes that are handed on at once. A connection brings 64 KiB at a time. */
 const PIECE_BYTES = 512 * 1024;

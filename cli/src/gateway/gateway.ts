@@ -4,7 +4,7 @@ import { textOf } from '../../../src/oci-client/answer.ts';
 import { withRetries } from '../../../src/oci-client/retry.ts';
 import type { Surroundings } from '../../../src/oci-client/surroundings.ts';
 import type { Request } from '../../../src/oci-client/transport.ts';
-import type { BodyLimit } from './body-limit.ts';
+import type { BodyLimit } from '../../../src/oci-client/body-limit.ts';
 import { Exchange, refusal } from './exchange.ts';
 import { realmPath, requestHeaders } from './headers.ts';
 import { Room } from './room.ts';

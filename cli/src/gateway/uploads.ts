@@ -2,7 +2,7 @@
 import { withRetries } from '../../../src/oci-client/retry.ts';
 import type { Surroundings } from '../../../src/oci-client/surroundings.ts';
 import type { Request, Transport } from '../../../src/oci-client/transport.ts';
-import type { BodyLimit } from './body-limit.ts';
+import type { BodyLimit } from '../../../src/oci-client/body-limit.ts';
 import type { Exchange } from './exchange.ts';
 import { requestHeaders } from './headers.ts';
 import { Sessions } from './sessions.ts';
@@ -15,7 +15,7 @@ import {
   sizeIn,
   type UploadOptions,
   type UploadSession,
-} from './upload-session.ts';
+} from '../../../src/oci-client/upload-session.ts';
 
 interface Options extends Pick<Surroundings, 'transport' | 'sleep'> {
   readonly limit: BodyLimit;

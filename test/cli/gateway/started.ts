@@ -4,7 +4,7 @@ import { type IncomingMessage, request, type RequestOptions } from 'node:http';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { onTestFinished } from 'vitest';
-import { BodyLimit } from '../../../cli/src/gateway/body-limit.ts';
+import { BodyLimit } from '../../../src/oci-client/body-limit.ts';
 import { Gateway } from '../../../cli/src/gateway/gateway.ts';
 import { listenOnLoopback } from '../../../cli/src/gateway/listen.ts';
 import { createTransport } from '../../../cli/src/transport.ts';
