@@ -1,4 +1,4 @@
-import { algorithmOf, type Digest, digestOf, digestOrUndefined } from '../oci/digest.ts';
+import { algorithmOf, type Digest, digestOf, digestOrUndefined, hexOf } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import {
   DOCKER_MANIFEST,
@@ -78,8 +78,11 @@ export class Repository {
     return { bytes, digest, mediaType: mediaTypeOf(bytes, declared, target) };
   }
 
-  /** Stores a manifest under a tag or its own digest. */
-  async putManifest(reference: string, { bytes, mediaType, digest }: StoredManifest): Promise<void> {
+  /**
+   * Stores a manifest under a tag or its own digest.
+   * @returns whether the registry took note of its subject (distribution-spec, "Pushing Manifests with Subject")
+   */
+  async putManifest(reference: string, { bytes, mediaType, digest }: StoredManifest): Promise<boolean> {
     const target = `${this.#root}/manifests/${reference}`;
     const response = await this.#callAgain({
       method: 'PUT',
@@ -93,6 +96,7 @@ export class Repository {
     if (stored !== undefined && stored !== digest) {
       throw this.#nonsense(response, `${target} was stored as ${stored}, not as ${digest}`);
     }
+    return response.headers.has('oci-subject');
   }
 
   /**
@@ -191,7 +195,7 @@ export class Repository {
 
   /** Registries without the referrers API keep the list under a tag ("Referrers Tag Schema"). */
   async #referrersByTag(digest: Digest): Promise<readonly Descriptor[]> {
-    const list = await this.getManifest(digest.replace(':', '-'));
+    const list = await this.getManifest(referrersTagOf(digest));
     return list === undefined ? [] : descriptorsIn(list.bytes, `the list of referrers of ${digest}`);
   }
 
@@ -207,6 +211,11 @@ export class Repository {
 function descriptorsIn(bytes: Uint8Array, where: string): Descriptor[] {
   const list = objectIn(bytes, where)['manifests'];
   return Array.isArray(list) ? list.map((value) => parseDescriptor(value, where)) : [];
+}
+
+/** distribution-spec, "Referrers Tag Schema". */
+export function referrersTagOf(digest: Digest): string {
+  return `${algorithmOf(digest)}-${hexOf(digest).slice(0, 64)}`;
 }
 
 /** RFC 8288; distribution-spec, "Listing Referrers". */
