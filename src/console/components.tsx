@@ -12,6 +12,11 @@ export const Time: FC<{ at: string | null; none?: string }> = ({ at, none = 'nev
 /** An amount of bytes, in decimal units. */
 export const Bytes: FC<{ of: number }> = ({ of }) => <span title={`${of} bytes`}>{inUnits(of)}</span>;
 
+/** Returns a number with its thousands apart. */
+export function counted(number: number): string {
+  return number.toLocaleString('en-US');
+}
+
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
 
 export function inUnits(bytes: number): string {

@@ -184,6 +184,13 @@ describe('an image', () => {
   });
 });
 
+test('the audit log names the address of a refused login, not an actor', async () => {
+  await new Reader().signIn('alice', 'wrong');
+  const page = await (await Reader.signedIn('admin')).text('/');
+  expect(page).toContain('refuse login');
+  expect(page).not.toContain('>maintenance<');
+});
+
 test('a spreadsheet runs nothing of an exported audit log', async () => {
   const reader = await Reader.signedIn('admin');
   await reader.signIn('=cmd|/c calc', 'wrong');

@@ -62,10 +62,15 @@ function read(c: ConsoleContext, organization: string, n: number): Promise<Audit
   return registry.get(path, { n, last: c.req.query('last') ?? '' });
 }
 
+/** Returns who acted: a credential, the hashed address of a refused login, or Berth's own maintenance. */
+export function actorOf({ action, by, address }: AuditEntry): string {
+  if (action === 'refuse login') return address ?? 'unknown';
+  return by?.name ?? by?.id ?? 'maintenance';
+}
+
 function cellsOf(entry: AuditEntry): string[] {
-  const { at, action, organization, repository, key, by, host, address, count } = entry;
-  const who = by?.name ?? by?.id ?? address ?? '';
-  return [at, action, organization ?? '', repository ?? '', key ?? '', who, host ?? '', String(count)];
+  const { at, action, organization, repository, key, host, count } = entry;
+  return [at, action, organization ?? '', repository ?? '', key ?? '', actorOf(entry), host ?? '', String(count)];
 }
 
 /** Quotes a cell, so that no spreadsheet runs it as a formula (OWASP, "CSV Injection"). */

@@ -2,7 +2,7 @@
 import { Hono } from 'hono';
 import type { FC } from 'hono/jsx';
 import type { CreatedCredential, Credential, Organization, Usage } from '../answers.ts';
-import { Bytes, Facts, inUnits, Next, Problem, Table, Time } from '../components.tsx';
+import { Bytes, counted, Facts, inUnits, Next, Problem, Table, Time } from '../components.tsx';
 import type { ConsoleContext, ConsoleEnv, SignedIn } from '../context.ts';
 import { DAY } from '../../durations.ts';
 import { FormFields } from '../form.ts';
@@ -135,10 +135,10 @@ async function organizationPage(
         of={[
           ['Used', usage.quota === null ? inUnits(usage.used) : `${inUnits(usage.used)} of ${inUnits(usage.quota)}`],
           ['In flight', inUnits(usage.in_flight)],
-          ['Repositories', usage.repositories],
-          ['Tags', `${usage.tags} of ${usage.limits.tags}`],
-          ['Manifests', `${usage.manifests} of ${usage.limits.manifests}`],
-          ['Blobs', usage.blobs],
+          ['Repositories', counted(usage.repositories)],
+          ['Tags', `${counted(usage.tags)} of ${counted(usage.limits.tags)}`],
+          ['Manifests', `${counted(usage.manifests)} of ${counted(usage.limits.manifests)}`],
+          ['Blobs', counted(usage.blobs)],
         ]}
       />
       {reader.caller.kind === 'administrator' && (

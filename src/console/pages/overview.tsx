@@ -1,9 +1,10 @@
 /** The start: whether everything is in step, at a glance. */
 import { Hono } from 'hono';
 import type { AuditEntry, Queue } from '../answers.ts';
-import { Live, State, Table, Time } from '../components.tsx';
+import { Live, Table, Time } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
 import { Page } from '../layout.tsx';
+import { actorOf } from './audit.tsx';
 import { queueRow, QUEUE_COLUMNS } from './replication.tsx';
 
 export function overviewPages(): Hono<ConsoleEnv> {
@@ -30,11 +31,11 @@ export function overviewPages(): Hono<ConsoleEnv> {
         <Table
           caption="Latest changes"
           columns={['When', 'What', 'About', 'By']}
-          rows={entries.map(({ at, action, organization, repository, key, by }) => [
-            <Time at={at} />,
-            action,
-            [repository ?? organization, key].filter((part) => part !== null).join(' '),
-            by?.name ?? by?.id ?? <State>maintenance</State>,
+          rows={entries.map((entry) => [
+            <Time at={entry.at} />,
+            entry.action,
+            [entry.repository ?? entry.organization, entry.key].filter((part) => part !== null).join(' '),
+            actorOf(entry),
           ])}
           empty="Nothing has been changed yet."
         />
