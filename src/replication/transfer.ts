@@ -1,17 +1,21 @@
 /**
  * Copies an object from one bucket to another. Invariant 4: an object's bytes are checked before they count as a blob.
- * A small object is copied in one `put` with R2's digest check. A large object is copied in parts, with its progress
- * kept. R2 does not check the digest of such an object, so it is read back and hashed at the end.
+ * A small object is copied in one `put` with R2's digest check. A large object is read once and written in parts,
+ * several of which are under way at once, with its progress kept. R2 does not check the digest of such an object, so
+ * its bytes are hashed while they pass. The state of the native hash cannot be saved: if another run continues the
+ * copy, the object is read back and hashed at the end.
  */
 import { MINUTE } from '../durations.ts';
 import { logLine } from '../log.ts';
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { Hash } from '../stores/uploads/blob-writer.ts';
-import { type Bucket, CHANGE_MILLISECONDS } from '../stores/bucket.ts';
+import { type Bucket, CHANGE_MILLISECONDS, type MultipartUpload } from '../stores/bucket.ts';
 import { within } from '../stores/deadline.ts';
+import { PartsInFlight } from '../stores/parts-in-flight.ts';
 import { PermanentError } from './machine.ts';
 import type { Progress } from './queue-state.ts';
+import { SourceReader } from './source-reader.ts';
 
 /** The most bytes of an object that is copied in one piece. A failure can cost as much as this. */
 export const WHOLE_BYTES = 64 * 1024 * 1024;
@@ -90,33 +94,122 @@ async function transferWhole({ name, from, key, to, digest }: Transfer, keeper: 
   }
 }
 
-async function transferParts(
-  { name, from, key, to, digest, size }: Transfer,
-  keeper: ProgressKeeper,
-  mayGoOn: () => boolean,
-): Promise<string> {
+async function transferParts(object: Transfer, keeper: ProgressKeeper, mayGoOn: () => boolean): Promise<string> {
+  const { name, to, digest, size } = object;
   const kept = keeper.progress(name);
   const copy = kept?.key ?? to.newKey();
   const uploadId = kept?.uploadId ?? (await to.createMultipartUpload(copy)).uploadId;
-  const parts = [...(kept?.parts ?? [])];
-  keeper.setProgress(name, { key: copy, uploadId, parts });
+  const parts = new PartsDone(kept?.parts ?? [], (done) => {
+    keeper.setProgress(name, { key: copy, uploadId, parts: done });
+  });
   const upload = to.resumeMultipartUpload(copy, uploadId);
-  const count = Math.ceil(size / PART_BYTES);
-  for (let number = parts.length + 1; number <= count; number++) {
-    if (!mayGoOn()) throw new OutOfTime('the copy continues in the next run');
-    const offset = (number - 1) * PART_BYTES;
-    const content = await from.get(key, { offset, length: Math.min(PART_BYTES, size - offset) });
-    if (content === undefined) throw new Gone();
-    const { partNumber, etag } = await upload.uploadPart(number, content);
-    parts.push({ partNumber, etag });
-    keeper.setProgress(name, { key: copy, uploadId, parts });
-    logLine({ copying: digest, key: copy, part: number, of: count });
-    await yieldToOthers();
+  const hash = parts.count === 0 ? new Hash(algorithmOf(digest)) : undefined;
+  const isContinued = hash === undefined;
+  try {
+    await passParts(object, upload, parts, hash, mayGoOn);
+    if (!isContinued && (await hash.digest()) !== digest) {
+      await upload.abort().catch(() => undefined);
+      throw wrongBytes(digest);
+    }
+  } catch (error) {
+    hash?.abandon(error);
+    throw error;
   }
-  if (!(await to.exists(copy))) await upload.complete(parts);
-  if ((await readBack(to, copy, digest, size)) === digest) return copy;
+  if (!isContinued || !(await to.exists(copy))) await upload.complete([...parts.done]);
+  if (!isContinued || (await readBack(to, copy, digest, size)) === digest) return copy;
   await to.delete([copy]).catch(() => undefined);
   throw wrongBytes(digest);
+}
+
+interface DonePart {
+  readonly partNumber: number;
+  readonly etag: string;
+}
+
+/** The parts that R2 has, up to the first that it lacks. Parts may be answered in another order than they were sent. */
+class PartsDone {
+  readonly #done: DonePart[];
+  readonly #ahead = new Map<number, DonePart>();
+  readonly #save: (done: readonly DonePart[]) => void;
+
+  /** @param save stores the parts, now and whenever there are more */
+  constructor(done: readonly DonePart[], save: (done: readonly DonePart[]) => void) {
+    this.#done = [...done];
+    this.#save = save;
+    save(done);
+  }
+
+  get done(): readonly DonePart[] {
+    return this.#done;
+  }
+
+  get count(): number {
+    return this.#done.length;
+  }
+
+  add({ partNumber, etag }: R2UploadedPart): void {
+    this.#ahead.set(partNumber, { partNumber, etag });
+    const before = this.count;
+    for (let next = this.#ahead.get(before + 1); next !== undefined; next = this.#ahead.get(this.count + 1)) {
+      this.#done.push(next);
+      this.#ahead.delete(next.partNumber);
+    }
+    if (this.count > before) this.#save([...this.#done]);
+  }
+}
+
+/** Reads what is left of an object once, and passes it on in parts. When it returns or throws, no part is under way. */
+async function passParts(
+  { from, key, digest, size }: Transfer,
+  upload: MultipartUpload,
+  done: PartsDone,
+  hash: Hash | undefined,
+  mayGoOn: () => boolean,
+): Promise<void> {
+  const count = Math.ceil(size / PART_BYTES);
+  const first = done.count + 1;
+  if (first > count) return;
+  const parts = new PartsInFlight(
+    {
+      uploadPart: async (number, body, handedOver) => {
+        const part = await upload.uploadPart(number, body, handedOver);
+        done.add(part);
+        logLine({ copying: digest, key, part: number, of: count });
+        return part;
+      },
+    },
+    first,
+  );
+  const offset = (first - 1) * PART_BYTES;
+  const source = await SourceReader.open(from, key, { offset, length: size - offset });
+  if (source === undefined) throw new Gone();
+  let writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  try {
+    for (let number = first; number <= count; number++) {
+      if (!mayGoOn()) throw new OutOfTime('the copy continues in the next run');
+      let left = Math.min(PART_BYTES, size - (number - 1) * PART_BYTES);
+      writer = await parts.start(left);
+      while (left > 0) {
+        const bytes = await source.read(left);
+        await Promise.all([hash?.update(bytes), within(CHANGE_MILLISECONDS, writer.write(bytes))]);
+        left -= bytes.byteLength;
+      }
+      await within(CHANGE_MILLISECONDS, writer.close());
+      await yieldToOthers();
+    }
+  } catch (error) {
+    void writer?.abort(error).catch(() => undefined);
+    source.cancel(error);
+    // The failure of a part is the cause of what its writer reports.
+    const failure = await parts.finish().then(
+      () => error,
+      (cause: unknown) => cause,
+    );
+    throw source.failed || error instanceof OutOfTime ? error : failure;
+  } finally {
+    source.close();
+  }
+  await parts.finish();
 }
 
 /** Reads an object back, and returns the digest of its bytes. */
