@@ -4,6 +4,7 @@ import { CommanderError } from 'commander';
 import { TransportError } from '../../src/oci-client/transport.ts';
 import { Failure } from './errors.ts';
 import { program } from './program.ts';
+import { explained } from './registry.ts';
 
 // A reader such as `head` may have read enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -13,7 +14,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 try {
   await program().parseAsync();
-} catch (error) {
+} catch (caught) {
+  const error = explained(caught);
   if (error instanceof CommanderError) {
     // Commander has printed its message. Help and the version end this way too, with code 0.
     process.exitCode = error.exitCode === 0 ? 0 : 2;

@@ -1,6 +1,9 @@
 /** The options that many commands share, and the examples at the end of their help. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { Repository } from '../../src/oci-client/repository.ts';
 import { type Api, connect } from './api.ts';
+import type { RepositoryReference } from './reference.ts';
+import { connectTo } from './registry.ts';
 import type { TransportOptions } from './transport.ts';
 
 /** What {@link withJson} and {@link withHost} add to the options that every command has. */
@@ -31,6 +34,11 @@ export function withHost(command: Command): Command {
 export function connected(command: Command, host?: string): Promise<Api> {
   const options = command.optsWithGlobals<ApiOptions>();
   return connect(host ?? options.host ?? '', options);
+}
+
+/** Connects a command to a repository of any registry. */
+export function repositoryOf(command: Command, { host, repository }: RepositoryReference): Repository {
+  return new Repository(connectTo(host, command.optsWithGlobals<TransportOptions>()), repository, 'pull');
 }
 
 export function wantsJson(command: Command): boolean {

@@ -6,6 +6,7 @@ import { credential } from './commands/credential.ts';
 import { gateway } from './commands/gateway.ts';
 import { history, restore } from './commands/history.ts';
 import { images } from './commands/images.ts';
+import { inspect } from './commands/inspect.ts';
 import { login, logout } from './commands/login.ts';
 import { org } from './commands/org.ts';
 import { pin } from './commands/pin.ts';
@@ -14,7 +15,10 @@ import { pull } from './commands/pull.ts';
 import { push } from './commands/push.ts';
 import { pause, resume, retry } from './commands/queue.ts';
 import { quota } from './commands/quota.ts';
+import { repo } from './commands/repo.ts';
+import { rm } from './commands/rm.ts';
 import { status } from './commands/status.ts';
+import { tags } from './commands/tags.ts';
 import { wait } from './commands/wait.ts';
 
 /** In the order of the help. */
@@ -26,8 +30,11 @@ const COMMANDS: readonly ((berth: Command) => void)[] = [
   copy,
   gateway,
   images,
+  tags,
+  inspect,
   history,
   restore,
+  rm,
   wait,
   prefetch,
   pin,
@@ -36,6 +43,7 @@ const COMMANDS: readonly ((berth: Command) => void)[] = [
   pause,
   resume,
   org,
+  repo,
   credential,
   quota,
   completion,

@@ -18,6 +18,7 @@ export async function untilDone<Answer>(
   ask: (waitSeconds: number) => Promise<Answer>,
   isDone: (answer: Answer) => boolean,
   seen: (answer: Answer) => void,
+  pauseMs = PAUSE_MS,
 ): Promise<Answer | undefined> {
   const end = Date.now() + seconds * 1000;
   for (;;) {
@@ -36,7 +37,7 @@ export async function untilDone<Answer>(
       throw failure;
     }
     // A request that has waited at the registry needs no pause here.
-    if (failure !== undefined) await pause(Math.min(PAUSE_MS, Math.max(0, end - Date.now())));
+    if (failure !== undefined) await pause(Math.min(pauseMs, Math.max(0, end - Date.now())));
   }
 }
 

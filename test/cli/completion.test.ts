@@ -15,7 +15,7 @@ printf '%s\\n' "\${COMPREPLY[@]}"`;
 }
 
 test('bash completes commands, the commands of a group, options, and their values', () => {
-  expect(offered('re')).toEqual(['restore', 'retry', 'resume']);
+  expect(offered('res')).toEqual(['restore', 'resume']);
   expect(offered('org', '')).toEqual(expect.arrayContaining(['ls', 'show', 'create', 'rm']));
   expect(offered('org', 'ls', '--j')).toEqual(['--json']);
   expect(offered('wait', 'host/alice/app:1', '--f')).toEqual(['--for']);

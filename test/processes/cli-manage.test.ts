@@ -1,10 +1,12 @@
 /** The commands that look at a registry and manage it, against a registry as `npm start` runs it. */
+import { spawn } from 'node:child_process';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { describe, expect, test } from 'vitest';
-import { imageOf, loggedIn, pushSteps } from '../support/local/push.ts';
+import { imageOf, type LocalImage, loggedIn, pushSteps, putManifest, request, sha256 } from '../support/local/push.ts';
 import { serverForFile } from '../support/local/server-for-file.ts';
-import { berth, type Result } from '../cli/support/berth.ts';
+import { berth, PROGRAM, type Result } from '../cli/support/berth.ts';
 
 const registry = serverForFile();
 
@@ -22,10 +24,15 @@ function as(user: string, args: readonly string[], host = hostOf()): Promise<Res
 
 const succeeded = (stdout: string): Result => ({ code: 0, stdout, stderr: '' });
 
-async function push(repository: string, tag: string, node?: 1 | 2): Promise<string> {
-  const image = imageOf(1000);
+async function push(repository: string, tag: string, node?: 1 | 2, image = imageOf(1000)): Promise<string> {
   for (const step of pushSteps(repository, tag, image)) await step.run(loggedIn(`http://${hostOf(node)}`, 'alice'));
   return image.digest;
+}
+
+/** Returns an image with the blobs of another one, and other fields. */
+function variantOf({ blobs, manifest }: LocalImage, fields: object): LocalImage {
+  const text = Buffer.from(JSON.stringify({ ...JSON.parse(manifest.toString()), ...fields }));
+  return { blobs, manifest: text, digest: sha256(text) };
 }
 
 function rows({ code, stdout, stderr }: Result): string[][] {
@@ -52,15 +59,17 @@ describe('images', () => {
     ]);
 
     const second = await push('alice/app', '1', 1);
+    expect(await as('alice', ['rm', 'alice/app:1'], hostOf(1))).toMatchObject({ code: 0 });
     const [heading, ...writes] = rows(await as('alice', ['history', 'alice/app:1'], hostOf(1)));
     expect(heading).toEqual(['WRITE', 'DIGEST', 'WRITTEN', 'STATE', 'STORES']);
     expect(writes.map(([, digest, , state]) => [digest, state])).toEqual([
-      [second, 'current'],
+      ['deleted', 'current'],
+      [second, 'restorable'],
       [first, 'restorable'],
     ]);
     const [write = ''] = writes[1] ?? [];
     expect(await as('alice', ['restore', 'alice/app:1', write], hostOf(1))).toEqual(
-      succeeded(`alice/app:1 is ${first} again\n`),
+      succeeded(`alice/app:1 is ${second} again\n`),
     );
   });
 
@@ -75,6 +84,91 @@ describe('images', () => {
     expect(rows(await as('admin', ['pin', 'ls', pinned]))[1]?.[0]).toBe('node2');
     expect(await as('admin', ['pin', 'rm', pinned, 'node2'])).toMatchObject({ code: 0 });
     expect(rows(await as('admin', ['pin', 'ls', pinned]))).toEqual([['NODE', 'PINNED']]);
+  });
+});
+
+describe('one image', () => {
+  test('shows its layers with those that share them, where its bytes lie, and what refers to it', async () => {
+    const image = imageOf(2000);
+    await push('alice/inspected', '1', 1, image);
+    const sibling = variantOf(image, { annotations: { variant: 'second' } });
+    const subject = {
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      digest: image.digest,
+      size: image.manifest.byteLength,
+    };
+    const signature = variantOf(image, { subject, artifactType: 'application/vnd.example.signature' });
+    const caller = loggedIn(`http://${hostOf(1)}`, 'alice');
+    await putManifest(caller, 'alice/inspected', '2', sibling);
+    await putManifest(caller, 'alice/inspected', signature.digest, signature);
+    await as('alice', ['wait', 'alice/inspected:1'], hostOf(1));
+
+    expect(await as('alice', ['tags', 'alice/inspected'], hostOf(1))).toEqual(succeeded('1\n2\n'));
+    const [about, layers, locations, referrers] = (
+      await as('alice', ['inspect', 'alice/inspected:1'], hostOf(1))
+    ).stdout.split('\n\n');
+    expect(about).toMatch(/^Size: +2\.2 kB in 2 blobs$/m);
+    expect(about).toMatch(/^Shared: +2\.2 kB with other images/m);
+    expect(about).toMatch(/^State: +settled$/m);
+    expect(layers).toContain(sha256(image.blobs[1] ?? Buffer.of()));
+    expect(layers).toMatch(/2\.0 kB +application\/vnd\.oci\.image\.layer\.v1\.tar +2$/m);
+    expect(locations).toMatch(/^central +2 of 2 +2\.2 kB$/m);
+    expect(locations).toMatch(/^node1 +2 of 2 +2\.2 kB$/m);
+    expect(referrers).toContain(`application/vnd.example.signature  ${signature.digest}`);
+
+    const { stdout } = await as('alice', ['inspect', 'alice/inspected:1', '--json'], hostOf(1));
+    expect(JSON.parse(stdout)).toMatchObject({
+      digest: image.digest,
+      size: 2200,
+      blobs: [{}, { descriptor: { size: 2000 }, shared_with: ['2'] }],
+      referrers: [{ digest: signature.digest }],
+      replication: { state: 'settled' },
+    });
+  });
+
+  test('an index shows its platforms', async () => {
+    const [arm, amd] = [imageOf(1000), imageOf(3000)];
+    for (const each of [arm, amd]) await push('alice/multi', `only-${each === arm ? 'arm' : 'amd'}`, undefined, each);
+    const child = ({ digest, manifest }: LocalImage, architecture: string) => ({
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      digest,
+      size: manifest.byteLength,
+      platform: { os: 'linux', architecture },
+    });
+    const manifest = Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: 'application/vnd.oci.image.index.v1+json',
+        manifests: [child(arm, 'arm64'), child(amd, 'amd64')],
+      }),
+    );
+    const headers = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' };
+    const caller = loggedIn(`http://${hostOf()}`, 'alice');
+    const put = await request(caller, 'PUT', '/v2/alice/multi/manifests/1', {
+      body: new Uint8Array(manifest),
+      headers,
+    });
+    expect(put.status).toBe(201);
+    const { stdout } = await as('alice', ['inspect', 'alice/multi:1']);
+    expect(stdout).toMatch(/^Size: +4\.4 kB in 4 blobs$/m);
+    expect(stdout).toContain(
+      `linux/arm64  ${arm.digest}       2  1.2 kB\nlinux/amd64  ${amd.digest}       2  3.2 kB\n`,
+    );
+  });
+
+  test('a tag is removed alone, an image with all its tags', async () => {
+    const digest = await push('alice/removed', '1');
+    expect(await as('alice', ['rm', 'alice/removed:1'])).toEqual(succeeded('removed alice/removed:1\n'));
+    expect(await as('alice', ['rm', 'alice/removed:1'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('there is no alice/removed:1'),
+    });
+    expect(await as('alice', ['rm', `alice/removed@${digest}`])).toMatchObject({ code: 0 });
+    expect(await as('alice', ['inspect', `alice/removed@${digest}`])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('has no image'),
+    });
+    expect(await as('alice', ['rm', 'alice/removed'])).toMatchObject({ code: 2 });
   });
 });
 
@@ -101,6 +195,20 @@ describe('the deployment', () => {
     expect(queues).toMatchObject([{ store: 'node1' }, { store: 'node2', paused: false }]);
   });
 
+  test('status --watch shows it again and again, until it is interrupted', async () => {
+    const env = { BERTH_HOST: hostOf(), BERTH_USERNAME: 'admin', BERTH_PASSWORD: 'admin-dev' };
+    const child = spawn(process.execPath, [PROGRAM, 'status', '--watch', '--json'], { env });
+    const stores: unknown[] = [];
+    for await (const line of createInterface(child.stdout)) {
+      stores.push(JSON.parse(line).queues.map(({ store }: { store: string }) => store));
+      if (stores.length === 2) child.kill('SIGINT');
+    }
+    expect(stores).toEqual([
+      ['node1', 'node2'],
+      ['node1', 'node2'],
+    ]);
+  });
+
   test('an organization is created, limited and removed, with a credential that is shown once', async () => {
     expect(await as('admin', ['org', 'create', 'acme'])).toEqual(succeeded('created acme\n'));
     expect(rows(await as('admin', ['org', 'ls'])).map(([name]) => name)).toContain('acme');
@@ -108,6 +216,14 @@ describe('the deployment', () => {
     expect((await as('admin', ['quota', 'acme'])).stdout).toMatch(/^Quota: +1\.5 GB\nUsed: +0 B \(0 %\)\n/);
     expect((await as('admin', ['org', 'show', 'acme'])).stdout).toMatch(/^Tags: +0 of \d+$/m);
     expect(await as('admin', ['quota', 'acme', 'none'])).toEqual(succeeded('the quota of acme is none\n'));
+
+    expect(await as('admin', ['repo', 'create', 'acme/app'])).toEqual(
+      succeeded('created acme/app, which is private\n'),
+    );
+    expect(await as('admin', ['repo', 'set', 'acme/app', 'public'])).toEqual(succeeded('acme/app is public\n'));
+    expect(rows(await as('admin', ['repo', 'ls', 'acme']))[1]?.slice(0, 2)).toEqual(['acme/app', 'public']);
+    expect(await as('admin', ['repo', 'rm', 'acme/app'])).toMatchObject({ code: 2 });
+    expect(await as('admin', ['repo', 'rm', 'acme/app', '--yes'])).toEqual(succeeded('removed acme/app\n'));
 
     const made = await as('admin', ['credential', 'create', 'ci', '--org', 'acme', '--rights', 'pull,push']);
     expect(made).toMatchObject({ code: 0, stderr: expect.stringContaining('shown only now') });
