@@ -1,5 +1,5 @@
 import { algorithmOf, type Digest, digestOf, digestOrUndefined, hexOf } from '../oci/digest.ts';
-import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
+import { MAX_MANIFEST_BYTES } from '../oci/manifest-limits.ts';
 import {
   DOCKER_MANIFEST,
   DOCKER_MANIFEST_LIST,

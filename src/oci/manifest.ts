@@ -13,6 +13,7 @@ import { type Digest, digestOrUndefined, parseAnyDigest, parseDigest } from './d
 import { OciError } from './errors.ts';
 import { parseWithIntegers } from './json-integers.ts';
 import { jsonExcess } from './json-limits.ts';
+import { MAX_DEPTH, MAX_REFERENCES, MAX_VALUES } from './manifest-limits.ts';
 import { ambiguousName, type Fault, faultOf, INTEGERS, isObject } from './manifest-schema.ts';
 import {
   isDockerSchema1,
@@ -24,15 +25,6 @@ import {
   parseMediaType,
   shapeOf,
 } from './media-type.ts';
-
-/** The largest manifest accepted, in bytes. The spec asks for at least 4 MB ("Pushing Manifests"). */
-export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
-/** The most descriptors in one manifest. */
-export const MAX_REFERENCES = 4096;
-/** The deepest nesting of a manifest's JSON. Real manifests stay below 10. */
-export const MAX_DEPTH = 64;
-/** The most JSON values, of all kinds, in one manifest. 4,096 descriptors with annotations stay far below this. */
-export const MAX_VALUES = 200_000;
 
 /** `layer` also covers the `blobs` of documents of other media types. */
 type ReferenceKind = 'config' | 'layer' | 'child' | 'subject';
@@ -62,7 +54,7 @@ export interface Manifest {
 
 /**
  * Parses a pushed manifest.
- * @param bytes at most {@link MAX_MANIFEST_BYTES}
+ * @param bytes at most `MAX_MANIFEST_BYTES`
  * @param contentType the request's Content-Type, if any
  * @throws OciError MANIFEST_INVALID, DIGEST_INVALID
  */

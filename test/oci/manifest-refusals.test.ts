@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { type Manifest, MAX_DEPTH, MAX_REFERENCES, parseManifest } from '../../src/oci/manifest.ts';
+import { MAX_DEPTH, MAX_REFERENCES } from '../../src/oci/manifest-limits.ts';
+import { type Manifest, parseManifest } from '../../src/oci/manifest.ts';
 import {
   DOCKER_MANIFEST,
   DOCKER_MANIFEST_LIST,

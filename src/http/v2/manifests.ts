@@ -1,7 +1,8 @@
 import type { Hono } from 'hono';
 import { algorithmOf, digestOf } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
-import { MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts';
+import { MAX_MANIFEST_BYTES } from '../../oci/manifest-limits.ts';
+import { parseManifest } from '../../oci/manifest.ts';
 import { parseAnyReference, parseReference, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
 import type { ManifestDescriptor } from '../../registry/registry.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { MAX_MANIFEST_BYTES } from '../../../src/oci/manifest.ts';
+import { MAX_MANIFEST_BYTES } from '../../../src/oci/manifest-limits.ts';
 import { splitContent } from '../../../src/stores/manifests/manifest-commit.ts';
 
 /** The longest code point has four bytes, so no row can be smaller. */
