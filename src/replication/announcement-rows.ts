@@ -59,9 +59,10 @@ const LEVELS = 4;
 const CHILDREN_OF = (level: number): string => `
   wanted${level} (repository, digest) AS MATERIALIZED (
     SELECT DISTINCT child.repository, child.digest FROM (
-      SELECT r.repository, r.digest FROM wanted${level - 1}
-      CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
-        ON r.repository = wanted${level - 1}.repository AND r.manifest = wanted${level - 1}.digest AND r.kind = 'child'
+      SELECT m.repository, d.value ->> 'digest' AS digest FROM wanted${level - 1}
+      CROSS JOIN manifests m
+        ON m.repository = wanted${level - 1}.repository AND m.digest = wanted${level - 1}.digest
+      CROSS JOIN json_each(m.descriptors) AS d WHERE d.value ->> 'kind' = 'child'
       LIMIT ${CHILDREN_PER_LEVEL}) AS child
     WHERE EXISTS (SELECT 1 FROM outbox k
       WHERE k.kind = 'manifest' AND k.repository = child.repository AND k.key = child.digest))`;

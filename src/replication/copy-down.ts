@@ -177,11 +177,11 @@ class ImageCopy {
     const digests = chunk.map(({ digest }) => digest);
     await recordPulls(node.database, this.#repository, digests, Math.floor(now() / HOUR) * HOUR);
     for (const { digest } of whole.blobs) this.blobs.add(digest);
-    const references = whole.manifests.flatMap((manifest) => manifest.references);
+    const descriptors = whole.manifests.flatMap((manifest) => manifest.descriptors);
     this.#left.manifests -= chunk.length;
     this.#left.bytes -= bytesIn(chunk);
-    this.#left.references -= references.length;
-    const children = references.filter(({ kind, digest }) => kind === 'child' && !this.#seen.has(digest));
+    this.#left.references -= descriptors.length;
+    const children = descriptors.filter(({ kind, digest }) => kind === 'child' && !this.#seen.has(digest));
     const below = new Set(children.map(({ digest }) => digest));
     for (const digest of [...digests, ...below]) this.#seen.add(digest);
     return [...below];

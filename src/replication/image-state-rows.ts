@@ -15,11 +15,9 @@ const MOST = `coalesce((SELECT min(${MOST_REFERENCES}, 5000 + size / 15) FROM ma
 const REACHABLE = `WITH ${reachedFrom('?1', '?2', MOST)}`;
 
 const SELECT_BLOBS = sql`${REACHABLE}, named AS MATERIALIZED (
-    SELECT r.digest, r.size FROM reached
+    SELECT d.value ->> 'digest' AS digest, d.value ->> 'size' AS size FROM reached
     CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reached.digest AND ${isAliveManifest('m')}
-    CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest ON r.repository = ?1
-      AND r.manifest = reached.digest
-    WHERE r.kind <> 'subject' LIMIT ${MOST}
+    CROSS JOIN json_each(m.descriptors) AS d LIMIT ${MOST}
   )
   SELECT DISTINCT named.digest, coalesce(l.size, named.size) AS size, l.store FROM named
   CROSS JOIN links k ON k.repository = ?1 AND k.digest = named.digest

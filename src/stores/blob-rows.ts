@@ -86,7 +86,7 @@ const SELECT_PROMISED = selectBlob(COUNTS, SIZE_IF_PROMISED);
 
 const BYTES = '(SELECT size FROM locations WHERE digest = ?2 AND damage IS NULL LIMIT 1)';
 const COUNT_AGAIN = sql`
-  UPDATE links SET released = 2
+  UPDATE links SET counts = 1
   WHERE repository = ?1 AND digest = ?2 AND ${isAliveLink('links')} AND NOT ${COUNTS} AND ${BYTES} IS NOT NULL
     AND NOT ${exceedsQuota('?1', BYTES)}`;
 
@@ -126,17 +126,20 @@ const INSERT_LOCATION_OF_SINGLE_CHUNK = sql`
   FROM uploads u JOIN upload_chunks c ON c.upload = u.id AND c.start = 0
   WHERE u.id = ?5 AND u.write_id = ?6 AND c.size = u.size ${LOCATION_CONFLICT}`;
 
-// A link that a removal hides counts only until it is swept.
-export const COUNTS_ANEW = `(NOT ${counts('links.repository', 'links.digest')} OR NOT ${isAliveLink('links')})`;
+/**
+ * SQL for `counts` of a link that is made again. The manifests that a removal hides are yet to be swept, which must not
+ * end the use of a blob that was pushed since.
+ */
+export const COUNTS_ANEW = `iif(${isAliveLink('links')}, max(links.counts, 1), 2)`;
 
 /**
  * The conflict clause for linking a blob again. The new time makes the link later than a removal that a node has yet to
- * apply. A blob that no longer counted is in flight again (`released = 2`).
+ * apply. The blob counts again.
  */
 export const RELINK = `
   ON CONFLICT (repository, digest) DO UPDATE SET
-    created_at = max(links.created_at, excluded.created_at), released = iif(${COUNTS_ANEW}, 2, links.released)
-  WHERE links.created_at < excluded.created_at OR ${COUNTS_ANEW}`;
+    created_at = max(links.created_at, excluded.created_at), counts = ${COUNTS_ANEW}
+  WHERE links.created_at < excluded.created_at OR links.counts = 0 OR NOT ${isAliveLink('links')}`;
 
 /** Includes the rows that the trigger reads, and two removals. */
 const RELINKING = atMost(40);

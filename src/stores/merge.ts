@@ -8,8 +8,8 @@ import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { raiseClock } from './clock.ts';
 import { type BoundStatement, sql } from './database.ts';
-import { perTag } from './rows-read.ts';
-import { measureImages } from './manifests/image-measure.ts';
+import { inFull, perTag } from './rows-read.ts';
+import { forgetIndexesAbove, KEEPS_MEASURE, measureIndexes, measureOf } from './manifests/image-measure.ts';
 import { hiddenUntil, isAliveManifest, removedVersion, isAliveLink } from './deletion/removals.ts';
 import { ARTIFACT_TYPE, MEDIA_TYPE, type TypeClaim } from './manifests/manifest-type.ts';
 import type { TagVersion } from './versions.ts';
@@ -32,7 +32,7 @@ export interface ManifestLifecycle {
   readonly typedOtherwise?: TypeClaim;
 }
 
-/** A manifest with its references and its document. */
+/** A manifest with its descriptors and its document. */
 export interface ManifestRecord extends ManifestLifecycle {
   readonly typed: TypeClaim;
   readonly typedOtherwise: TypeClaim;
@@ -42,7 +42,8 @@ export interface ManifestRecord extends ManifestLifecycle {
   readonly subject: Digest | null;
   /** Bytes. */
   readonly size: number;
-  readonly references: readonly { readonly digest: Digest; readonly kind: string; readonly size: number }[];
+  /** The blobs and manifests that it names, without its subject. Sizes are bytes. */
+  readonly descriptors: readonly { readonly digest: Digest; readonly kind: string; readonly size: number }[];
   /** The document, cut into rows. */
   readonly contents: readonly string[];
 }
@@ -76,6 +77,8 @@ function greatestVersion({ tags, lifecycles, manifests }: Pick<Rows, 'tags' | 'l
 
 // D1 takes at most 2 MB per parameter. JSON escapes quotes, of which manifests have many.
 const CONTENT_JSON_CHARACTERS = 500_000;
+/** The most characters of a descriptor in JSON: with a sha512 digest. */
+const DESCRIPTOR_CHARACTERS = 200;
 
 const INCOMING_TAG = "incoming.value ->> 'version', incoming.value ->> 'digest', incoming.value ->> 'origin'";
 const ORDER = (version: string, digest: string, origin: string): string =>
@@ -145,21 +148,24 @@ const INCOMING_DELETED = `max(incoming.value ->> 'deleted', iif(
   ${removedVersion("(incoming.value ->> 'repository')")}, 0))`;
 const MERGE_MANIFESTS = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
-    last_pull,
-    typed, typed_otherwise)
+    last_pull, typed, typed_otherwise, descriptors, image_size, image_kind)
   SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value ->> 'mediaType',
     incoming.value ->> 'artifactType', incoming.value ->> 'subject', incoming.value ->> 'size',
     incoming.value ->> 'created', ${INCOMING_DELETED}, 0, incoming.value ->> 'typed',
-      incoming.value ->> 'typedOtherwise'
+    incoming.value ->> 'typedOtherwise', incoming.value -> 'descriptors',
+    ${measureOf("(incoming.value ->> 'repository')", "(incoming.value ->> 'digest')", "(incoming.value -> 'descriptors')")}
   FROM json_each(?1) AS incoming WHERE true
   ON CONFLICT (repository, digest) DO UPDATE SET
+    descriptors = coalesce(manifests.descriptors, excluded.descriptors), ${KEEPS_MEASURE},
     media_type = iif(manifests.media_type = '', excluded.media_type, manifests.media_type),
     artifact_type = iif(manifests.media_type = '', excluded.artifact_type, manifests.artifact_type),
     typed = max(manifests.typed, excluded.typed), typed_otherwise = max(manifests.typed_otherwise,
       excluded.typed_otherwise),
     subject = excluded.subject, size = excluded.size,
     created_version = max(manifests.created_version, excluded.created_version),
-    deleted_version = max(manifests.deleted_version, excluded.deleted_version, ${hiddenUntil('manifests')})`;
+    deleted_version = max(manifests.deleted_version, excluded.deleted_version, ${hiddenUntil('manifests')})`.reading(
+  inFull(16),
+);
 
 // A new claim or a deletion can change which claim counts.
 const TYPE_MANIFESTS = sql`
@@ -176,11 +182,6 @@ const MERGE_CONTENTS = sql`
 const MERGE_LARGE_CONTENT = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)
   VALUES (?1, ?2, CAST(?3 AS INTEGER), ?4) ON CONFLICT DO NOTHING`;
-const MERGE_REFERENCES = sql`
-  INSERT INTO manifest_references (repository, digest, manifest, kind, size)
-  SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value ->> 'manifest',
-    incoming.value ->> 'kind', incoming.value ->> 'size'
-  FROM json_each(?1) AS incoming WHERE true ON CONFLICT DO NOTHING`;
 
 const IS_VISIBLE = isVisibleTag('tags.repository', 'tags.digest', 'tags.version');
 
@@ -232,13 +233,8 @@ export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundSt
     deleted,
   }));
   const repositories = JSON.stringify([...new Set(known.map(({ repository }) => repository))]);
-  const heads = JSON.stringify(manifests.map(({ contents: _contents, references: _references, ...head }) => head));
-  const references = manifests.flatMap(({ repository, digest: manifest, references: all }) =>
-    all.map((reference) => ({ repository, manifest, ...reference })),
-  );
   const statements: BoundStatement[] = [raiseClock(greatestVersion(rows))];
-  if (manifests.length > 0) statements.push([MERGE_MANIFESTS, heads], ...mergeContents(manifests));
-  statements.push(...jsonParts(references).map((part): BoundStatement => [MERGE_REFERENCES, part]));
+  if (manifests.length > 0) statements.push(forgetIndexesAbove(manifests), ...mergeManifests(manifests));
   if (lifecycles.length > 0)
     statements.push(
       [MERGE_LIFECYCLES, JSON.stringify(lifecycles)],
@@ -260,7 +256,9 @@ export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundSt
   statements.push(
     ...beforeLinks,
     ...links,
-    ...measureImages(manifests.map(({ repository, digest, size }) => ({ repository, digest, bytes: size }))),
+    ...measureIndexes(
+      manifests.map(({ repository, digest, size, descriptors }) => ({ repository, digest, bytes: size, descriptors })),
+    ),
   );
   return statements;
 }
@@ -280,26 +278,43 @@ export function jsonParts(rows: readonly (object | Digest)[], most = ROWS_PER_PA
   return parts;
 }
 
-function mergeContents(manifests: readonly ManifestRecord[]): BoundStatement[] {
-  const statements: BoundStatement[] = [];
-  let group: object[] = [];
-  let characters = 0;
-  const flush = (): void => {
-    if (group.length > 0) statements.push([MERGE_CONTENTS, JSON.stringify(group)]);
-    group = [];
-    characters = 0;
-  };
-  for (const { repository, digest, contents } of manifests) {
-    for (const [part, content] of contents.entries()) {
-      if (content.length > CONTENT_JSON_CHARACTERS) {
-        statements.push([MERGE_LARGE_CONTENT, repository, digest, part, content]);
-        continue;
-      }
-      if (characters + content.length > CONTENT_JSON_CHARACTERS) flush();
-      group.push({ repository, digest, part, content });
-      characters += content.length;
+/** Merges the documents before the rows of the manifests, whose kinds they tell. */
+function mergeManifests(manifests: readonly ManifestRecord[]): BoundStatement[] {
+  const contents = manifests.flatMap(({ repository, digest, contents: parts }) =>
+    parts.map((content, part) => ({ repository, digest, part, content })),
+  );
+  const [large, small] = [
+    contents.filter(({ content }) => content.length > CONTENT_JSON_CHARACTERS),
+    contents.filter(({ content }) => content.length <= CONTENT_JSON_CHARACTERS),
+  ];
+  const heads = manifests.map(({ contents: _contents, ...head }) => head);
+  return [
+    ...large.map(({ repository, digest, part, content }): BoundStatement => [
+      MERGE_LARGE_CONTENT,
+      repository,
+      digest,
+      part,
+      content,
+    ]),
+    ...grouped(small, ({ content }) => content.length).map((group): BoundStatement => [MERGE_CONTENTS, group]),
+    ...grouped(heads, ({ descriptors }) => descriptors.length * DESCRIPTOR_CHARACTERS).map((group): BoundStatement => [
+      MERGE_MANIFESTS,
+      group,
+    ]),
+  ];
+}
+
+/** Turns rows into JSON arrays that are about as long as {@link CONTENT_JSON_CHARACTERS}. */
+function grouped<Row>(rows: readonly Row[], charactersOf: (row: Row) => number): string[] {
+  const groups: Row[][] = [];
+  let characters = Number.POSITIVE_INFINITY;
+  for (const row of rows) {
+    characters += charactersOf(row);
+    if (characters > CONTENT_JSON_CHARACTERS) {
+      groups.push([]);
+      characters = charactersOf(row);
     }
+    groups.at(-1)?.push(row);
   }
-  flush();
-  return statements;
+  return groups.map((group) => JSON.stringify(group));
 }

@@ -51,8 +51,8 @@ const LINK_IF_ROOM = sql`
   INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
   WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))}
   ON CONFLICT (repository, digest) DO UPDATE
-    SET created_at = ${LINKED_AT}, released = iif(${COUNTS_ANEW}, 2, links.released)
-  WHERE ${COUNTS_ANEW}`;
+    SET created_at = ${LINKED_AT}, counts = ${COUNTS_ANEW}
+  WHERE links.counts = 0 OR NOT ${isAliveLink('links')}`;
 
 const LINK_UNTIL_IF_ROOM = sql`
   UPDATE links SET usable_until = CAST(?3 AS INTEGER)
@@ -85,8 +85,8 @@ export async function linkFromElsewhere(
 // A manifest that was committed in the meantime keeps the link.
 const REMOVE_LINK = sql`
   DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at = CAST(?3 AS INTEGER) AND NOT EXISTS (
-    SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
-    WHERE r.repository = ?1 AND r.digest = ?2 AND r.live = 1)`;
+    SELECT 1 FROM manifest_references r
+    WHERE r.digest = ?2 AND r.repository = ?1)`;
 
 /** Removes, at a node, a link that was made at `at` on central's word, because central no longer has one. */
 export function removeNewLink(repository: RepositoryName, digest: Digest, at: number): BoundStatement {

@@ -7,8 +7,8 @@ import { keyed, type ReadsAtMost } from './rows-read.ts';
 
 /** SQL that holds if a live manifest of `repository` names the blob `digest`. */
 export const namedIn = (repository: string, digest: string): string => `EXISTS (
-  SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
-  WHERE r.repository = ${repository} AND r.digest = ${digest} AND r.live = 1 AND r.kind < 'subject')`;
+  SELECT 1 FROM manifest_references r
+  WHERE r.digest = ${digest} AND r.repository = ${repository})`;
 
 /** How many links of a blob are examined. A blob with more is kept until unneeded links are removed. */
 export const LINKS_PER_BLOB = 100;
@@ -19,8 +19,8 @@ export const LINKS_PER_BLOB = 100;
  */
 export const isReferenced = (digest: string): string => `(EXISTS (
   SELECT 1 FROM (SELECT k.repository FROM links k WHERE k.digest = ${digest} LIMIT ${LINKS_PER_BLOB}) AS linked
-  CROSS JOIN manifest_references r INDEXED BY manifest_references_by_digest
-    ON r.repository = linked.repository AND r.digest = ${digest} AND r.live = 1 AND r.kind < 'subject')
+  CROSS JOIN manifest_references r
+    ON r.digest = ${digest} AND r.repository = linked.repository)
   OR EXISTS (SELECT 1 FROM links k WHERE k.digest = ${digest} LIMIT 1 OFFSET ${LINKS_PER_BLOB}))`;
 
 /** The most rows that {@link isReferenced} reads, for each digest in a JSON array. */

@@ -53,12 +53,14 @@ async function manifestsAtNode(): Promise<string[]> {
   return results.map(({ digest }) => digest).toSorted();
 }
 
-/** Gives a manifest at central references that it does not state, to blobs that nobody has. */
+/** Gives a manifest at central descriptors that it does not state, of blobs that nobody has. */
 async function addReferences(manifest: Digest, count: number): Promise<void> {
   await env.DB_CENTRAL.prepare(
     `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?3)
-     INSERT INTO manifest_references (repository, digest, manifest, kind, size)
-     SELECT ?1, 'sha256:' || substr(?2, 8, 58) || printf('%06d', i), ?2, 'layer', 1 FROM n`,
+     UPDATE manifests SET descriptors = (
+       SELECT json_group_array(json_object(
+         'kind', 'layer', 'digest', 'sha256:' || substr(?2, 8, 58) || printf('%06d', i), 'size', 1)) FROM n)
+     WHERE repository = ?1 AND digest = ?2`,
   )
     .bind(REPOSITORY, manifest, count)
     .run();
@@ -159,9 +161,11 @@ describe('copying an image down', () => {
          FROM n CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = ?2`,
       ).bind(REPOSITORY, child!, more),
       env.DB_CENTRAL.prepare(
-        `INSERT INTO manifest_references (repository, digest, manifest, kind, size)
-         SELECT ?1, digest, ?2, 'child', 10 FROM manifests WHERE repository = ?1 AND digest NOT IN (?2, ?3)`,
-      ).bind(REPOSITORY, index.digest, child!),
+        `UPDATE manifests SET descriptors = (
+           SELECT json_group_array(json_object('kind', 'child', 'digest', m.digest, 'size', 10)) FROM manifests m
+           WHERE m.repository = ?1 AND m.digest <> ?2)
+         WHERE repository = ?1 AND digest = ?2`,
+      ).bind(REPOSITORY, index.digest),
     ]);
     expect(await copyImageDown(pairOf(hosts), REPOSITORY, LATEST)).toMatchObject({ isComplete: false });
     const { length } = await manifestsAtNode();

@@ -87,11 +87,13 @@ describe("central's list of copies up", () => {
       insert(`INSERT INTO locations (digest, store, key, size, created_at, lease_until, copy_up_for)
         SELECT ${digest}, 'node1', 'key of ' || ${digest}, r.value ->> 'size', 0, 0, r.value ->> 'organization'`),
       insert(`INSERT INTO links (repository, digest, created_at) SELECT ${repository}, ${digest}, 0`),
-      insert(`INSERT INTO manifest_references (repository, digest, manifest, kind, size)
-        SELECT ${repository}, ${digest}, 'sha256:m', 'layer', 0`),
-      insert(`INSERT OR IGNORE INTO manifests (repository, digest, media_type, artifact_type, size, created_version,
-        deleted_version, last_pull)
-        SELECT ${repository}, 'sha256:m', '', '', 0, 1, 0, 0`),
+      env.DB_CENTRAL.prepare(
+        `INSERT INTO manifests (repository, digest, media_type, artifact_type, size, created_version,
+          deleted_version, last_pull, descriptors)
+        SELECT ${repository}, 'sha256:m', '', '', 0, 1, 0, 0,
+          json_group_array(json_object('kind', 'layer', 'digest', ${digest}, 'size', 0))
+        FROM json_each(?1) AS r GROUP BY 1`,
+      ).bind(JSON.stringify(rows)),
     ]);
   }
 

@@ -65,7 +65,7 @@ function whole(lifecycle: ManifestLifecycle): ManifestRecord {
     artifactType: '',
     subject: null,
     size: 2,
-    references: [],
+    descriptors: [],
     contents: ['{}'],
   };
 }

@@ -30,15 +30,12 @@ async function grow(fixture: Fixture, count: number): Promise<void> {
     insert(`INSERT INTO repositories SELECT 'alice/q' || printf('%05d', i), 0, 1 FROM n WHERE ?2 <> ''`),
     insert(`INSERT INTO tags SELECT ?2, 'other' || i, ${digest}, 1, 'central', 1 FROM n`),
     insert(`INSERT INTO links SELECT ?2, ${digest}, 0, NULL, 0 FROM n`),
-    insert(
-      `INSERT INTO manifest_references (repository, digest, manifest, kind, size)
-        SELECT ?2, ${digest}, ${digest}, 'config', 1 FROM n`,
-    ),
     insert(`INSERT INTO manifest_contents SELECT ?2, ${digest}, 0, '{}' FROM n`),
     insert(
       `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version,
-        deleted_version, last_pull) SELECT ?2, ${digest}, 'a/b', 'application/other', '${subject.digest}', 2, 1, 0, 0
-        FROM n`,
+        deleted_version, last_pull, descriptors)
+        SELECT ?2, ${digest}, 'a/b', 'application/other', '${subject.digest}', 2, 1, 0, 0,
+          json_array(json_object('kind', 'config', 'digest', ${digest}, 'size', 1)) FROM n`,
     ),
   ]);
 }

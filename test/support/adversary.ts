@@ -5,12 +5,16 @@
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { bytesOf } from './fixture.ts';
+import { describeManifests } from './descriptors.ts';
 import { withoutTriggers } from './without-triggers.ts';
 
 /** A repository with 200,000 references. */
 export const BIG = 'mallory/big' as RepositoryName;
 export const MALLORY = 'mallory' as OrganizationName;
-/** A blob that 10,000 repositories have. In {@link BIG}, 40,000 dead manifests and 10,000 subjects name it. */
+/**
+ * A blob that 10,000 repositories have. In {@link BIG}, 40,000 dead manifests name it, and in 10,000 repositories that
+ * do not have it, a live one.
+ */
 export const COMMON_BYTES = bytesOf(77, 50);
 export const COMMON: Digest = await digestOf('sha256', COMMON_BYTES);
 /**
@@ -39,42 +43,30 @@ export function digest(prefix: string, i: number): Digest {
 const d = (prefix: string, i = 'i'): string => `'sha256:' || printf('${prefix}%063x', ${i})`;
 const MANIFEST_COLUMNS =
   'repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull, ' +
-  'image_size, image_kind';
+  'image_size, image_kind, descriptors';
+const layer = (blob: string): string => `json_array(json_object('kind', 'layer', 'digest', '${blob}', 'size', 50))`;
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 
 /** How many rows to insert, and what: SQL in which `i` counts from 0. */
 const ROWS: readonly (readonly [count: number, insert: string])[] = [
-  // Dead manifests, whose digests come before all others, and their references.
+  // Dead manifests, whose digests come before all others.
   [
     40_000,
     `manifests (${MANIFEST_COLUMNS})
-      SELECT '${BIG}', ${d('0')}, '${IMAGE}', '', NULL, 1, 1000 + i, 900000 + i, 0, 1, ''`,
+      SELECT '${BIG}', ${d('0')}, '${IMAGE}', '', NULL, 1, 1000 + i, 900000 + i, 0, 1, '',
+        iif(i < 20000, ${layer(UNNEEDED)}, ${layer(COMMON)})`,
   ],
-  [
-    40_000,
-    `manifest_references (repository, digest, manifest, kind, size, live)
-      SELECT '${BIG}', '${COMMON}', ${d('0')}, 'layer', 50, 0`,
-  ],
-  [
-    10_000,
-    `manifest_references (repository, digest, manifest, kind, size, live)
-      SELECT '${BIG}', '${COMMON}', ${d('1')}, 'subject', 0, 1`,
-  ],
-  [
-    20_000,
-    `manifest_references (repository, digest, manifest, kind, size, live)
-      SELECT '${BIG}', '${UNNEEDED}', ${d('0')}, 'layer', 50, 0`,
-  ],
-  [1, `links (repository, digest, created_at, released) SELECT '${BIG}', '${UNNEEDED}', 0, 1`],
+  // References to a blob from repositories that do not have it.
   [
     REPOSITORIES,
-    `links (repository, digest, created_at, released) SELECT 'mallory/p' || printf('%05d', i), '${UNNEEDED}', 0, 1`,
+    `manifest_references (digest, repository, kind, manifest, size)
+      SELECT '${COMMON}', 'mallory/n' || printf('%05d', i), 'layer', ${d('2')}, 50`,
   ],
+  [1, `links (repository, digest, created_at, counts) SELECT '${BIG}', '${UNNEEDED}', 0, 0`],
   [
     REPOSITORIES,
-    `manifest_references (repository, digest, manifest, kind, size, live)
-      SELECT 'mallory/p' || printf('%05d', i), '${UNNEEDED}', ${d('2')}, 'layer', 50, 0`,
+    `links (repository, digest, created_at, counts) SELECT 'mallory/p' || printf('%05d', i), '${UNNEEDED}', 0, 0`,
   ],
   [
     1,
@@ -90,7 +82,7 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   [
     4000,
     `manifests (${MANIFEST_COLUMNS})
-      SELECT '${BIG}', ${d('a')}, '${INDEX}', '', NULL, 600000, 2000000, 0, 0, 0, ''`,
+      SELECT '${BIG}', ${d('a')}, '${INDEX}', '', NULL, 600000, 2000000, 0, 0, 0, '', NULL`,
   ],
   [
     4000,
@@ -111,19 +103,14 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   [
     5000,
     `manifests (${MANIFEST_COLUMNS})
-      SELECT '${BIG}', ${d('b')}, '${IMAGE}', 'a/' || (i % 2), '${SUBJECT_OF_MANY}', 100, 2000000, 0, 0, 1, ''`,
+      SELECT '${BIG}', ${d('b')}, '${IMAGE}', 'a/' || (i % 2), '${SUBJECT_OF_MANY}', 100, 2000000, 0, 0, 1, '', NULL`,
   ],
   [5000, `manifest_contents (repository, digest, part, content) SELECT '${BIG}', ${d('b')}, 0, '{}'`],
-  [
-    5000,
-    `manifest_references (repository, digest, manifest, kind, size)
-      SELECT '${BIG}', '${SUBJECT_OF_MANY}', ${d('b')}, 'subject', 0`,
-  ],
   // Tags: dead ones first, then many on one manifest, then one that was moved often.
   [
     1,
     `manifests (${MANIFEST_COLUMNS})
-      SELECT '${BIG}', '${TAGGED}', '${IMAGE}', '', NULL, 100, 2000000, 1000000, 0, 1, ''`,
+      SELECT '${BIG}', '${TAGGED}', '${IMAGE}', '', NULL, 100, 2000000, 1000000, 0, 1, '', NULL`,
   ],
   [20_000, `tags SELECT '${BIG}', 'a' || printf('%05d', i), NULL, 1500 + i, 'central', 0`],
   [5000, `tags SELECT '${BIG}', 'b' || printf('%05d', i), ${d('0')}, 1500 + i, 'central', 0`],
@@ -136,17 +123,13 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   [REPOSITORIES, `public_repositories (name) SELECT 'mallory/' || printf('%05d', i)`],
   [
     REPOSITORIES,
-    `links (repository, digest, created_at, released) SELECT 'mallory/' || printf('%05d', i), '${COMMON}', 0, 1`,
+    `links (repository, digest, created_at, counts) SELECT 'mallory/' || printf('%05d', i), '${COMMON}', 0, 0`,
   ],
   [
     REPOSITORIES,
     `manifests (${MANIFEST_COLUMNS})
-      SELECT 'mallory/' || printf('%05d', i), ${d('2')}, '${IMAGE}', '', NULL, 1, 1000, 2000, 0, 1, ''`,
-  ],
-  [
-    REPOSITORIES,
-    `manifest_references (repository, digest, manifest, kind, size, live)
-      SELECT 'mallory/' || printf('%05d', i), '${COMMON}', ${d('2')}, 'layer', 50, 0`,
+      SELECT 'mallory/' || printf('%05d', i), ${d('2')}, '${IMAGE}', '', NULL, 1, 1000, 2000, 0, 1, '',
+        ${layer(COMMON)}`,
   ],
   // Public repositories that have an image, but no tag.
   [REPOSITORIES, `repositories SELECT 'mallory/a' || printf('%05d', i), 0, 1`],
@@ -154,10 +137,10 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   [
     REPOSITORIES,
     `manifests (${MANIFEST_COLUMNS})
-      SELECT 'mallory/a' || printf('%05d', i), ${d('3')}, '${IMAGE}', '', NULL, 1, 2000, 1000, 0, 1, ''`,
+      SELECT 'mallory/a' || printf('%05d', i), ${d('3')}, '${IMAGE}', '', NULL, 1, 2000, 1000, 0, 1, '', NULL`,
   ],
   [1, `repositories SELECT '${BIG}', 0, 1`],
-  [20_000, `links (repository, digest, created_at, released) SELECT '${BIG}', ${d('e')}, 0, 1`],
+  [20_000, `links (repository, digest, created_at, counts) SELECT '${BIG}', ${d('e')}, 0, 0`],
   [
     20_000,
     `locations (digest, store, key, size, created_at, lease_until)
@@ -178,8 +161,8 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
     `locations (digest, store, key, size, created_at, lease_until)
       SELECT '${COMMON}', 'central', 'blobs/common', 50, 0, 0`,
   ],
-  [20_000, `usage_blobs SELECT '${MALLORY}', ${d('e')}, NULL, 1, 0, 0`],
-  [10_000, `usage_blobs SELECT 'org' || i, '${COMMON}', NULL, 1, 0, 0`],
+  [20_000, `usage_blobs SELECT '${MALLORY}', ${d('e')}, NULL, 1, 0`],
+  [10_000, `usage_blobs SELECT 'org' || i, '${COMMON}', NULL, 1, 0`],
   [
     10_000,
     `usage (organization, blobs, bytes, unreferenced, uploading, changed) SELECT 'org' || i, 1, 10, 0, 0, i + 1`,
@@ -227,5 +210,6 @@ export async function fillAsAdversary(database: D1Database): Promise<void> {
         .prepare(`INSERT OR IGNORE INTO ${into} ${numbers} SELECT ${columns} FROM n WHERE ${where ?? 'true'}`)
         .run();
     }
+    await describeManifests(database);
   });
 }

@@ -214,7 +214,10 @@ function pushesAndPulls(fixture: Fixture, database: Database): [string, Operatio
       async () => {
         await keysOfBlobs(database, BIG, byTag('new'), 'central');
         await env.DB_CENTRAL.prepare(
-          `INSERT INTO manifest_references SELECT '${BIG}', value, '${LAYERED}', 'layer', 50, 1 FROM json_each(?1)`,
+          `INSERT INTO manifests (repository, digest, media_type, artifact_type, size, created_version, deleted_version,
+             last_pull, descriptors)
+           SELECT '${BIG}', '${LAYERED}', 'm', '', 600000, 1000, 0, 0,
+             json_group_array(json_object('kind', 'layer', 'digest', value, 'size', 50)) FROM json_each(?1)`,
         )
           .bind(JSON.stringify(large))
           .run();

@@ -60,7 +60,7 @@ export function replication(central: Store, node: Store): [string, Operation][] 
     typedOtherwise: '',
     subject: null,
     size: 5,
-    references: [],
+    descriptors: [],
     contents: ['x'.repeat(600_000)],
   };
   const entries: changeLog.ChangeLogEntry[] = [

@@ -2,20 +2,21 @@
 
 const ORGANIZATION = (repository: string): string => `substr(${repository}, 1, instr(${repository}, '/') - 1)`;
 
-// A blob counts for an organization if one of its repositories may read it, and either a live manifest there names it,
-// or no manifest there has named it, either ever or since it was renewed.
+// A blob counts for an organization if one of its repositories has a link that counts, as each link does whose blob a
+// live manifest of the repository names.
+const NAMED = `
+  SELECT m.repository, d.value ->> 'digest' AS digest, d.value ->> 'kind' AS kind, m.digest AS manifest
+  FROM manifests m CROSS JOIN json_each(m.descriptors) AS d WHERE m.created_version > m.deleted_version`;
 const SCAN = `
-  WITH uses AS (
-    SELECT ${ORGANIZATION('k.repository')} AS organization, k.digest,
-      EXISTS (SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository
-        AND m.digest = r.manifest
-        WHERE r.repository = k.repository AND r.digest = k.digest AND r.kind <> 'subject'
-          AND m.created_version > m.deleted_version) AS live,
-      k.released = 2 OR (k.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
-        WHERE r.repository = k.repository AND r.digest = k.digest AND r.kind <> 'subject')) AS fresh
+  SELECT organization, digest, sum(counts) AS uses, max(referenced) AS referenced FROM (
+    SELECT ${ORGANIZATION('k.repository')} AS organization, k.digest, k.counts > 0 OR EXISTS (
+        SELECT 1 FROM (${NAMED}) AS n WHERE n.repository = k.repository AND n.digest = k.digest) AS counts,
+      EXISTS (SELECT 1 FROM (${NAMED}) AS n WHERE n.digest = k.digest
+        AND ${ORGANIZATION('n.repository')} = ${ORGANIZATION('k.repository')}) AS referenced
     FROM links k)
-  SELECT organization, digest, sum(live) AS live, sum(fresh) AS fresh FROM uses
-  GROUP BY organization, digest HAVING sum(live) + sum(fresh) > 0 ORDER BY organization, digest`;
+  GROUP BY organization, digest HAVING sum(counts) > 0 ORDER BY organization, digest`;
+const REFERENCES = `SELECT repository, digest, kind, manifest FROM`;
+const IN_ORDER = 'ORDER BY repository, digest, kind, manifest';
 
 const SESSIONS = `
   SELECT ${ORGANIZATION('repository')} AS organization, sum(size) AS uploading, count(*) AS sessions FROM uploads
@@ -24,8 +25,8 @@ const SESSIONS = `
 interface Blob {
   readonly organization: string;
   readonly digest: string;
-  readonly live: number;
-  readonly fresh: number;
+  /** How many repositories count it. */
+  readonly uses: number;
 }
 
 // The bytes of a manifest count once for each organization. The manifest itself counts in each repository.
@@ -84,6 +85,7 @@ interface LiveManifest {
 
 interface Counted {
   readonly blobs: readonly Blob[];
+  readonly references: readonly object[];
   readonly manifests: readonly LiveManifest[];
   readonly sums: Readonly<Record<string, Sums>>;
 }
@@ -97,19 +99,19 @@ async function rows<Row>(database: D1Database, query: string): Promise<Row[]> {
  * a node.
  */
 export async function scannedUsage(database: D1Database): Promise<Counted> {
-  const blobs = await rows<Blob>(database, SCAN);
+  const found = await rows<Blob & { referenced: number }>(database, SCAN);
   const sizes = new Map(
     (await rows<{ digest: string; size: number }>(database, SIZES)).map(({ digest, size }) => [digest, size]),
   );
   const left = new Set((await rows<{ key: string }>(database, LEFT)).map(({ key }) => key));
   const sums: Record<string, Sums> = {};
   const of = (organization: string): Sums => (sums[organization] ??= { ...NOTHING });
-  for (const { organization, digest, live } of blobs) {
+  for (const { organization, digest, referenced } of found) {
     if (left.has(`${organization} ${digest}`)) continue;
     const size = sizes.get(digest) ?? 0;
     of(organization).blobs++;
     of(organization).bytes += size;
-    if (live === 0) of(organization).unreferenced += size;
+    if (referenced === 0) of(organization).unreferenced += size;
   }
   for (const { organization, uploading, sessions } of await rows<{
     organization: string;
@@ -139,7 +141,12 @@ export async function scannedUsage(database: D1Database): Promise<Counted> {
   >(database, REPOSITORIES)) {
     Object.assign(of(organization), counted);
   }
-  return { blobs, manifests, sums };
+  return {
+    blobs: found.map(({ referenced: _referenced, ...blob }) => blob),
+    references: await rows(database, `${REFERENCES} (${NAMED}) ${IN_ORDER}`),
+    manifests,
+    sums,
+  };
 }
 
 const SIZES = `
@@ -153,7 +160,7 @@ const LEFT_MANIFESTS = "SELECT organization || ' ' || digest AS key FROM usage_m
 export async function keptUsage(database: D1Database): Promise<Counted> {
   const blobs = await rows<Blob>(
     database,
-    'SELECT organization, digest, live, fresh FROM usage_blobs ORDER BY organization, digest',
+    'SELECT organization, digest, uses FROM usage_blobs ORDER BY organization, digest',
   );
   const manifests = await rows<LiveManifest>(
     database,
@@ -165,5 +172,10 @@ export async function keptUsage(database: D1Database): Promise<Counted> {
     `SELECT organization, ${columns.join(', ')} FROM usage
       WHERE ${columns.map((column) => `${column} <> 0`).join(' OR ')}`,
   );
-  return { blobs, manifests, sums: Object.fromEntries(sums.map(({ organization, ...sum }) => [organization, sum])) };
+  return {
+    blobs,
+    references: await rows(database, `${REFERENCES} manifest_references ${IN_ORDER}`),
+    manifests,
+    sums: Object.fromEntries(sums.map(({ organization, ...sum }) => [organization, sum])),
+  };
 }

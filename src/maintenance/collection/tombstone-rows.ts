@@ -171,18 +171,15 @@ const NAMES = "SELECT deletion.value ->> 'repository', deletion.value ->> 'diges
 const STRIP_CONTENTS = sql`
   DELETE FROM manifest_contents WHERE (repository, digest) IN (${NAMES})
     AND ${IS_DEAD('manifest_contents.repository', 'manifest_contents.digest')}`.reading(inFull(8));
-const STRIP_REFERENCES = sql`
-  DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest WHERE (repository, manifest) IN (${NAMES})
-    AND ${IS_DEAD('manifest_references.repository', 'manifest_references.manifest')}`.reading(inFull(8));
 const STRIP_MANIFESTS = sql`
   UPDATE manifests AS m SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '',
-    subject = NULL, size = 0, last_pull = 0, image_size = NULL, image_kind = NULL
+    subject = NULL, size = 0, last_pull = 0, image_size = NULL, image_kind = NULL, descriptors = NULL
   WHERE ${DELETION_IS_LISTED} AND m.created_version <= m.deleted_version AND m.media_type <> ''`;
 
 /** Removes everything that deleted manifests have left except their versions. */
 export function stripDeleted(deletions: readonly ManifestDeletion[]): BoundStatement[] {
   const list = JSON.stringify(deletions);
-  return [STRIP_CONTENTS, STRIP_REFERENCES, STRIP_MANIFESTS].map((statement): BoundStatement => [statement, list]);
+  return [STRIP_CONTENTS, STRIP_MANIFESTS].map((statement): BoundStatement => [statement, list]);
 }
 
 const DELETION_GOES = `${DELETION_IS_LISTED} AND m.deleted_version < CAST(?3 AS INTEGER)

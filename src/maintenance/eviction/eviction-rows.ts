@@ -14,7 +14,7 @@ import { isPromised, LINKS_PER_BLOB } from '../../stores/retention.ts';
 import { type Batch, type BoundStatement, type Database, sql } from '../../stores/database.ts';
 import { reachedFrom } from '../../stores/manifests/listed-manifests.ts';
 import { DIGESTS_PER_PARAMETER, jsonParts } from '../../stores/merge.ts';
-import { atMost, inFull, paged, perTag, type ReadsAtMost } from '../../stores/rows-read.ts';
+import { atMost, inFull, paged, perTag } from '../../stores/rows-read.ts';
 
 /** A page of images starts after this one. */
 export interface UsePosition {
@@ -33,8 +33,8 @@ interface UsedManifest {
 }
 
 const hasParent = (repository: string, digest: string): string => `EXISTS (
-  SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
-  WHERE r.repository = ${repository} AND r.digest = ${digest} AND r.live = 1 AND r.kind = 'child')`;
+  SELECT 1 FROM manifest_references r
+  WHERE r.digest = ${digest} AND r.repository = ${repository} AND r.kind = 'child')`;
 
 const SELECT_USED = sql`
   SELECT m.used_at, m.repository, m.digest, ${hasParent('m.repository', 'm.digest')} AS listed
@@ -63,11 +63,8 @@ const MEMBERS = `
   )`;
 const ofMembers = atMost(12 * MOST_LISTED);
 const COUNT_REFERENCES = sql<{ count: number }>`${MEMBERS}
-  SELECT count(*) AS count FROM (
-    SELECT 1 FROM member CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
-      ON r.repository = ?1 AND r.manifest = member.digest LIMIT ${String(MOST_REFERENCES)})`.reading(
-  (run) => ofMembers(run) + 4 * MOST_REFERENCES,
-);
+  SELECT coalesce(sum(json_array_length(m.descriptors)), 0) AS count FROM member
+  CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = member.digest`.reading(ofMembers);
 const SELECT_MEMBERS = sql<Member>`${MEMBERS} SELECT digest, depth, used_at FROM member ORDER BY depth, digest`.reading(
   ofMembers,
 );
@@ -76,19 +73,17 @@ const SELECT_MEMBERS = sql<Member>`${MEMBERS} SELECT digest, depth, used_at FROM
 // shared.
 const SELECT_BLOBS = sql<NeededBlob>`${MEMBERS}, named AS MATERIALIZED (
     SELECT DISTINCT digest FROM (
-      SELECT r.digest, r.kind FROM member CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
-        ON r.repository = ?1 AND r.manifest = member.digest LIMIT ${String(MOST_REFERENCES)})
-    WHERE kind <> 'subject'
+      SELECT d.value ->> 'digest' AS digest FROM member
+      CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = member.digest
+      CROSS JOIN json_each(m.descriptors) AS d LIMIT ${String(MOST_REFERENCES)})
   )
   SELECT named.digest, l.size, l.lease_until, (EXISTS (
-      SELECT 1 FROM manifest_references o INDEXED BY manifest_references_by_digest
-      WHERE o.repository = ?1 AND o.digest = named.digest AND o.live = 1 AND o.kind < 'subject'
+      SELECT 1 FROM manifest_references o WHERE o.digest = named.digest AND o.repository = ?1
         AND o.manifest NOT IN (SELECT digest FROM member))
     OR EXISTS (
       SELECT 1 FROM (
         SELECT k.repository FROM links k WHERE k.digest = named.digest LIMIT ${String(LINKS_PER_BLOB)}) AS linked
-      CROSS JOIN manifest_references o INDEXED BY manifest_references_by_digest
-        ON o.repository = linked.repository AND o.digest = named.digest AND o.live = 1 AND o.kind < 'subject'
+      CROSS JOIN manifest_references o ON o.digest = named.digest AND o.repository = linked.repository
       WHERE linked.repository <> ?1)
     OR EXISTS (SELECT 1 FROM links k WHERE k.digest = named.digest LIMIT 1 OFFSET ${String(LINKS_PER_BLOB)})) AS shared
   FROM named
@@ -213,7 +208,7 @@ const MAY_GO = `repository = ?2 AND digest IN ${LISTED} AND created_version > de
 // If a manifest was ever deleted, its row stays as a tombstone, because the deletion may hide tags.
 const LEAVE_TOMBSTONES = sql`
   UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '',
-    subject = NULL, size = 0, last_pull = 0
+    subject = NULL, size = 0, last_pull = 0, image_size = NULL, image_kind = NULL, descriptors = NULL
   WHERE ${MAY_GO} AND deleted_version > 0`.reading(inFull(16));
 const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE ${MAY_GO}`.reading(inFull(16));
 
@@ -222,10 +217,6 @@ const HAS_GONE = (digest: string): string => `NOT EXISTS (SELECT 1 FROM manifest
 const DELETE_CONTENTS = sql`
   DELETE FROM manifest_contents WHERE repository = ?2 AND digest IN ${LISTED}
     AND ${HAS_GONE('manifest_contents.digest')}`.reading(inFull());
-const references: ReadsAtMost = (run) => inFull(8)(run) + 4 * MOST_REFERENCES;
-const DELETE_REFERENCES = sql`
-  DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest
-  WHERE repository = ?2 AND manifest IN ${LISTED} AND ${HAS_GONE('manifest_references.manifest')}`.reading(references);
 // Tags that a deletion hides are deleted with its tombstone. Tags with a history stay, since this store may be the only
 // one that knows the writes.
 const DELETE_TAGS = sql`
@@ -240,8 +231,8 @@ const HIDE_TAGS = sql`
 const DELETE_LINKS = sql`
   DELETE FROM links WHERE repository = ?2 AND digest IN ${LISTED} AND ${BEGUN}
     AND (usable_until IS NULL OR usable_until <= CAST(?4 AS INTEGER)) AND NOT ${isPromised('links.digest', '?4')}
-    AND NOT EXISTS (SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
-      WHERE r.repository = ?2 AND r.digest = links.digest AND r.live = 1 AND r.kind < 'subject')`;
+    AND NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.digest = links.digest AND r.repository = ?2)`;
 const UNLIST_REPOSITORY = sql`
   UPDATE repositories SET listed = 0 WHERE name = ?2 AND ${BEGUN} AND NOT EXISTS (
     SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?2 AND created_version > deleted_version)`;
@@ -282,7 +273,6 @@ export async function evictImage(
     ),
     parts: lists.flatMap((list): BoundStatement[] => [
       [DELETE_CONTENTS, token, repository, list],
-      [DELETE_REFERENCES, token, repository, list],
       [DELETE_TAGS, token, repository, list],
       [HIDE_TAGS, token, repository, list],
     ]),

@@ -217,8 +217,8 @@ export interface LinkPosition {
 
 type WantedRow = LinkPosition & { readonly last: number; readonly size: number };
 
-const NAMED = `manifest_references r INDEXED BY manifest_references_by_digest
-  WHERE r.repository = page.repository AND r.digest = page.digest AND r.live = 1 LIMIT 1`;
+const NAMED = `manifest_references r
+  WHERE r.digest = page.digest AND r.repository = page.repository LIMIT 1`;
 const SELECT_WANTED = sql`
   WITH page AS MATERIALIZED (
     SELECT digest, repository FROM links INDEXED BY links_by_digest

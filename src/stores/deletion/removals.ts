@@ -71,8 +71,8 @@ export const readsReferences: ReadsAtMost = (run) => keyed(run) + 3 * REFERENCES
  * @param kind SQL for a further condition on the reference `r`
  */
 export function liveReferencesTo(repository: string, digest: string, kind = 'true'): string {
-  const references = `SELECT r.manifest FROM manifest_references r INDEXED BY manifest_references_by_digest
-    WHERE r.repository = ${repository} AND r.digest = ${digest} AND r.live = 1 AND ${kind}`;
+  const references = `SELECT r.manifest FROM manifest_references r
+    WHERE r.digest = ${digest} AND r.repository = ${repository} AND ${kind}`;
   return `(SELECT live.manifest AS by FROM (${references} LIMIT ${REFERENCES_PER_DIGEST}) AS live
       CROSS JOIN manifests i ON i.repository = ${repository} AND i.digest = live.manifest
       WHERE i.created_version > ${removedVersion(repository)}

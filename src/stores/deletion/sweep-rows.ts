@@ -57,9 +57,6 @@ const SELECT_MANIFESTS = sql<
 const DELETE_CONTENTS = sql`DELETE FROM manifest_contents WHERE (repository, digest) IN (${DEAD_MANIFESTS})`.reading(
   slice,
 );
-const DELETE_REFERENCES = sql`
-  DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest
-    WHERE (repository, manifest) IN (${DEAD_MANIFESTS})`.reading(slice);
 const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE (repository, digest) IN (${DEAD_MANIFESTS})`.reading(slice);
 
 const TAGS = ['tags WHERE', 'name'] as const;
@@ -70,8 +67,8 @@ const LINKS = ['links WHERE', 'digest'] as const;
 const DELETE_LINKS = sql`
   DELETE FROM links WHERE (repository, digest) IN (${PAGE(...LINKS)}) AND created_at <= CAST(?5 AS INTEGER)
     AND NOT EXISTS (
-      SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
-      WHERE r.repository = links.repository AND r.digest = links.digest AND r.live = 1)`.reading(slice);
+      SELECT 1 FROM manifest_references r
+      WHERE r.digest = links.digest AND r.repository = links.repository)`.reading(slice);
 const PINS = ['pins WHERE', 'reference'] as const;
 const DELETE_PINS = sql`
   DELETE FROM pins WHERE (repository, reference) IN (${PAGE(...PINS)}) AND created_at <= CAST(?5 AS INTEGER)`.reading(
@@ -174,7 +171,6 @@ async function sweepManifests(
   const { page } = await database.batch({
     page: [SELECT_MANIFESTS, ...place, from, to],
     contents: [DELETE_CONTENTS, ...parameters],
-    references: [DELETE_REFERENCES, ...parameters],
     manifests: [DELETE_MANIFESTS, ...parameters],
   });
   const taken = page.filter((row) => row.taken === 1);

@@ -16,15 +16,14 @@ export interface BlobKey {
 const SELECT_KEYS = sql<BlobKey>`
   SELECT l.digest, l.key
   FROM (
-    SELECT r.digest FROM manifest_references r INDEXED BY manifest_references_by_manifest
-    WHERE r.repository = ?1
-      AND r.manifest = coalesce((SELECT t.digest FROM tags t WHERE t.repository = ?1 AND t.name = ?2), ?2)
-      AND r.kind IN ('config', 'layer')
+    SELECT d.value ->> 'digest' AS digest, d.value ->> 'kind' AS kind
+    FROM manifests m CROSS JOIN json_each(m.descriptors) AS d
+    WHERE m.repository = ?1
+      AND m.digest = coalesce((SELECT t.digest FROM tags t WHERE t.repository = ?1 AND t.name = ?2), ?2)
     LIMIT ${String(MOST_BLOBS)}
   ) b
-  JOIN locations l ON l.digest = b.digest AND l.store = ?3 AND l.damage IS NULL AND l.size > 0`.reading(
-  atMost(2 * MOST_BLOBS),
-);
+  JOIN locations l ON l.digest = b.digest AND l.store = ?3 AND l.damage IS NULL AND l.size > 0
+  WHERE b.kind <> 'child'`.reading(atMost(4 * MOST_BLOBS));
 
 /**
  * Returns the keys of a manifest's blobs, of {@link MOST_BLOBS} at most, as far as the store has their bytes. It omits

@@ -20,8 +20,9 @@ export function reachedFrom(repository: string, manifest: string, most: string):
   const levels = [`level0 (digest) AS MATERIALIZED (SELECT ${manifest})`];
   for (let level = 1; level <= LEVELS_BELOW; level++) {
     levels.push(`level${level} (digest) AS MATERIALIZED (
-      SELECT r.digest FROM level${level - 1} CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
-        ON r.repository = ${repository} AND r.manifest = level${level - 1}.digest AND r.kind = 'child'
+      SELECT d.value ->> 'digest' FROM level${level - 1}
+      CROSS JOIN manifests m ON m.repository = ${repository} AND m.digest = level${level - 1}.digest
+      CROSS JOIN json_each(m.descriptors) AS d WHERE d.value ->> 'kind' = 'child'
       LIMIT ${most})`);
   }
   const all = levels.map((_, level) => `SELECT digest, ${level} AS depth FROM level${level}`).join(' UNION ALL ');
@@ -40,8 +41,8 @@ export function indexesAbove(manifests: string, most: string): string {
   for (let level = 1; level <= LEVELS_ABOVE; level++) {
     levels.push(`below${level} (repository, digest) AS MATERIALIZED (
       SELECT r.repository, r.manifest
-      FROM below${level - 1} CROSS JOIN manifest_references r INDEXED BY manifest_references_children
-        ON r.repository = below${level - 1}.repository AND r.digest = below${level - 1}.digest AND r.kind = 'child'
+      FROM below${level - 1} CROSS JOIN manifest_references r
+        ON r.digest = below${level - 1}.digest AND r.repository = below${level - 1}.repository AND r.kind = 'child'
       LIMIT ${most})`);
   }
   const all = levels.slice(1).map((_, i) => `SELECT repository, digest FROM below${i + 1}`);

@@ -13,7 +13,7 @@ import { committed, versionOf, takeVersion, type CommitContext } from '../clock.
 import { type Database, sql } from '../database.ts';
 import { perTag } from '../rows-read.ts';
 import { DEFAULT_LIMITS } from '../organizations/limits.ts';
-import { measureImages } from './image-measure.ts';
+import { forgetIndexesAbove, KEEPS_MEASURE, measureIndexes, measureOf } from './image-measure.ts';
 import { CLAIM, IS_OF_MANIFEST } from './manifest-type.ts';
 import {
   addition,
@@ -82,14 +82,22 @@ const NEW_CLAIM = CLAIM('clock.version', '?3', '?4');
 const RENEWED_CLAIM = CLAIM('excluded.created_version', TYPE, TYPE_OF_ARTIFACT);
 
 // A row that only records a deletion has neither size nor subject. `claimsAfterPush` defines the rule for media types.
+// The size of a blob is that of its bytes if this database has a location for it; otherwise the size that the
+// descriptor states.
 const UPSERT_MANIFEST = sql`
+  WITH named (descriptors) AS MATERIALIZED (
+    SELECT json_group_array(json_object('kind', named.value ->> 'kind', 'digest', named.value ->> 'digest', 'size',
+      coalesce((SELECT max(l.size) FROM locations l WHERE l.digest = named.value ->> 'digest'),
+        named.value ->> 'size', 0)))
+    FROM json_each(?8) AS named WHERE named.value ->> 'kind' <> 'subject')
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
-    last_pull,
-    typed, typed_otherwise)
+    last_pull, typed, typed_otherwise, descriptors, image_size, image_kind)
   SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.version, 0, 0,
-    iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}) FROM clock
-      WHERE ${committed('?7')}
+    iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}), named.descriptors,
+    ${measureOf('?1', '?2', 'named.descriptors')}
+  FROM clock CROSS JOIN named WHERE ${committed('?7')}
   ON CONFLICT (repository, digest) DO UPDATE SET
+    descriptors = coalesce(manifests.descriptors, excluded.descriptors), ${KEEPS_MEASURE},
     media_type = ${TYPE}, artifact_type = ${TYPE_OF_ARTIFACT}, subject = excluded.subject, size = excluded.size,
     created_version = excluded.created_version, deleted_version = max(manifests.deleted_version, ${HIDDEN_UNTIL}),
     typed = iif(${IS_OF_MANIFEST(TYPE)}, ${RENEWED_CLAIM}, manifests.typed),
@@ -104,14 +112,6 @@ const RENEW_LINKS = sql`
 const INSERT_CONTENT = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)
   SELECT ?1, ?2, CAST(?3 AS INTEGER), ?4 FROM clock WHERE ${committed('?5')} ON CONFLICT DO NOTHING`;
-
-// The size of a blob is that of its bytes if this database has a location for it; otherwise the size that the
-// descriptor states.
-const INSERT_REFERENCES = sql`
-  INSERT INTO manifest_references (repository, digest, manifest, kind, size)
-  SELECT ?1, reference.value ->> 'digest', ?2, reference.value ->> 'kind', coalesce(
-    (SELECT max(l.size) FROM locations l WHERE l.digest = reference.value ->> 'digest'), reference.value ->> 'size', 0)
-  FROM clock CROSS JOIN json_each(?3) AS reference WHERE ${committed('?4')} ON CONFLICT DO NOTHING`;
 
 const UPSERT_TAGS = sql`
   INSERT INTO tags (repository, name, digest, version, origin, visible)
@@ -185,6 +185,8 @@ export async function commitManifest(
       blobs: [KEEP_BLOBS, required, context.origin, id],
       repository: [UPSERT_REPOSITORY, repository, context.now, id],
       tagsOfManifest: [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
+      indexes: forgetIndexesAbove([commit], id),
+      content: splitContent(manifest.text).map((part, i) => [INSERT_CONTENT, repository, digest, i, part, id] as const),
       manifest: [
         UPSERT_MANIFEST,
         repository,
@@ -194,9 +196,8 @@ export async function commitManifest(
         manifest.subject ?? null,
         size,
         id,
+        references,
       ],
-      content: splitContent(manifest.text).map((part, i) => [INSERT_CONTENT, repository, digest, i, part, id] as const),
-      references: manifest.references.length === 0 ? [] : [[INSERT_REFERENCES, repository, digest, references, id]],
       tags:
         tags.length === 0
           ? []
@@ -211,7 +212,7 @@ export async function commitManifest(
             [RENEW_LINKS, repository, required, context.now, id],
           ]
         : [],
-      measure: measureImages([{ repository, digest, bytes: size }]),
+      measure: measureIndexes([{ repository, digest, bytes: size, descriptors: manifest.references }]),
       limits: context.announces ? [] : [reportNearLimits([repository], context.limits)],
     },
     {

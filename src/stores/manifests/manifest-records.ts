@@ -41,7 +41,7 @@ const SELECT_HEADS = sql`
   WHERE ${isAliveManifest('m')}`;
 
 /** A manifest without its document. */
-export type ManifestHeadRecord = Omit<ManifestRecord, 'contents' | 'references'>;
+export type ManifestHeadRecord = Omit<ManifestRecord, 'contents' | 'descriptors'>;
 
 /** Returns those of the manifests that are alive. */
 export function readHeads(
@@ -55,25 +55,18 @@ const SELECT_CONTENTS = sql<{ repository: RepositoryName; digest: Digest; conten
   SELECT c.repository, c.digest, c.content FROM json_each(?1) AS asked
   CROSS JOIN manifest_contents c ON c.repository = asked.value ->> 'repository' AND c.digest = asked.value ->> 'digest'
   ORDER BY c.repository, c.digest, c.part`;
-const SELECT_REFERENCES = sql<{
-  repository: RepositoryName;
-  manifest: Digest;
-  digest: Digest;
-  kind: string;
-  size: number;
-}>`
-  SELECT r.repository, r.manifest, r.digest, r.kind, r.size FROM json_each(?1) AS asked
-  CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
-    ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'`.reading(
-  atMost(4 * CHUNK_REFERENCES),
-);
+const SELECT_DESCRIPTORS = sql<{ repository: RepositoryName; digest: Digest; descriptors: string | null }>`
+  SELECT m.repository, m.digest, m.descriptors FROM json_each(?1) AS asked
+  CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = asked.value ->> 'digest'`;
 const SELECT_BLOBS = sql<BlobRecord>`
-  SELECT r.repository, r.digest, r.manifest, l.key, coalesce(l.size, r.size) AS size FROM json_each(?1) AS asked
-  CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
-    ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'
-  CROSS JOIN links k ON k.repository = r.repository AND k.digest = r.digest
-  LEFT JOIN locations l ON l.digest = r.digest AND l.store = ?2 AND l.damage IS NULL
-  WHERE r.kind <> 'subject'`.reading(atMost(8 * CHUNK_REFERENCES));
+  SELECT m.repository, k.digest, m.digest AS manifest, l.key, coalesce(l.size, d.value ->> 'size') AS size
+  FROM json_each(?1) AS asked
+  CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = asked.value ->> 'digest'
+  CROSS JOIN json_each(m.descriptors) AS d
+  CROSS JOIN links k ON k.repository = m.repository AND k.digest = d.value ->> 'digest'
+  LEFT JOIN locations l ON l.digest = k.digest AND l.store = ?2 AND l.damage IS NULL`.reading(
+  atMost(8 * CHUNK_REFERENCES),
+);
 
 /**
  * Returns whole manifests, and the blobs that they need. A blob has a `key` if its bytes are in `store`.
@@ -86,22 +79,24 @@ export async function readManifests(
 ): Promise<{ readonly manifests: readonly ManifestRecord[]; readonly blobs: readonly BlobRecord[] }> {
   if (heads.length === 0) return { manifests: [], blobs: [] };
   const asked = JSON.stringify(heads.map(({ repository, digest }) => ({ repository, digest })));
-  const { contents, references, blobs } = await database.batch(
+  const { contents, descriptors, blobs } = await database.batch(
     {
       contents: [SELECT_CONTENTS, asked],
-      references: [SELECT_REFERENCES, asked],
+      descriptors: [SELECT_DESCRIPTORS, asked],
       blobs: [SELECT_BLOBS, asked, store],
     },
     { again: true },
   );
   const contentsOf = Map.groupBy(contents, ({ repository, digest }) => recordKey(repository, digest));
-  const referencesOf = Map.groupBy(references, ({ repository, manifest }) => recordKey(repository, manifest));
+  const descriptorsOf = new Map(
+    descriptors.map(({ repository, digest, descriptors: all }) => [recordKey(repository, digest), all ?? '[]']),
+  );
   const manifests = heads.map((head): ManifestRecord => {
     const key = recordKey(head.repository, head.digest);
     return {
       ...head,
       contents: (contentsOf.get(key) ?? []).map(({ content }) => content),
-      references: (referencesOf.get(key) ?? []).map(({ digest, kind, size }) => ({ digest, kind, size })),
+      descriptors: JSON.parse(descriptorsOf.get(key) ?? '[]') as ManifestRecord['descriptors'],
     };
   });
   return { manifests, blobs };

@@ -28,7 +28,7 @@ const MAX_INDEXES = 1000;
 /** The most tags that an error names. */
 const MAX_TAGS = 10;
 
-// A dead index shows nothing, but counts among those that are examined.
+// An index that a removal hides shows nothing, but counts among those that are examined.
 const TAGS_ABOVE = (repository: string, manifests: string): string => `
   WITH ${indexesAbove(`SELECT ${repository}, value FROM json_each(${manifests})`, String(MAX_INDEXES))}
   SELECT t.name AS tag, t.digest AS "index", t.version, t.origin FROM above

@@ -27,6 +27,7 @@ CREATE TABLE manifests (
   used_at INTEGER GENERATED ALWAYS AS (max(last_pull, created_version / 1000)) VIRTUAL,
   image_size INTEGER,
   image_kind TEXT,
+  descriptors TEXT,
   PRIMARY KEY (repository, digest)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX manifests_live ON manifests (repository) WHERE created_version > deleted_version;
@@ -41,20 +42,16 @@ CREATE TABLE manifest_contents (
   part INTEGER NOT NULL,
   content TEXT NOT NULL,
   PRIMARY KEY (repository, digest, part)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE manifest_references (
-  repository TEXT NOT NULL,
   digest TEXT NOT NULL,
+  repository TEXT NOT NULL,
+  kind TEXT NOT NULL CHECK (kind IN ('config', 'layer', 'child')),
   manifest TEXT NOT NULL,
-  kind TEXT NOT NULL CHECK (kind IN ('config', 'layer', 'child', 'subject')),
   size INTEGER NOT NULL,
-  live INTEGER NOT NULL DEFAULT 1,
-  PRIMARY KEY (repository, digest, manifest, kind)
+  PRIMARY KEY (digest, repository, kind, manifest)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX manifest_references_by_manifest ON manifest_references (repository, manifest, kind);
-CREATE INDEX manifest_references_by_digest ON manifest_references (repository, digest, live, kind);
-CREATE INDEX manifest_references_children ON manifest_references (repository, digest, manifest) WHERE kind = 'child';
 
 CREATE TABLE tags (
   repository TEXT NOT NULL,
@@ -135,7 +132,7 @@ CREATE TABLE links (
   digest TEXT NOT NULL,
   created_at INTEGER NOT NULL,
   usable_until INTEGER,
-  released INTEGER NOT NULL DEFAULT 0,
+  counts INTEGER NOT NULL DEFAULT 1,
   PRIMARY KEY (repository, digest)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX links_by_digest ON links (digest, repository);
@@ -402,60 +399,89 @@ CREATE TABLE usage_manifests (
   known INTEGER NOT NULL,
   PRIMARY KEY (organization, digest)
 ) STRICT, WITHOUT ROWID;
-CREATE VIEW manifests_gained AS SELECT '' AS organization, '' AS digest, 0 AS size, 0 AS stored_bytes WHERE false;
-CREATE VIEW manifests_lost AS SELECT '' AS organization, '' AS digest, 0 AS stored_bytes WHERE false;
+CREATE VIEW manifests_gained AS
+  SELECT '' AS repository, '' AS organization, '' AS digest, 0 AS size, 0 AS stored_bytes, '' AS descriptors
+  WHERE false;
+CREATE VIEW manifests_lost AS
+  SELECT '' AS repository, '' AS organization, '' AS digest, 0 AS stored_bytes, '' AS descriptors WHERE false;
 
 CREATE TRIGGER count_of_gained_manifest INSTEAD OF INSERT ON manifests_gained
 BEGIN
   INSERT INTO usage_manifests (organization, digest, size, live, known)
   VALUES (NEW.organization, NEW.digest, NEW.size, 1, 0)
   ON CONFLICT (organization, digest) DO UPDATE SET live = live + 1;
-  INSERT INTO usage (organization, manifests, manifest_bytes, stored_manifest_bytes)
-  SELECT u.organization, u.known = 0, iif(u.known = 0 AND u.live = 1, u.size, 0), NEW.stored_bytes
+  INSERT INTO usage (organization, manifests, manifest_bytes, stored_manifest_bytes, unreferenced)
+  SELECT u.organization, u.known = 0, iif(u.known = 0 AND u.live = 1, u.size, 0), NEW.stored_bytes,
+    - coalesce((
+      SELECT sum(b.size) FROM usage_blobs b WHERE b.organization = NEW.organization AND b.known = 0
+        AND b.digest IN (SELECT d.value ->> 'digest' FROM json_each(NEW.descriptors) AS d)
+        AND NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.digest = b.digest
+          AND r.repository >= NEW.organization || '/' AND r.repository < NEW.organization || '0')), 0)
   FROM usage_manifests u WHERE u.organization = NEW.organization AND u.digest = NEW.digest
   ON CONFLICT (organization) DO UPDATE SET manifests = manifests + excluded.manifests,
     manifest_bytes = manifest_bytes + excluded.manifest_bytes,
-    stored_manifest_bytes = stored_manifest_bytes + excluded.stored_manifest_bytes;
+    stored_manifest_bytes = stored_manifest_bytes + excluded.stored_manifest_bytes,
+    unreferenced = unreferenced + excluded.unreferenced;
+  INSERT INTO manifest_references (digest, repository, kind, manifest, size)
+  SELECT d.value ->> 'digest', NEW.repository, d.value ->> 'kind', NEW.digest, d.value ->> 'size'
+  FROM json_each(NEW.descriptors) AS d;
+  UPDATE links SET counts = 1 WHERE repository = NEW.repository AND counts <> 1
+    AND digest IN (SELECT d.value ->> 'digest' FROM json_each(NEW.descriptors) AS d);
 END;
 
 CREATE TRIGGER count_of_lost_manifest INSTEAD OF INSERT ON manifests_lost
 BEGIN
+  DELETE FROM manifest_references WHERE (digest, repository, kind, manifest) IN (
+    SELECT d.value ->> 'digest', NEW.repository, d.value ->> 'kind', NEW.digest FROM json_each(NEW.descriptors) AS d);
   UPDATE usage SET manifests = usage.manifests - (u.known = 0),
     manifest_bytes = usage.manifest_bytes - iif(u.known = 0 AND u.live = 1, u.size, 0),
-    stored_manifest_bytes = usage.stored_manifest_bytes + NEW.stored_bytes
+    stored_manifest_bytes = usage.stored_manifest_bytes + NEW.stored_bytes,
+    unreferenced = usage.unreferenced + coalesce((
+      SELECT sum(b.size) FROM usage_blobs b WHERE b.organization = NEW.organization AND b.known = 0
+        AND b.digest IN (SELECT d.value ->> 'digest' FROM json_each(NEW.descriptors) AS d)
+        AND NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.digest = b.digest
+          AND r.repository >= NEW.organization || '/' AND r.repository < NEW.organization || '0')), 0)
   FROM usage_manifests u
   WHERE usage.organization = NEW.organization AND u.organization = NEW.organization AND u.digest = NEW.digest;
   DELETE FROM usage_manifests WHERE organization = NEW.organization AND digest = NEW.digest AND live <= 1;
   UPDATE usage_manifests SET live = live - 1
   WHERE organization = NEW.organization AND digest = NEW.digest AND live > 1;
+  UPDATE links SET counts = 0 WHERE repository = NEW.repository AND counts = 1
+    AND digest IN (SELECT d.value ->> 'digest' FROM json_each(NEW.descriptors) AS d)
+    AND NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.digest = links.digest AND r.repository = links.repository);
 END;
 
 CREATE TRIGGER count_of_new_manifest AFTER INSERT ON manifests
 WHEN NEW.created_version > NEW.deleted_version
 BEGIN
-  INSERT INTO manifests_gained (organization, digest, size, stored_bytes)
-  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size, NEW.size);
+  INSERT INTO manifests_gained (repository, organization, digest, size, stored_bytes, descriptors)
+  VALUES (NEW.repository, substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size, NEW.size,
+    NEW.descriptors);
 END;
 
 CREATE TRIGGER count_of_revived_manifest AFTER UPDATE OF created_version, deleted_version ON manifests
 WHEN NEW.created_version > NEW.deleted_version AND OLD.created_version <= OLD.deleted_version
 BEGIN
-  INSERT INTO manifests_gained (organization, digest, size, stored_bytes)
-  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size, NEW.size - OLD.size);
+  INSERT INTO manifests_gained (repository, organization, digest, size, stored_bytes, descriptors)
+  VALUES (NEW.repository, substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size,
+    NEW.size - OLD.size, NEW.descriptors);
 END;
 
 CREATE TRIGGER count_of_dead_manifest AFTER UPDATE OF created_version, deleted_version ON manifests
 WHEN NEW.created_version <= NEW.deleted_version AND OLD.created_version > OLD.deleted_version
 BEGIN
-  INSERT INTO manifests_lost (organization, digest, stored_bytes)
-  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size - OLD.size);
+  INSERT INTO manifests_lost (repository, organization, digest, stored_bytes, descriptors)
+  VALUES (NEW.repository, substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size - OLD.size,
+    OLD.descriptors);
 END;
 
 CREATE TRIGGER count_of_gone_manifest AFTER DELETE ON manifests
 WHEN OLD.created_version > OLD.deleted_version
 BEGIN
-  INSERT INTO manifests_lost (organization, digest, stored_bytes)
-  VALUES (substr(OLD.repository, 1, instr(OLD.repository, '/') - 1), OLD.digest, - OLD.size);
+  INSERT INTO manifests_lost (repository, organization, digest, stored_bytes, descriptors)
+  VALUES (OLD.repository, substr(OLD.repository, 1, instr(OLD.repository, '/') - 1), OLD.digest, - OLD.size,
+    OLD.descriptors);
 END;
 
 CREATE TRIGGER document_of_new_dead_manifest AFTER INSERT ON manifests
@@ -536,8 +562,7 @@ CREATE TABLE usage_blobs (
   organization TEXT NOT NULL,
   digest TEXT NOT NULL,
   size INTEGER,
-  live INTEGER NOT NULL,
-  fresh INTEGER NOT NULL,
+  uses INTEGER NOT NULL,
   known INTEGER NOT NULL,
   PRIMARY KEY (organization, digest)
 ) STRICT, WITHOUT ROWID;
@@ -547,34 +572,40 @@ CREATE TRIGGER usage_of_new_blob AFTER INSERT ON usage_blobs
 BEGIN
   INSERT INTO usage (organization, blobs, bytes, unreferenced)
   VALUES (NEW.organization, NEW.known = 0, iif(NEW.known = 0, coalesce(NEW.size, 0), 0),
-    iif(NEW.known = 0 AND NEW.live = 0, coalesce(NEW.size, 0), 0))
+    iif(NEW.known = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.digest = NEW.digest
+        AND r.repository >= NEW.organization || '/' AND r.repository < NEW.organization || '0'),
+      coalesce(NEW.size, 0), 0))
   ON CONFLICT (organization) DO UPDATE SET
     blobs = blobs + excluded.blobs, bytes = bytes + excluded.bytes, unreferenced = unreferenced + excluded.unreferenced;
 END;
 
-CREATE TRIGGER usage_without_blob AFTER UPDATE ON usage_blobs
-WHEN NEW.live <= 0 AND NEW.fresh <= 0
+CREATE TRIGGER usage_without_blob AFTER UPDATE OF uses ON usage_blobs
+WHEN NEW.uses <= 0
 BEGIN
   DELETE FROM usage_blobs WHERE organization = NEW.organization AND digest = NEW.digest;
 END;
 
-CREATE TRIGGER usage_of_blob AFTER UPDATE ON usage_blobs
+CREATE TRIGGER usage_of_blob AFTER UPDATE OF known, size ON usage_blobs
 WHEN NEW.known <> OLD.known
   OR iif(NEW.known = 0, coalesce(NEW.size, 0), 0) <> iif(OLD.known = 0, coalesce(OLD.size, 0), 0)
-  OR iif(NEW.known = 0 AND NEW.live = 0 AND NEW.fresh > 0, coalesce(NEW.size, 0), 0)
-    <> iif(OLD.known = 0 AND OLD.live = 0 AND OLD.fresh > 0, coalesce(OLD.size, 0), 0)
 BEGIN
   UPDATE usage SET blobs = blobs + (NEW.known = 0) - (OLD.known = 0),
     bytes = bytes + iif(NEW.known = 0, coalesce(NEW.size, 0), 0) - iif(OLD.known = 0, coalesce(OLD.size, 0), 0),
-    unreferenced = unreferenced + iif(NEW.known = 0 AND NEW.live = 0 AND NEW.fresh > 0, coalesce(NEW.size, 0), 0)
-      - iif(OLD.known = 0 AND OLD.live = 0 AND OLD.fresh > 0, coalesce(OLD.size, 0), 0)
+    unreferenced = unreferenced + iif(NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.digest = NEW.digest
+        AND r.repository >= NEW.organization || '/' AND r.repository < NEW.organization || '0'),
+      iif(NEW.known = 0, coalesce(NEW.size, 0), 0) - iif(OLD.known = 0, coalesce(OLD.size, 0), 0), 0)
   WHERE organization = NEW.organization;
 END;
 
 CREATE TRIGGER usage_of_gone_blob AFTER DELETE ON usage_blobs
 BEGIN
   UPDATE usage SET blobs = blobs - (OLD.known = 0), bytes = bytes - iif(OLD.known = 0, coalesce(OLD.size, 0), 0),
-    unreferenced = unreferenced - iif(OLD.known = 0 AND OLD.live = 0 AND OLD.fresh > 0, coalesce(OLD.size, 0), 0)
+    unreferenced = unreferenced - iif(OLD.known = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.digest = OLD.digest
+        AND r.repository >= OLD.organization || '/' AND r.repository < OLD.organization || '0'),
+      coalesce(OLD.size, 0), 0)
   WHERE organization = OLD.organization;
 END;
 
@@ -584,143 +615,35 @@ BEGIN
 END;
 
 CREATE TRIGGER usage_of_new_link AFTER INSERT ON links
+WHEN NEW.counts > 0
 BEGIN
-  INSERT INTO usage_blobs (organization, digest, size, live, fresh, known)
-  SELECT substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest,
-    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), use.live, use.fresh,
-    NEW.usable_until IS NOT NULL
-  FROM (SELECT
-    EXISTS (SELECT 1 FROM manifest_references r WHERE r.repository = NEW.repository AND r.digest = NEW.digest
-      AND r.live = 1 AND r.kind < 'subject') AS live,
-    NEW.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
-      WHERE r.repository = NEW.repository AND r.digest = NEW.digest
-        AND r.live IN (0, 1) AND r.kind < 'subject') AS fresh) AS use
-  WHERE use.live > 0 OR use.fresh > 0
-  ON CONFLICT (organization, digest) DO UPDATE SET live = live + excluded.live, fresh = fresh + excluded.fresh;
-  UPDATE links SET released = 2
-  WHERE repository = NEW.repository AND digest = NEW.digest AND NOT EXISTS (SELECT 1 FROM usage_blobs u
-    WHERE u.organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1) AND u.digest = NEW.digest);
+  INSERT INTO usage_blobs (organization, digest, size, uses, known)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest,
+    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), 1, NEW.usable_until IS NOT NULL)
+  ON CONFLICT (organization, digest) DO UPDATE SET uses = uses + 1;
 END;
 
-CREATE TRIGGER usage_of_renewed_link AFTER UPDATE OF released ON links
-WHEN NEW.released = 2 AND OLD.released <> 2
+CREATE TRIGGER usage_of_counting_link AFTER UPDATE OF counts ON links
+WHEN NEW.counts > 0 AND OLD.counts = 0
 BEGIN
-  INSERT INTO usage_blobs (organization, digest, size, live, fresh, known)
+  INSERT INTO usage_blobs (organization, digest, size, uses, known)
   VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest,
-    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), 0, 1, 0)
-  ON CONFLICT (organization, digest) DO UPDATE SET fresh = fresh + 1;
+    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), 1, 0)
+  ON CONFLICT (organization, digest) DO UPDATE SET uses = uses + 1;
+END;
+
+CREATE TRIGGER usage_of_ended_link AFTER UPDATE OF counts ON links
+WHEN NEW.counts = 0 AND OLD.counts > 0
+BEGIN
+  UPDATE usage_blobs SET uses = uses - 1
+  WHERE organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1) AND digest = NEW.digest;
 END;
 
 CREATE TRIGGER usage_of_gone_link AFTER DELETE ON links
+WHEN OLD.counts > 0
 BEGIN
-  UPDATE usage_blobs SET live = usage_blobs.live - use.live, fresh = usage_blobs.fresh - use.fresh
-  FROM (SELECT
-    EXISTS (SELECT 1 FROM manifest_references r WHERE r.repository = OLD.repository AND r.digest = OLD.digest
-      AND r.live = 1 AND r.kind < 'subject') AS live,
-    OLD.released = 2 OR (OLD.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
-      WHERE r.repository = OLD.repository AND r.digest = OLD.digest
-        AND r.live IN (0, 1) AND r.kind < 'subject')) AS fresh) AS use
-  WHERE organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1) AND digest = OLD.digest
-    AND (use.live > 0 OR use.fresh > 0);
-END;
-
-CREATE TRIGGER usage_of_new_reference AFTER INSERT ON manifest_references
-BEGIN
-  INSERT INTO usage_blobs (organization, digest, size, live, fresh, known)
-  SELECT substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest,
-    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), use.live, - (use.first OR use.renewed), 0
-  FROM (SELECT
-    NEW.live = 1 AND NOT EXISTS (SELECT 1 FROM manifest_references r
-      WHERE r.repository = NEW.repository AND r.digest = NEW.digest AND r.live = 1 AND r.kind < 'subject'
-        AND NOT (r.manifest = NEW.manifest AND r.kind = NEW.kind)) AS live,
-    k.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
-      WHERE r.repository = NEW.repository AND r.digest = NEW.digest AND r.live IN (0, 1) AND r.kind < 'subject'
-        AND NOT (r.manifest = NEW.manifest AND r.kind = NEW.kind)) AS first,
-    k.released = 2 AND EXISTS (SELECT 1 FROM manifests m
-      WHERE m.repository = NEW.repository AND m.digest = NEW.manifest
-        AND m.created_version > m.deleted_version) AS renewed
-    FROM links k WHERE k.repository = NEW.repository AND k.digest = NEW.digest AND NEW.kind < 'subject') AS use
-  WHERE use.live > 0 OR use.first > 0 OR use.renewed > 0
-  ON CONFLICT (organization, digest) DO UPDATE SET live = live + excluded.live, fresh = fresh + excluded.fresh;
-  UPDATE links SET released = 1
-  WHERE repository = NEW.repository AND digest = NEW.digest AND released = 2 AND NEW.kind < 'subject'
-    AND EXISTS (SELECT 1 FROM manifests m WHERE m.repository = NEW.repository AND m.digest = NEW.manifest
-      AND m.created_version > m.deleted_version);
-  UPDATE manifest_references SET live = 0
-  WHERE repository = NEW.repository AND digest = NEW.digest AND manifest = NEW.manifest AND kind = NEW.kind
-    AND live = 1
-    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = NEW.repository AND m.digest = NEW.manifest
-      AND m.created_version > m.deleted_version);
-END;
-
-CREATE TRIGGER usage_of_live_reference AFTER UPDATE OF live ON manifest_references
-WHEN NEW.live = 1 AND OLD.live = 0 AND NEW.kind < 'subject'
-BEGIN
-  INSERT INTO usage_blobs (organization, digest, size, live, fresh, known)
-  SELECT substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest,
-    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), use.live, - use.renewed, 0
-  FROM (SELECT
-    NOT EXISTS (SELECT 1 FROM manifest_references r
-      WHERE r.repository = NEW.repository AND r.digest = NEW.digest AND r.live = 1 AND r.kind < 'subject'
-        AND NOT (r.manifest = NEW.manifest AND r.kind = NEW.kind)) AS live,
-    k.released = 2 AS renewed
-    FROM links k WHERE k.repository = NEW.repository AND k.digest = NEW.digest) AS use
-  WHERE use.live > 0 OR use.renewed > 0
-  ON CONFLICT (organization, digest) DO UPDATE SET live = live + excluded.live, fresh = fresh + excluded.fresh;
-  UPDATE links SET released = 1 WHERE repository = NEW.repository AND digest = NEW.digest AND released = 2;
-END;
-
-CREATE TRIGGER usage_of_dead_reference AFTER UPDATE OF live ON manifest_references
-WHEN NEW.live = 0 AND OLD.live = 1 AND NEW.kind < 'subject'
-BEGIN
-  UPDATE usage_blobs SET live = live - 1
-  WHERE organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1) AND digest = NEW.digest
-    AND EXISTS (SELECT 1 FROM links k WHERE k.repository = NEW.repository AND k.digest = NEW.digest)
-    AND NOT EXISTS (SELECT 1 FROM manifest_references r
-      WHERE r.repository = NEW.repository AND r.digest = NEW.digest AND r.live = 1 AND r.kind < 'subject');
-END;
-
-CREATE TRIGGER usage_of_gone_reference AFTER DELETE ON manifest_references
-WHEN OLD.kind < 'subject'
-BEGIN
-  UPDATE usage_blobs SET live = live - 1
-  WHERE OLD.live = 1 AND organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1)
-    AND digest = OLD.digest
-    AND EXISTS (SELECT 1 FROM links k WHERE k.repository = OLD.repository AND k.digest = OLD.digest)
-    AND NOT EXISTS (SELECT 1 FROM manifest_references r
-      WHERE r.repository = OLD.repository AND r.digest = OLD.digest AND r.live = 1 AND r.kind < 'subject');
-  UPDATE links SET released = 1
-  WHERE repository = OLD.repository AND digest = OLD.digest AND released = 0
-    AND NOT EXISTS (SELECT 1 FROM manifest_references r
-      WHERE r.repository = OLD.repository AND r.digest = OLD.digest AND r.live IN (0, 1) AND r.kind < 'subject');
-END;
-
-CREATE TRIGGER usage_of_new_manifest AFTER INSERT ON manifests
-WHEN NEW.created_version > NEW.deleted_version
-BEGIN
-  UPDATE manifest_references SET live = 1 WHERE live = 0 AND (repository, digest, manifest, kind) IN (
-    SELECT r.repository, r.digest, r.manifest, r.kind
-    FROM manifest_references r INDEXED BY manifest_references_by_manifest
-    WHERE r.repository = NEW.repository AND r.manifest = NEW.digest);
-END;
-
-CREATE TRIGGER usage_of_changed_manifest AFTER UPDATE OF created_version, deleted_version ON manifests
-WHEN (NEW.created_version > NEW.deleted_version) <> (OLD.created_version > OLD.deleted_version)
-BEGIN
-  UPDATE manifest_references SET live = NEW.created_version > NEW.deleted_version
-  WHERE live = (OLD.created_version > OLD.deleted_version) AND (repository, digest, manifest, kind) IN (
-    SELECT r.repository, r.digest, r.manifest, r.kind
-    FROM manifest_references r INDEXED BY manifest_references_by_manifest
-    WHERE r.repository = NEW.repository AND r.manifest = NEW.digest);
-END;
-
-CREATE TRIGGER usage_of_gone_manifest AFTER DELETE ON manifests
-WHEN OLD.created_version > OLD.deleted_version
-BEGIN
-  UPDATE manifest_references SET live = 0 WHERE live = 1 AND (repository, digest, manifest, kind) IN (
-    SELECT r.repository, r.digest, r.manifest, r.kind
-    FROM manifest_references r INDEXED BY manifest_references_by_manifest
-    WHERE r.repository = OLD.repository AND r.manifest = OLD.digest);
+  UPDATE usage_blobs SET uses = uses - 1
+  WHERE organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1) AND digest = OLD.digest;
 END;
 
 CREATE TRIGGER usage_of_new_upload AFTER INSERT ON uploads

@@ -145,10 +145,9 @@ const MOST_REFERENCES = 30_000;
 
 const LEAVE_TO_CENTRAL = sql`
   UPDATE usage_blobs SET known = 1 WHERE known = 0 AND (organization, digest) IN (
-    SELECT ${ofRepository('r.repository')}, r.digest FROM json_each(?1) AS alive
-    CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
-      ON r.repository = alive.value ->> 'repository' AND r.manifest = alive.value ->> 'digest'
-    WHERE r.kind <> 'subject')`.reading((run) => keyed(run) + 3 * MOST_REFERENCES * run.keys);
+    SELECT ${ofRepository('m.repository')}, d.value ->> 'digest' FROM json_each(?1) AS alive
+    CROSS JOIN manifests m ON m.repository = alive.value ->> 'repository' AND m.digest = alive.value ->> 'digest'
+    CROSS JOIN json_each(m.descriptors) AS d)`.reading((run) => keyed(run) + 3 * MOST_REFERENCES * run.keys);
 
 const LEAVE_MANIFESTS_TO_CENTRAL = sql`
   UPDATE usage_manifests SET known = 1 WHERE known = 0 AND (organization, digest) IN (

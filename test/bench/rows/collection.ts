@@ -36,7 +36,10 @@ async function insertImages(
 ): Promise<void> {
   const repository = (image: string): string => `'bench/r' || (${image} % 100)`;
   const image = `i / ${layersOf}`;
-  const manifest = manifestDigest(image);
+  const descriptors = Array.from(
+    { length: layersOf },
+    (_, j) => `json_object('kind', 'layer', 'digest', ${blobDigest(`(i * ${layersOf} + ${j})`)}, 'size', 1000)`,
+  );
   const blobs = images * layersOf;
   for (const owner of owners) {
     await insert(
@@ -51,16 +54,10 @@ async function insertImages(
     control,
     store,
     images,
-    'manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)',
+    `manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
+      last_pull, descriptors)`,
     `SELECT ${repository('i')}, ${manifestDigest('i')}, 'application/vnd.oci.image.manifest.v1+json', '', NULL, 1000,
-      1000 + i, 0, 0 FROM n`,
-  );
-  await insert(
-    control,
-    store,
-    blobs,
-    'manifest_references (repository, digest, manifest, kind, size)',
-    `SELECT ${repository(image)}, ${blobDigest('i')}, ${manifest}, 'layer', 1000 FROM n`,
+      1000 + i, 0, 0, json_array(${descriptors.join(', ')}) FROM n`,
   );
   await insert(
     control,

@@ -11,19 +11,16 @@ const MEANWHILE_MILLISECONDS = 18_000;
 const MEDIAN_LIMIT = 1.3;
 const REPOSITORY = 'alice/large';
 
-/** Inserts manifests, each with its content, a tag and a reference to the same blob. */
+/** Inserts manifests, each with its content, a tag and the same blob. */
 async function fill(control: Control, count: number, blob: string): Promise<void> {
   const digest = "'sha256:' || printf('%064x', i)";
   const rows: readonly (readonly [into: string, select: string])[] = [
     ['manifest_contents', `SELECT '${REPOSITORY}', ${digest}, 0, '{}' FROM n`],
     [
       `manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
-        last_pull)`,
-      `SELECT '${REPOSITORY}', ${digest}, 'application/vnd.oci.image.manifest.v1+json', '', NULL, 2, 1, 0, 0 FROM n`,
-    ],
-    [
-      'manifest_references (repository, digest, manifest, kind, size)',
-      `SELECT '${REPOSITORY}', '${blob}', ${digest}, 'layer', 1000 FROM n`,
+        last_pull, descriptors)`,
+      `SELECT '${REPOSITORY}', ${digest}, 'application/vnd.oci.image.manifest.v1+json', '', NULL, 2, 1, 0, 0,
+        json_array(json_object('kind', 'layer', 'digest', '${blob}', 'size', 1000)) FROM n`,
     ],
     ['tags', `SELECT '${REPOSITORY}', printf('v%07d', i), ${digest}, 1, 'central', 1 FROM n`],
   ];

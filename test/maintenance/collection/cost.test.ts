@@ -20,11 +20,10 @@ async function fill(images: number): Promise<void> {
     `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until)
      SELECT ${layer}, 'central', 'blobs/' || i, 10, 0, 0 FROM n`,
     `${numbers} INSERT INTO links (repository, digest, created_at) SELECT ${repository}, ${layer}, 0 FROM n`,
-    `${numbers} INSERT INTO manifest_references (repository, digest, manifest, kind, size)
-     SELECT ${repository}, ${layer}, ${manifest}, 'layer', 10 FROM n`,
-    `${numbers} INSERT OR IGNORE INTO manifests (repository, digest, media_type, artifact_type, subject, size,
-       created_version, deleted_version, last_pull)
-     SELECT ${repository}, ${manifest}, 'm', '', NULL, 1, 1000, 0, 0 FROM n`,
+    `${numbers} INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size,
+       created_version, deleted_version, last_pull, descriptors)
+     SELECT ${repository}, ${manifest}, 'm', '', NULL, 1, 1000, 0, 0,
+       json_group_array(json_object('kind', 'layer', 'digest', ${layer}, 'size', 10)) FROM n GROUP BY 1, 2`,
     `${garbage} INSERT INTO locations (digest, store, key, size, created_at, lease_until)
      SELECT ${hex('i')}, 'central', 'blobs/g' || i, 10, 0, 0 FROM n`,
     `${garbage} INSERT INTO links (repository, digest, created_at) SELECT 'a/r0', ${hex('i')}, 0 FROM n`,

@@ -92,17 +92,14 @@ test('bytes of an evicted image are removed before the next image, even if the n
 test('images with more layers than one D1 parameter holds are evicted one at a time', async () => {
   const numbers = 'WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 29999)';
   const layer = "'sha256:' || printf('%064x', i)";
-  const manifest = "'sha256:' || printf('%064x', 1000000 + i / 15000)";
   const fill = (host: 'central' | 'node1'): string[] => [
     `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until)
      SELECT ${layer}, '${host}', 'blobs/' || i, 10, 0, 0 FROM n`,
     `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'alice/app', ${layer}, 0 FROM n`,
-    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version,
-      deleted_version, last_pull)
-     SELECT 'alice/app', 'sha256:' || printf('%064x', value), 'm', '', NULL, 1, 1000, 0, 0
-       FROM json_each('[1000000, 1000001]')`,
-    `${numbers} INSERT INTO manifest_references (repository, digest, manifest, kind, size)
-     SELECT 'alice/app', ${layer}, ${manifest}, 'layer', 10 FROM n`,
+    `${numbers} INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version,
+      deleted_version, last_pull, descriptors)
+     SELECT 'alice/app', 'sha256:' || printf('%064x', 1000000 + i / 15000), 'm', '', NULL, 1, 1000, 0, 0,
+       json_group_array(json_object('kind', 'layer', 'digest', ${layer}, 'size', 10)) FROM n GROUP BY 2`,
   ];
   for (const host of ['central', 'node1'] as const) for (const statement of fill(host)) await rowsAt(host, statement);
   const now = hosts.now;

@@ -53,10 +53,9 @@ test('a page with more lost blobs than one run can look for is finished by the n
   const digests = ['sha256:1', 'sha256:2', 'sha256:3', 'sha256:4', 'sha256:5'];
   for (const digest of digests) {
     await rowsAt('central', "INSERT INTO links (repository, digest, created_at) VALUES ('alice/app', ?1, 0)", digest);
-    const reference = "INSERT INTO manifest_references VALUES ('alice/app', ?1, 'sha256:f', 'layer', 9, 1)";
+    const reference = "INSERT INTO manifest_references VALUES (?1, 'alice/app', 'layer', 'sha256:f', 9)";
     await rowsAt('central', reference, digest);
   }
-  await rowsAt('central', 'UPDATE manifest_references SET live = 1');
   const lines = errorLines();
   for (let run = 0; run < 3; run++) {
     // One slice, in which there is time for two blobs.

@@ -12,6 +12,7 @@ import { MAX_TAGS_OF_PAGE } from '../../../src/registry/images/list-rows.ts';
 import type { ListedImage, Page } from '../../../src/registry/registry.ts';
 import { resetCounts } from '../../support/counting.ts';
 import { type Fixture, granted, ifPublic, openFixture, pushImage, pushSmallImage } from '../../support/fixture.ts';
+import { describeManifests } from '../../support/descriptors.ts';
 import { withoutTriggers } from '../../support/without-triggers.ts';
 import { SAMPLE } from '../../support/sample.ts';
 
@@ -44,15 +45,16 @@ async function fill(organization: string, images: number, organizations = 1): Pr
     `INSERT OR IGNORE INTO public_repositories (name) SELECT ${name} FROM n WHERE i / 10 % 10 = 1`,
   ]);
   // The test does not use the counts of these triggers.
-  await withoutTriggers(env.DB_CENTRAL, () =>
-    insert([
+  await withoutTriggers(env.DB_CENTRAL, async () => {
+    await insert([
       `INSERT INTO tags SELECT ${name}, 't' || i, ${digest}, 1000, 'central', 1 FROM n`,
       `INSERT INTO manifests ${columns} SELECT ${name}, ${digest}, 'a/b', '', NULL, 2, 1, 0, 0, 1, '' FROM n`,
       `INSERT INTO manifests ${columns} SELECT ${name}, ${child}, 'a/b', '', NULL, 2, 1, 0, 0, 1, '' FROM n`,
       `INSERT INTO manifest_references (repository, digest, manifest, kind, size)
         SELECT ${name}, ${child}, ${digest}, 'child', 1 FROM n`,
-    ]),
-  );
+    ]);
+    await describeManifests(env.DB_CENTRAL);
+  });
 }
 
 let fixture: Fixture;

@@ -70,12 +70,12 @@ async function fill(count: number): Promise<void> {
       REPOSITORY,
     ),
     insert(
-      'manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)',
-      `?2, ${digest}, 'a/b', 'a/c', iif(i = 1, NULL, 'sha256:' || printf('%064x', 1)), 2, i, 0, 0`,
+      'manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull, descriptors)',
+      `?2, ${digest}, 'a/b', 'a/c', iif(i = 1, NULL, 'sha256:' || printf('%064x', 1)), 2, i, 0, 0,
+        json_array(json_object('kind', 'layer', 'digest', ${layer}, 'size', 10),
+          json_object('kind', 'layer', 'digest', ${shared}, 'size', 10))`,
     ),
     insert('manifest_contents (repository, digest, part, content)', `?2, ${digest}, 0, '{}'`),
-    insert('manifest_references (repository, digest, manifest, kind, size)', `?2, ${layer}, ${digest}, 'layer', 10`),
-    insert('manifest_references (repository, digest, manifest, kind, size)', `?2, ${shared}, ${digest}, 'layer', 10`),
     insert(
       'tags (repository, name, digest, version, origin, visible)',
       `?2, 't' || printf('%05d', i), ${digest}, i, 'central', 1`,

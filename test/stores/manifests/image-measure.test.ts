@@ -25,6 +25,7 @@ import {
   REPOSITORY,
   rowsOf,
 } from '../../support/fixture.ts';
+import { describeManifests } from '../../support/descriptors.ts';
 import { withoutTriggers } from '../../support/without-triggers.ts';
 import { SAMPLE } from '../../support/sample.ts';
 
@@ -62,7 +63,9 @@ function recordOf({ digest, manifest, bytes }: Image): ManifestRecord {
     artifactType: manifest.artifactType,
     subject: manifest.subject ?? null,
     size: bytes.byteLength,
-    references: manifest.references.map(({ size, ...reference }) => ({ ...reference, size: size ?? 0 })),
+    descriptors: manifest.references.flatMap(({ size, ...reference }) =>
+      reference.kind === 'subject' ? [] : [{ ...reference, size: size ?? 0 }],
+    ),
     contents: [manifest.text],
   };
 }
@@ -171,6 +174,7 @@ describe('the rows read to measure a manifest depend only on its own document', 
       INDEXES,
       REPOSITORY,
     );
+    await describeManifests(env.DB_CENTRAL);
   };
 
   test('not on the number of references in the repository, nor on what lists it or is listed by it', async () => {

@@ -58,7 +58,7 @@ function recordOf(repository: RepositoryName, row: Row): ManifestRecord {
     digest: IMAGE.digest,
     subject: null,
     size: 2,
-    references: [],
+    descriptors: [],
     contents: ['{}'],
   };
 }

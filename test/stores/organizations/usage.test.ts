@@ -164,19 +164,14 @@ class Walk {
 /** Deletes the rows that collection deletes, in one of two orders. */
 async function collect(database: D1Database, linksFirst: boolean): Promise<void> {
   const links = database.prepare(`
-    DELETE FROM links WHERE NOT EXISTS (SELECT 1 FROM manifest_references r JOIN manifests m
-      ON m.repository = r.repository AND m.digest = r.manifest
-      WHERE r.repository = links.repository AND r.digest = links.digest AND m.created_version > m.deleted_version)`);
-  const references = database.prepare(`
-    DELETE FROM manifest_references WHERE NOT EXISTS (SELECT 1 FROM manifests m
-      WHERE m.repository = manifest_references.repository AND m.digest = manifest_references.manifest
-        AND m.created_version > m.deleted_version)`);
+    DELETE FROM links WHERE NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.repository = links.repository AND r.digest = links.digest)`);
   const manifests = database.prepare('DELETE FROM manifests WHERE created_version <= deleted_version');
   const sessions = database.prepare("DELETE FROM uploads WHERE state <> 'open'");
   const contents = database.prepare(`
     DELETE FROM manifest_contents WHERE NOT EXISTS (SELECT 1 FROM manifests m
       WHERE m.repository = manifest_contents.repository AND m.digest = manifest_contents.digest)`);
-  const rest = [references, manifests, contents, sessions];
+  const rest = [manifests, contents, sessions];
   await database.batch(linksFirst ? [links, ...rest] : rest);
 }
 
@@ -271,30 +266,25 @@ describe('usage', () => {
 
   test('keeps what is known of a blob when its link is renewed and a manifest then references it', async () => {
     const run = (query: string) => env.DB_CENTRAL.prepare(query).run();
-    const row = () => env.DB_CENTRAL.prepare('SELECT size, live, fresh, known FROM usage_blobs').first();
+    const row = () => env.DB_CENTRAL.prepare('SELECT size, uses, known FROM usage_blobs').first();
+    const counts = () => env.DB_CENTRAL.prepare('SELECT counts FROM links').first('counts');
     // Its bytes are in another store, so that no row here has its size.
-    await run("INSERT INTO links (repository, digest, created_at, released) VALUES ('alice/app', 'sha256:1', 0, 1)");
+    await run("INSERT INTO links (repository, digest, created_at) VALUES ('alice/app', 'sha256:1', 0)");
     await run('UPDATE usage_blobs SET size = 100, known = 1');
-    expect(await row()).toEqual({ size: 100, live: 0, fresh: 1, known: 1 });
+    expect(await row()).toEqual({ size: 100, uses: 1, known: 1 });
+    const descriptors = ['config', 'layer'].map((kind) => ({ kind, digest: 'sha256:1', size: 100 }));
     await run(
       `INSERT INTO manifests (repository, digest, media_type, artifact_type, size, created_version, deleted_version,
-        last_pull)
-       VALUES ('alice/app', 'sha256:2', 'm', '', 1, 1, 0, 0)`,
+        last_pull, descriptors)
+       VALUES ('alice/app', 'sha256:2', 'm', '', 1, 1, 0, 0, '${JSON.stringify(descriptors)}')`,
     );
-    for (const kind of ['config', 'layer']) {
-      await run(
-        `INSERT INTO manifest_references (repository, digest, manifest, kind, size)
-          VALUES ('alice/app', 'sha256:1', 'sha256:2', '${kind}', 100)`,
-      );
-    }
-    expect(await row()).toEqual({ size: 100, live: 1, fresh: 0, known: 1 });
+    expect(await row()).toEqual({ size: 100, uses: 1, known: 1 });
     await run('UPDATE manifests SET deleted_version = 2');
-    expect(await row()).toBeNull();
-    await run('UPDATE links SET released = 2');
+    expect([await row(), await counts()]).toEqual([null, 0]);
+    await run('UPDATE links SET counts = 2');
     await run('UPDATE usage_blobs SET size = 100, known = 1');
     await run('UPDATE manifests SET created_version = 3');
-    expect(await row()).toEqual({ size: 100, live: 1, fresh: 0, known: 1 });
-    expect(await env.DB_CENTRAL.prepare('SELECT released FROM links').first('released')).toBe(1);
+    expect([await row(), await counts()]).toEqual([{ size: 100, uses: 1, known: 1 }, 1]);
   });
 
   test('is zero after everything was deleted', async () => {
