@@ -337,19 +337,32 @@ CREATE INDEX usage_changed ON usage (changed) WHERE changed > 0;
 CREATE VIEW next_usage_change AS SELECT max(CAST(unixepoch('subsec') * 1000 AS INTEGER),
   1 + coalesce((SELECT max(changed) FROM usage WHERE changed > 0), 0)) AS changed;
 
-CREATE TRIGGER usage_has_begun AFTER INSERT ON usage
-WHEN EXISTS (SELECT 1 FROM organizations WHERE name = NEW.organization AND quota_bytes IS NOT NULL)
-BEGIN
-  UPDATE usage SET changed = (SELECT n.changed FROM next_usage_change n) WHERE organization = NEW.organization;
-END;
+CREATE VIEW usage_added AS
+  SELECT '' AS organization, 0 AS repositories, 0 AS repository_rows, 0 AS manifests, 0 AS manifest_bytes,
+    0 AS stored_manifest_bytes, 0 AS tags, 0 AS tag_rows, 0 AS blobs, 0 AS bytes, 0 AS unreferenced,
+    0 AS open_uploads, 0 AS uploading
+  WHERE false;
 
-CREATE TRIGGER usage_has_changed AFTER UPDATE OF bytes, uploading, manifests, manifest_bytes, tags ON usage
-WHEN (NEW.bytes + NEW.uploading + NEW.manifest_bytes <> OLD.bytes + OLD.uploading + OLD.manifest_bytes
-    OR NEW.manifests <> OLD.manifests OR NEW.tags <> OLD.tags)
-  AND (NEW.changed > 0
-    OR EXISTS (SELECT 1 FROM organizations WHERE name = NEW.organization AND quota_bytes IS NOT NULL))
+CREATE TRIGGER usage_has_changed INSTEAD OF INSERT ON usage_added
 BEGIN
-  UPDATE usage SET changed = (SELECT n.changed FROM next_usage_change n) WHERE organization = NEW.organization;
+  INSERT INTO usage (organization, repositories, repository_rows, manifests, manifest_bytes, stored_manifest_bytes,
+    tags, tag_rows, blobs, bytes, unreferenced, open_uploads, uploading, changed)
+  VALUES (NEW.organization, coalesce(NEW.repositories, 0), coalesce(NEW.repository_rows, 0),
+    coalesce(NEW.manifests, 0), coalesce(NEW.manifest_bytes, 0), coalesce(NEW.stored_manifest_bytes, 0),
+    coalesce(NEW.tags, 0), coalesce(NEW.tag_rows, 0), coalesce(NEW.blobs, 0), coalesce(NEW.bytes, 0),
+    coalesce(NEW.unreferenced, 0), coalesce(NEW.open_uploads, 0), coalesce(NEW.uploading, 0),
+    iif(EXISTS (SELECT 1 FROM organizations WHERE name = NEW.organization AND quota_bytes IS NOT NULL),
+      (SELECT n.changed FROM next_usage_change n), 0))
+  ON CONFLICT (organization) DO UPDATE SET repositories = repositories + excluded.repositories,
+    repository_rows = repository_rows + excluded.repository_rows, manifests = manifests + excluded.manifests,
+    manifest_bytes = manifest_bytes + excluded.manifest_bytes,
+    stored_manifest_bytes = stored_manifest_bytes + excluded.stored_manifest_bytes, tags = tags + excluded.tags,
+    tag_rows = tag_rows + excluded.tag_rows,
+    blobs = blobs + excluded.blobs, bytes = bytes + excluded.bytes, unreferenced = unreferenced + excluded.unreferenced,
+    open_uploads = open_uploads + excluded.open_uploads, uploading = uploading + excluded.uploading,
+    changed = iif((usage.changed > 0 OR excluded.changed > 0) AND (excluded.manifests <> 0 OR excluded.tags <> 0
+      OR excluded.bytes + excluded.uploading + excluded.manifest_bytes <> 0),
+      (SELECT n.changed FROM next_usage_change n), usage.changed);
 END;
 
 CREATE TRIGGER quota_has_changed AFTER UPDATE OF quota_bytes ON organizations
@@ -372,23 +385,21 @@ CREATE TABLE usage_at_central (
 
 CREATE TRIGGER count_of_new_repository AFTER INSERT ON repositories
 BEGIN
-  INSERT INTO usage (organization, repositories, repository_rows)
-  VALUES (substr(NEW.name, 1, instr(NEW.name, '/') - 1), NEW.listed, 1)
-  ON CONFLICT (organization) DO UPDATE SET
-    repositories = repositories + excluded.repositories, repository_rows = repository_rows + 1;
+  INSERT INTO usage_added (organization, repositories, repository_rows)
+  VALUES (substr(NEW.name, 1, instr(NEW.name, '/') - 1), NEW.listed, 1);
 END;
 
 CREATE TRIGGER count_of_listed_repository AFTER UPDATE OF listed ON repositories
 WHEN NEW.listed <> OLD.listed
 BEGIN
-  UPDATE usage SET repositories = repositories + NEW.listed - OLD.listed
-  WHERE organization = substr(NEW.name, 1, instr(NEW.name, '/') - 1);
+  INSERT INTO usage_added (organization, repositories)
+  VALUES (substr(NEW.name, 1, instr(NEW.name, '/') - 1), NEW.listed - OLD.listed);
 END;
 
 CREATE TRIGGER count_of_gone_repository AFTER DELETE ON repositories
 BEGIN
-  UPDATE usage SET repositories = repositories - OLD.listed, repository_rows = repository_rows - 1
-  WHERE organization = substr(OLD.name, 1, instr(OLD.name, '/') - 1);
+  INSERT INTO usage_added (organization, repositories, repository_rows)
+  VALUES (substr(OLD.name, 1, instr(OLD.name, '/') - 1), - OLD.listed, -1);
 END;
 
 CREATE TABLE usage_manifests (
@@ -410,18 +421,14 @@ BEGIN
   INSERT INTO usage_manifests (organization, digest, size, live, known)
   VALUES (NEW.organization, NEW.digest, NEW.size, 1, 0)
   ON CONFLICT (organization, digest) DO UPDATE SET live = live + 1;
-  INSERT INTO usage (organization, manifests, manifest_bytes, stored_manifest_bytes, unreferenced)
+  INSERT INTO usage_added (organization, manifests, manifest_bytes, stored_manifest_bytes, unreferenced)
   SELECT u.organization, u.known = 0, iif(u.known = 0 AND u.live = 1, u.size, 0), NEW.stored_bytes,
     - coalesce((
       SELECT sum(b.size) FROM usage_blobs b WHERE b.organization = NEW.organization AND b.known = 0
         AND b.digest IN (SELECT d.value ->> 'digest' FROM json_each(NEW.descriptors) AS d)
         AND NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.digest = b.digest
           AND r.repository >= NEW.organization || '/' AND r.repository < NEW.organization || '0')), 0)
-  FROM usage_manifests u WHERE u.organization = NEW.organization AND u.digest = NEW.digest
-  ON CONFLICT (organization) DO UPDATE SET manifests = manifests + excluded.manifests,
-    manifest_bytes = manifest_bytes + excluded.manifest_bytes,
-    stored_manifest_bytes = stored_manifest_bytes + excluded.stored_manifest_bytes,
-    unreferenced = unreferenced + excluded.unreferenced;
+  FROM usage_manifests u WHERE u.organization = NEW.organization AND u.digest = NEW.digest;
   INSERT INTO manifest_references (digest, repository, kind, manifest, size)
   SELECT d.value ->> 'digest', NEW.repository, d.value ->> 'kind', NEW.digest, d.value ->> 'size'
   FROM json_each(NEW.descriptors) AS d;
@@ -433,16 +440,14 @@ CREATE TRIGGER count_of_lost_manifest INSTEAD OF INSERT ON manifests_lost
 BEGIN
   DELETE FROM manifest_references WHERE (digest, repository, kind, manifest) IN (
     SELECT d.value ->> 'digest', NEW.repository, d.value ->> 'kind', NEW.digest FROM json_each(NEW.descriptors) AS d);
-  UPDATE usage SET manifests = usage.manifests - (u.known = 0),
-    manifest_bytes = usage.manifest_bytes - iif(u.known = 0 AND u.live = 1, u.size, 0),
-    stored_manifest_bytes = usage.stored_manifest_bytes + NEW.stored_bytes,
-    unreferenced = usage.unreferenced + coalesce((
+  INSERT INTO usage_added (organization, manifests, manifest_bytes, stored_manifest_bytes, unreferenced)
+  SELECT u.organization, - (u.known = 0), - iif(u.known = 0 AND u.live = 1, u.size, 0), NEW.stored_bytes,
+    coalesce((
       SELECT sum(b.size) FROM usage_blobs b WHERE b.organization = NEW.organization AND b.known = 0
         AND b.digest IN (SELECT d.value ->> 'digest' FROM json_each(NEW.descriptors) AS d)
         AND NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.digest = b.digest
           AND r.repository >= NEW.organization || '/' AND r.repository < NEW.organization || '0')), 0)
-  FROM usage_manifests u
-  WHERE usage.organization = NEW.organization AND u.organization = NEW.organization AND u.digest = NEW.digest;
+  FROM usage_manifests u WHERE u.organization = NEW.organization AND u.digest = NEW.digest;
   DELETE FROM usage_manifests WHERE organization = NEW.organization AND digest = NEW.digest AND live <= 1;
   UPDATE usage_manifests SET live = live - 1
   WHERE organization = NEW.organization AND digest = NEW.digest AND live > 1;
@@ -487,34 +492,30 @@ END;
 CREATE TRIGGER document_of_new_dead_manifest AFTER INSERT ON manifests
 WHEN NEW.created_version <= NEW.deleted_version AND NEW.size > 0
 BEGIN
-  INSERT INTO usage (organization, stored_manifest_bytes)
-  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.size)
-  ON CONFLICT (organization) DO UPDATE SET
-    stored_manifest_bytes = stored_manifest_bytes + excluded.stored_manifest_bytes;
+  INSERT INTO usage_added (organization, stored_manifest_bytes)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.size);
 END;
 
 CREATE TRIGGER document_of_manifest AFTER UPDATE OF size ON manifests
 WHEN NEW.size <> OLD.size
   AND (NEW.created_version > NEW.deleted_version) = (OLD.created_version > OLD.deleted_version)
 BEGIN
-  INSERT INTO usage (organization, stored_manifest_bytes)
-  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.size - OLD.size)
-  ON CONFLICT (organization) DO UPDATE SET
-    stored_manifest_bytes = stored_manifest_bytes + excluded.stored_manifest_bytes;
+  INSERT INTO usage_added (organization, stored_manifest_bytes)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.size - OLD.size);
 END;
 
 CREATE TRIGGER document_of_gone_dead_manifest AFTER DELETE ON manifests
 WHEN OLD.created_version <= OLD.deleted_version AND OLD.size > 0
 BEGIN
-  UPDATE usage SET stored_manifest_bytes = stored_manifest_bytes - OLD.size
-  WHERE organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1);
+  INSERT INTO usage_added (organization, stored_manifest_bytes)
+  VALUES (substr(OLD.repository, 1, instr(OLD.repository, '/') - 1), - OLD.size);
 END;
 
 CREATE TRIGGER count_of_known_manifest AFTER UPDATE OF known ON usage_manifests
 WHEN NEW.known = 1 AND OLD.known = 0
 BEGIN
-  UPDATE usage SET manifests = manifests - NEW.live, manifest_bytes = manifest_bytes - NEW.size
-  WHERE organization = NEW.organization;
+  INSERT INTO usage_added (organization, manifests, manifest_bytes)
+  VALUES (NEW.organization, - NEW.live, - NEW.size);
 END;
 
 CREATE TABLE known_tags (
@@ -525,37 +526,38 @@ CREATE TABLE known_tags (
 
 CREATE TRIGGER count_of_new_tag AFTER INSERT ON tags
 BEGIN
-  INSERT INTO usage (organization, tags, tag_rows)
-  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.visible, 1)
-  ON CONFLICT (organization) DO UPDATE SET tags = tags + excluded.tags, tag_rows = tag_rows + 1;
+  INSERT INTO usage_added (organization, tags, tag_rows)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.visible, 1);
 END;
 
 CREATE TRIGGER count_of_shown_tag AFTER UPDATE OF visible ON tags
 WHEN NEW.visible = 1 AND OLD.visible = 0
 BEGIN
-  INSERT INTO usage (organization, tags) VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), 1)
-  ON CONFLICT (organization) DO UPDATE SET tags = tags + 1;
+  INSERT INTO usage_added (organization, tags)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), 1);
 END;
 
 CREATE TRIGGER count_of_hidden_tag AFTER UPDATE OF visible ON tags
 WHEN NEW.visible = 0 AND OLD.visible = 1
 BEGIN
-  UPDATE usage SET tags = tags - 1 WHERE organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1)
-    AND NOT EXISTS (SELECT 1 FROM known_tags WHERE repository = NEW.repository AND name = NEW.name);
+  INSERT INTO usage_added (organization, tags)
+  SELECT substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), -1
+  WHERE NOT EXISTS (SELECT 1 FROM known_tags WHERE repository = NEW.repository AND name = NEW.name);
   DELETE FROM known_tags WHERE repository = NEW.repository AND name = NEW.name;
 END;
 
 CREATE TRIGGER count_of_gone_tag AFTER DELETE ON tags
 BEGIN
-  UPDATE usage SET tag_rows = tag_rows - 1, tags = tags - (OLD.visible = 1
-    AND NOT EXISTS (SELECT 1 FROM known_tags WHERE repository = OLD.repository AND name = OLD.name))
-  WHERE organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1);
+  INSERT INTO usage_added (organization, tags, tag_rows)
+  VALUES (substr(OLD.repository, 1, instr(OLD.repository, '/') - 1), - (OLD.visible = 1
+    AND NOT EXISTS (SELECT 1 FROM known_tags WHERE repository = OLD.repository AND name = OLD.name)), -1);
   DELETE FROM known_tags WHERE OLD.visible = 1 AND repository = OLD.repository AND name = OLD.name;
 END;
 
 CREATE TRIGGER count_of_known_tag AFTER INSERT ON known_tags
 BEGIN
-  UPDATE usage SET tags = tags - 1 WHERE organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1);
+  INSERT INTO usage_added (organization, tags)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), -1);
 END;
 
 CREATE TABLE usage_blobs (
@@ -570,14 +572,12 @@ CREATE INDEX usage_blobs_without_size ON usage_blobs (digest) WHERE size IS NULL
 
 CREATE TRIGGER usage_of_new_blob AFTER INSERT ON usage_blobs
 BEGIN
-  INSERT INTO usage (organization, blobs, bytes, unreferenced)
+  INSERT INTO usage_added (organization, blobs, bytes, unreferenced)
   VALUES (NEW.organization, NEW.known = 0, iif(NEW.known = 0, coalesce(NEW.size, 0), 0),
     iif(NEW.known = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
       WHERE r.digest = NEW.digest
         AND r.repository >= NEW.organization || '/' AND r.repository < NEW.organization || '0'),
-      coalesce(NEW.size, 0), 0))
-  ON CONFLICT (organization) DO UPDATE SET
-    blobs = blobs + excluded.blobs, bytes = bytes + excluded.bytes, unreferenced = unreferenced + excluded.unreferenced;
+      coalesce(NEW.size, 0), 0));
 END;
 
 CREATE TRIGGER usage_without_blob AFTER UPDATE OF uses ON usage_blobs
@@ -590,23 +590,21 @@ CREATE TRIGGER usage_of_blob AFTER UPDATE OF known, size ON usage_blobs
 WHEN NEW.known <> OLD.known
   OR iif(NEW.known = 0, coalesce(NEW.size, 0), 0) <> iif(OLD.known = 0, coalesce(OLD.size, 0), 0)
 BEGIN
-  UPDATE usage SET blobs = blobs + (NEW.known = 0) - (OLD.known = 0),
-    bytes = bytes + iif(NEW.known = 0, coalesce(NEW.size, 0), 0) - iif(OLD.known = 0, coalesce(OLD.size, 0), 0),
-    unreferenced = unreferenced + iif(NOT EXISTS (SELECT 1 FROM manifest_references r
-      WHERE r.digest = NEW.digest
+  INSERT INTO usage_added (organization, blobs, bytes, unreferenced)
+  VALUES (NEW.organization, (NEW.known = 0) - (OLD.known = 0),
+    iif(NEW.known = 0, coalesce(NEW.size, 0), 0) - iif(OLD.known = 0, coalesce(OLD.size, 0), 0),
+    iif(NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.digest = NEW.digest
         AND r.repository >= NEW.organization || '/' AND r.repository < NEW.organization || '0'),
-      iif(NEW.known = 0, coalesce(NEW.size, 0), 0) - iif(OLD.known = 0, coalesce(OLD.size, 0), 0), 0)
-  WHERE organization = NEW.organization;
+      iif(NEW.known = 0, coalesce(NEW.size, 0), 0) - iif(OLD.known = 0, coalesce(OLD.size, 0), 0), 0));
 END;
 
 CREATE TRIGGER usage_of_gone_blob AFTER DELETE ON usage_blobs
 BEGIN
-  UPDATE usage SET blobs = blobs - (OLD.known = 0), bytes = bytes - iif(OLD.known = 0, coalesce(OLD.size, 0), 0),
-    unreferenced = unreferenced - iif(OLD.known = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
-      WHERE r.digest = OLD.digest
+  INSERT INTO usage_added (organization, blobs, bytes, unreferenced)
+  VALUES (OLD.organization, - (OLD.known = 0), - iif(OLD.known = 0, coalesce(OLD.size, 0), 0),
+    - iif(OLD.known = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.digest = OLD.digest
         AND r.repository >= OLD.organization || '/' AND r.repository < OLD.organization || '0'),
-      coalesce(OLD.size, 0), 0)
-  WHERE organization = OLD.organization;
+      coalesce(OLD.size, 0), 0));
 END;
 
 CREATE TRIGGER usage_of_new_location AFTER INSERT ON locations
@@ -649,22 +647,21 @@ END;
 CREATE TRIGGER usage_of_new_upload AFTER INSERT ON uploads
 WHEN NEW.state = 'open'
 BEGIN
-  INSERT INTO usage (organization, open_uploads, uploading)
-  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), 1, NEW.size)
-  ON CONFLICT (organization) DO UPDATE SET open_uploads = open_uploads + 1, uploading = uploading + excluded.uploading;
+  INSERT INTO usage_added (organization, open_uploads, uploading)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), 1, NEW.size);
 END;
 
 CREATE TRIGGER usage_of_upload AFTER UPDATE OF state, size ON uploads
 WHEN (NEW.state = 'open') <> (OLD.state = 'open') OR (NEW.state = 'open' AND NEW.size <> OLD.size)
 BEGIN
-  UPDATE usage SET open_uploads = open_uploads + (NEW.state = 'open') - (OLD.state = 'open'),
-    uploading = uploading + iif(NEW.state = 'open', NEW.size, 0) - iif(OLD.state = 'open', OLD.size, 0)
-  WHERE organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1);
+  INSERT INTO usage_added (organization, open_uploads, uploading)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), (NEW.state = 'open') - (OLD.state = 'open'),
+    iif(NEW.state = 'open', NEW.size, 0) - iif(OLD.state = 'open', OLD.size, 0));
 END;
 
 CREATE TRIGGER usage_of_gone_upload AFTER DELETE ON uploads
 WHEN OLD.state = 'open'
 BEGIN
-  UPDATE usage SET open_uploads = open_uploads - 1, uploading = uploading - OLD.size
-  WHERE organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1);
+  INSERT INTO usage_added (organization, open_uploads, uploading)
+  VALUES (substr(OLD.repository, 1, instr(OLD.repository, '/') - 1), -1, - OLD.size);
 END;
