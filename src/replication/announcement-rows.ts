@@ -195,7 +195,7 @@ export async function announceTo(
   const sizes = locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease, central.name]);
   const sent = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));
   const { merged, lifecycles, clock, usage } = await central.database.batch({
-    merge: mergeRows({ tags, lifecycles: [], manifests, blobs }, now, sizes),
+    merge: mergeRows({ tags, lifecycles: [], manifests, blobs }, now, { evictable: false, beforeLinks: sizes }),
     limits: reportNearLimits(repositories, limits),
     merged: [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
     lifecycles: [SELECT_MERGED_LIFECYCLES, sent],

@@ -146,17 +146,23 @@ const MERGE_LIFECYCLES_OF_CONTENTS = sql`
 const INCOMING_DELETED = `max(incoming.value ->> 'deleted', iif(
   incoming.value ->> 'created' <= ${removedVersion("(incoming.value ->> 'repository')")},
   ${removedVersion("(incoming.value ->> 'repository')")}, 0))`;
+const INCOMING_MEASURE = measureOf(
+  "(incoming.value ->> 'repository')",
+  "(incoming.value ->> 'digest')",
+  "(incoming.value -> 'descriptors')",
+);
 const MERGE_MANIFESTS = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
-    last_pull, typed, typed_otherwise, descriptors, image_size, image_kind)
+    last_pull, typed, typed_otherwise, evictable, descriptors, image_size, image_kind)
   SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value ->> 'mediaType',
     incoming.value ->> 'artifactType', incoming.value ->> 'subject', incoming.value ->> 'size',
     incoming.value ->> 'created', ${INCOMING_DELETED}, 0, incoming.value ->> 'typed',
-    incoming.value ->> 'typedOtherwise', incoming.value -> 'descriptors',
-    ${measureOf("(incoming.value ->> 'repository')", "(incoming.value ->> 'digest')", "(incoming.value -> 'descriptors')")}
+    incoming.value ->> 'typedOtherwise', CAST(?2 AS INTEGER), incoming.value -> 'descriptors',
+    ${INCOMING_MEASURE}
   FROM json_each(?1) AS incoming WHERE true
   ON CONFLICT (repository, digest) DO UPDATE SET
-    descriptors = coalesce(manifests.descriptors, excluded.descriptors), ${KEEPS_MEASURE},
+    evictable = excluded.evictable, descriptors = coalesce(manifests.descriptors, excluded.descriptors),
+    ${KEEPS_MEASURE},
     media_type = iif(manifests.media_type = '', excluded.media_type, manifests.media_type),
     artifact_type = iif(manifests.media_type = '', excluded.artifact_type, manifests.artifact_type),
     typed = max(manifests.typed, excluded.typed), typed_otherwise = max(manifests.typed_otherwise,
@@ -219,12 +225,22 @@ const MERGE_LINKS = sql`
   ON CONFLICT (repository, digest) DO UPDATE SET created_at = max(links.created_at, excluded.created_at)
   WHERE links.created_at < excluded.created_at OR NOT ${isAliveLink('links')}`;
 
+interface MergeOptions {
+  /** Whether the store evicts images: true at a node, false at central. */
+  readonly evictable?: boolean;
+  /** Statements that run once it is known which manifests are alive, and before their blobs are linked. */
+  readonly beforeLinks?: readonly BoundStatement[];
+}
+
 /**
  * Returns the statements that merge rows, to be run in one batch.
  * @param now milliseconds since the epoch
- * @param beforeLinks statements that run once it is known which manifests are alive, and before their blobs are linked
  */
-export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundStatement[] = []): BoundStatement[] {
+export function mergeRows(
+  rows: Rows,
+  now: number,
+  { evictable = true, beforeLinks = [] }: MergeOptions = {},
+): BoundStatement[] {
   const { tags, lifecycles, manifests, blobs } = rows;
   const known = [...lifecycles, ...manifests].map(({ repository, digest, created, deleted }) => ({
     repository,
@@ -234,7 +250,7 @@ export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundSt
   }));
   const repositories = JSON.stringify([...new Set(known.map(({ repository }) => repository))]);
   const statements: BoundStatement[] = [raiseClock(greatestVersion(rows))];
-  if (manifests.length > 0) statements.push(forgetIndexesAbove(manifests), ...mergeManifests(manifests));
+  if (manifests.length > 0) statements.push(forgetIndexesAbove(manifests), ...mergeManifests(manifests, evictable));
   if (lifecycles.length > 0)
     statements.push(
       [MERGE_LIFECYCLES, JSON.stringify(lifecycles)],
@@ -279,7 +295,7 @@ export function jsonParts(rows: readonly (object | Digest)[], most = ROWS_PER_PA
 }
 
 /** Merges the documents before the rows of the manifests, whose kinds they tell. */
-function mergeManifests(manifests: readonly ManifestRecord[]): BoundStatement[] {
+function mergeManifests(manifests: readonly ManifestRecord[], evictable: boolean): BoundStatement[] {
   const contents = manifests.flatMap(({ repository, digest, contents: parts }) =>
     parts.map((content, part) => ({ repository, digest, part, content })),
   );
@@ -300,6 +316,7 @@ function mergeManifests(manifests: readonly ManifestRecord[]): BoundStatement[] 
     ...grouped(heads, ({ descriptors }) => descriptors.length * DESCRIPTOR_CHARACTERS).map((group): BoundStatement => [
       MERGE_MANIFESTS,
       group,
+      evictable ? 1 : 0,
     ]),
   ];
 }

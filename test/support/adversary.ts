@@ -211,5 +211,6 @@ export async function fillAsAdversary(database: D1Database): Promise<void> {
         .run();
     }
     await describeManifests(database);
+    await database.prepare('UPDATE manifests SET evictable = 1').run();
   });
 }

@@ -39,7 +39,8 @@ const hasParent = (repository: string, digest: string): string => `EXISTS (
 const SELECT_USED = sql`
   SELECT m.used_at, m.repository, m.digest, ${hasParent('m.repository', 'm.digest')} AS listed
   FROM manifests m INDEXED BY manifests_used
-  WHERE m.created_version > m.deleted_version AND (m.used_at, m.repository, m.digest) > (CAST(?1 AS INTEGER), ?2, ?3)
+  WHERE m.evictable = 1 AND m.created_version > m.deleted_version
+    AND (m.used_at, m.repository, m.digest) > (CAST(?1 AS INTEGER), ?2, ?3)
   ORDER BY m.used_at, m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
 
 /** Returns a page of live manifests, least recently used first. */

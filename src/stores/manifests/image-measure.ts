@@ -3,9 +3,9 @@
  * blobs; for an index, those of everything that it lists and the store has. `manifests.image_kind` tells what the image
  * boots besides a kernel.
  *
- * Both follow from the manifest's document and descriptors, and are set in the transaction that writes these: in the row
- * itself, or for an index in a statement of their own. NULL means not measured. When a manifest arrives after an index
- * that lists it, the index becomes unmeasured again, and the first list that shows the index measures it.
+ * Both follow from the manifest's document and descriptors, and are set in the transaction that writes these: when the
+ * row is inserted, or for an index in a statement of their own. NULL means not measured. When a manifest arrives after
+ * an index that lists it, the index becomes unmeasured again, and the first list that shows the index measures it.
  *
  * The work is bounded, because a push waits for it: an index may list other indexes, and many indexes may list one
  * manifest. How much is read depends on the size of the image's own document, so a small index of large images costs no
@@ -60,7 +60,8 @@ const total = (sized: string): string =>
  * index. `descriptors` is SQL for its descriptors.
  */
 export function measureOf(repository: string, digest: string, descriptors: string): string {
-  const sized = `(SELECT d.value ->> 'digest' AS digest, d.value ->> 'size' AS size FROM json_each(${descriptors}) AS d)`;
+  const sized = `(
+    SELECT d.value ->> 'digest' AS digest, d.value ->> 'size' AS size FROM json_each(${descriptors}) AS d)`;
   return `iif(${hasChildren(descriptors)}, NULL, ${total(sized)}),
     iif(${hasChildren(descriptors)}, NULL, coalesce(${kindOfDocument(repository, digest)}, ''))`;
 }

@@ -91,13 +91,15 @@ const UPSERT_MANIFEST = sql`
         named.value ->> 'size', 0)))
     FROM json_each(?8) AS named WHERE named.value ->> 'kind' <> 'subject')
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
-    last_pull, typed, typed_otherwise, descriptors, image_size, image_kind)
+    last_pull, typed, typed_otherwise, evictable, descriptors, image_size, image_kind)
   SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.version, 0, 0,
-    iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}), named.descriptors,
+    iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}), CAST(?9 AS INTEGER),
+    named.descriptors,
     ${measureOf('?1', '?2', 'named.descriptors')}
   FROM clock CROSS JOIN named WHERE ${committed('?7')}
   ON CONFLICT (repository, digest) DO UPDATE SET
-    descriptors = coalesce(manifests.descriptors, excluded.descriptors), ${KEEPS_MEASURE},
+    evictable = excluded.evictable, descriptors = coalesce(manifests.descriptors, excluded.descriptors),
+    ${KEEPS_MEASURE},
     media_type = ${TYPE}, artifact_type = ${TYPE_OF_ARTIFACT}, subject = excluded.subject, size = excluded.size,
     created_version = excluded.created_version, deleted_version = max(manifests.deleted_version, ${HIDDEN_UNTIL}),
     typed = iif(${IS_OF_MANIFEST(TYPE)}, ${RENEWED_CLAIM}, manifests.typed),
@@ -197,6 +199,7 @@ export async function commitManifest(
         size,
         id,
         references,
+        context.announces ? 1 : 0,
       ],
       tags:
         tags.length === 0

@@ -27,13 +27,15 @@ CREATE TABLE manifests (
   used_at INTEGER GENERATED ALWAYS AS (max(last_pull, created_version / 1000)) VIRTUAL,
   image_size INTEGER,
   image_kind TEXT,
+  evictable INTEGER NOT NULL DEFAULT 0,
   descriptors TEXT,
   PRIMARY KEY (repository, digest)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX manifests_live ON manifests (repository) WHERE created_version > deleted_version;
 CREATE INDEX manifests_referrers ON manifests (repository, subject, artifact_type COLLATE NOCASE, digest)
   WHERE subject IS NOT NULL AND created_version > deleted_version;
-CREATE INDEX manifests_used ON manifests (used_at, repository, digest) WHERE created_version > deleted_version;
+CREATE INDEX manifests_used ON manifests (used_at, repository, digest)
+  WHERE evictable = 1 AND created_version > deleted_version;
 CREATE INDEX manifests_deleted ON manifests (deleted_version) WHERE deleted_version > 0;
 
 CREATE TABLE manifest_contents (

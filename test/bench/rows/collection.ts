@@ -55,9 +55,9 @@ async function insertImages(
     store,
     images,
     `manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
-      last_pull, descriptors)`,
+      last_pull, evictable, descriptors)`,
     `SELECT ${repository('i')}, ${manifestDigest('i')}, 'application/vnd.oci.image.manifest.v1+json', '', NULL, 1000,
-      1000 + i, 0, 0, json_array(${descriptors.join(', ')}) FROM n`,
+      1000 + i, 0, 0, ${store === 'central' ? 0 : 1}, json_array(${descriptors.join(', ')}) FROM n`,
   );
   await insert(
     control,

@@ -97,8 +97,8 @@ test('images with more layers than one D1 parameter holds are evicted one at a t
      SELECT ${layer}, '${host}', 'blobs/' || i, 10, 0, 0 FROM n`,
     `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'alice/app', ${layer}, 0 FROM n`,
     `${numbers} INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version,
-      deleted_version, last_pull, descriptors)
-     SELECT 'alice/app', 'sha256:' || printf('%064x', 1000000 + i / 15000), 'm', '', NULL, 1, 1000, 0, 0,
+      deleted_version, last_pull, evictable, descriptors)
+     SELECT 'alice/app', 'sha256:' || printf('%064x', 1000000 + i / 15000), 'm', '', NULL, 1, 1000, 0, 0, 1,
        json_group_array(json_object('kind', 'layer', 'digest', ${layer}, 'size', 10)) FROM n GROUP BY 2`,
   ];
   for (const host of ['central', 'node1'] as const) for (const statement of fill(host)) await rowsAt(host, statement);
