@@ -4,7 +4,7 @@ import { inDollars, type Operations, priceOf } from '../prices.ts';
 import { outcome, type Outcome, type Row } from '../row.ts';
 import type { Surroundings } from '../surroundings.ts';
 
-type Expected = Pick<Operations, 'classA' | 'classB' | 'roundTrips'>;
+type Expected = Pick<Operations, 'classA' | 'classB' | 'roundTrips' | 'rowsWritten'>;
 
 const MIB = 1024 * 1024;
 
@@ -34,15 +34,15 @@ async function counted(
   );
 }
 
-function textOf({ classA, classB, roundTrips }: Expected): string {
-  return `${classA} A, ${classB} B, ${roundTrips} D1`;
+function textOf({ classA, classB, roundTrips, rowsWritten }: Expected): string {
+  return `${classA} A, ${classB} B, ${roundTrips} D1, ${rowsWritten} written`;
 }
 
 function row(name: string, expected: Expected, prepare: (central: Client) => Promise<() => Promise<unknown>>): Row {
   return {
     name: `operations: ${name}`,
     mustReach: textOf(expected),
-    boundBy: 'exact: R2 class A and B, round trips to D1',
+    boundBy: 'exact: R2 class A and B, round trips to D1, rows written',
     run: (surroundings) => counted(surroundings, expected, prepare),
   };
 }
@@ -57,45 +57,53 @@ async function pulledImage(central: Client): Promise<{ readonly tag: string; rea
 }
 
 export const operations: readonly Row[] = [
-  row('layer of 5 MiB, POST + PATCH without length + PUT', { classA: 1, classB: 1, roundTrips: 2 }, async (central) => {
-    const { bytes, digest } = randomBlob(5 * MIB);
-    return () => central.pushByPatch(bytes, digest, true);
-  }),
+  row(
+    'layer of 5 MiB, POST + PATCH without length + PUT',
+    { classA: 1, classB: 1, roundTrips: 2, rowsWritten: 13 },
+    async (central) => {
+      const { bytes, digest } = randomBlob(5 * MIB);
+      return () => central.pushByPatch(bytes, digest, true);
+    },
+  ),
   row(
     'layer of 20 MiB, four parts, POST + PATCH without length + PUT',
-    { classA: 4 + 2, classB: 1, roundTrips: 2 },
+    { classA: 4 + 2, classB: 1, roundTrips: 2, rowsWritten: 13 },
     async (central) => {
       const { bytes, digest } = randomBlob(20 * MIB);
       return () => central.pushByPatch(bytes, digest, true);
     },
   ),
-  row('layer of 20 MiB, POST + PATCH with length + PUT', { classA: 1, classB: 1, roundTrips: 2 }, async (central) => {
-    const { bytes, digest } = randomBlob(20 * MIB);
-    return () => central.pushByPatch(bytes, digest, false);
-  }),
-  row('layer of 20 MiB, POST + PUT', { classA: 1, classB: 1, roundTrips: 1 }, async (central) => {
+  row(
+    'layer of 20 MiB, POST + PATCH with length + PUT',
+    { classA: 1, classB: 1, roundTrips: 2, rowsWritten: 13 },
+    async (central) => {
+      const { bytes, digest } = randomBlob(20 * MIB);
+      return () => central.pushByPatch(bytes, digest, false);
+    },
+  ),
+  row('layer of 20 MiB, POST + PUT', { classA: 1, classB: 1, roundTrips: 1, rowsWritten: 7 }, async (central) => {
     const { bytes, digest } = randomBlob(20 * MIB);
     return () => central.pushByPut(bytes, digest);
   }),
-  row('PUT of a manifest', { classA: 0, classB: 0, roundTrips: 1 }, async (central) => {
+  row('PUT of a manifest', { classA: 0, classB: 0, roundTrips: 1, rowsWritten: 15 }, async (central) => {
     const [config, layer] = [randomBlob(300), randomBlob(1000)];
     for (const { bytes, digest } of [config, layer]) await central.pushByPut(bytes, digest);
     const image = imageOf(config, [layer]);
     return () => central.pushManifest(image, 'put');
   }),
-  row('GET of a manifest by tag', { classA: 0, classB: 0, roundTrips: 1 }, async (central) => {
+  row('GET of a manifest by tag', { classA: 0, classB: 0, roundTrips: 1, rowsWritten: 0 }, async (central) => {
     const { tag } = await pulledImage(central);
     return () => central.request(200, 'GET', `manifests/${tag}`);
   }),
-  row('HEAD of a manifest by tag', { classA: 0, classB: 0, roundTrips: 1 }, async (central) => {
+  row('HEAD of a manifest by tag', { classA: 0, classB: 0, roundTrips: 1, rowsWritten: 0 }, async (central) => {
     const { tag } = await pulledImage(central);
     return () => central.request(200, 'HEAD', `manifests/${tag}`);
   }),
-  row('GET of a blob', { classA: 0, classB: 1, roundTrips: 1 }, async (central) => {
+  row('GET of a blob', { classA: 0, classB: 1, roundTrips: 1, rowsWritten: 0 }, async (central) => {
     const { blob } = await pulledImage(central);
     return () => central.request(200, 'GET', `blobs/${blob}`);
   }),
-  row('HEAD of a blob', { classA: 0, classB: 0, roundTrips: 1 }, async (central) => {
+  row('HEAD of a blob', { classA: 0, classB: 0, roundTrips: 1, rowsWritten: 0 }, async (central) => {
     const { blob } = await pulledImage(central);
     return () => central.request(200, 'HEAD', `blobs/${blob}`);
   }),
