@@ -1,4 +1,5 @@
 /** The parts that `login`, `push`, `pull` and `copy` share. */
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -57,14 +58,23 @@ function adviceFor({ status, code, host }: RegistryError): string | undefined {
   return status === 403 && code === '' ? 'the login has not the right, or the repository is not yours' : undefined;
 }
 
+const folders = new Set<string>();
+
 /** Runs with a folder of its own, which is removed afterwards. */
 export async function withFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'berth-'));
+  folders.add(folder);
   try {
     return await use(folder);
   } finally {
+    folders.delete(folder);
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Removes the folders of {@link withFolder} before the process is ended by a signal. */
+export function removeFolders(): void {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 }
 
 const MEBIBYTE = 1024 ** 2;

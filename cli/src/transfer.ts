@@ -1,7 +1,7 @@
 import { copyImage, type ImageDestination, type ImageSource } from '../../src/oci-client/copy-image.ts';
 import type { StoredManifest } from '../../src/oci-client/descriptor.ts';
 import { Progress, type ProgressOptions } from './progress.ts';
-import { explained } from './registry.ts';
+import { explained, removeFolders } from './registry.ts';
 
 export interface Transfer {
   readonly source: ImageSource;
@@ -24,7 +24,8 @@ export async function transfer(
   const abort = new AbortController();
   const onInterrupt = (): void => {
     progress.stop();
-    console.error(`interrupted: the same command goes on where this one stopped`);
+    removeFolders();
+    console.error('interrupted: the same command goes on where this one stopped');
     // End as if the signal were not handled, so that a script that waits for this program ends too.
     process.kill(process.pid, 'SIGINT');
   };
