@@ -12,8 +12,9 @@ import { parseConfig } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import { organizationOf, type Reference, type RepositoryName } from '../oci/reference.ts';
-import { composeStores } from '../registry/compose.ts';
+import { composeMeteredStores } from '../registry/compose.ts';
 import { announceAll, outboxDepth } from '../stores/outbox-rows.ts';
+import { StatementMeter } from '../stores/statement-meter.ts';
 import type { Store } from '../stores/store.ts';
 import { type CopiedImage, copyImageDown } from './copy-down.ts';
 import type { Job } from './machine.ts';
@@ -48,6 +49,12 @@ const COUNTERS: readonly Counter[] = [
 ];
 const MEASURES: readonly Measure[] = ['announce_seconds', 'settle_seconds'];
 
+/**
+ * How many statements of D1 a run may use before it begins no further step. D1 may end an invocation after 1,000, and
+ * the steps under way need some.
+ */
+const STATEMENTS = 600;
+
 export interface QueueStatus {
   readonly store: StoreName;
   /** How many outbox entries have yet to be announced. */
@@ -69,6 +76,8 @@ export class ReplicationQueue extends DurableObject<Env> {
   readonly #config: Config;
   readonly #stores: ReadonlyMap<StoreName, Store>;
   readonly #replicators = new Map<StoreName, Replicator>();
+  /** Counts the statements of all that runs in this object. */
+  readonly #meter = new StatementMeter();
   readonly #prefetches = new Prefetches();
   /** While this is true, whatever a request leaves is done without another alarm. */
   #alarmRuns = false;
@@ -79,7 +88,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     super(ctx, env);
     this.#state = new SqlQueueState(ctx.storage.sql);
     this.#config = parseConfig(env);
-    this.#stores = new Map(composeStores(this.#config, env).map((store) => [store.name, store]));
+    this.#stores = new Map(composeMeteredStores(this.#config, env, this.#meter).map((store) => [store.name, store]));
   }
 
   /**
@@ -89,10 +98,10 @@ export class ReplicationQueue extends DurableObject<Env> {
   async wake(store: StoreName): Promise<void> {
     if (store === this.#config.central.store) return this.#wakeNodes();
     await this.#remember(store);
-    const end = Date.now() + WAKE_MILLISECONDS;
+    const mayGoOn = this.#until(WAKE_MILLISECONDS);
     const replicator = this.#replicator(store);
     if (!this.#alarmRuns) await this.#alarmBy(Date.now() + ALARM_AFTER_MILLISECONDS);
-    await this.#moveMetadata(replicator, () => Date.now() < end);
+    await this.#moveMetadata(replicator, mayGoOn);
     // The alarm may have ended before this had announced everything.
     const next = replicator.nextAlarm();
     if (next !== undefined && !this.#alarmRuns && (await this.ctx.storage.getAlarm()) === null)
@@ -139,8 +148,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     if (store === undefined) return;
     if (store === this.#config.central.store) return this.#wakeNodes('last');
     const replicator = this.#replicator(store);
-    const end = Date.now() + ALARM_MILLISECONDS;
-    const mayGoOn = (): boolean => Date.now() < end;
+    const mayGoOn = this.#until(ALARM_MILLISECONDS);
     this.#alarmRuns = true;
     try {
       // A request may announce more while this runs. Going on costs less than another alarm.
@@ -152,6 +160,12 @@ export class ReplicationQueue extends DurableObject<Env> {
       if (next !== undefined) await this.#alarmBy(next);
       this.#state.saveFigures();
     }
+  }
+
+  /** Returns whether a run that begins now may go on: for so many milliseconds, and {@link STATEMENTS}. */
+  #until(milliseconds: number): () => boolean {
+    const [end, most] = [Date.now() + milliseconds, this.#meter.counted + STATEMENTS];
+    return () => Date.now() < end && this.#meter.counted < most;
   }
 
   async status(store: StoreName): Promise<QueueStatus> {
