@@ -4,9 +4,9 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
-import { isReferenced } from '../stores/retention.ts';
+import { isReferenced, LINKS_PER_BLOB } from '../stores/retention.ts';
 import { type Database, sql } from '../stores/database.ts';
-import { asManyAs } from '../stores/rows-read.ts';
+import { atMost } from '../stores/rows-read.ts';
 import { isAliveLink } from '../stores/deletion/removals.ts';
 import { leaveBlobToCentral } from '../stores/organizations/usage-rows.ts';
 
@@ -24,6 +24,12 @@ export interface Copy {
 
 /** How many organizations one statement covers. */
 const ORGANIZATIONS_PER_LOOK = 100;
+
+/**
+ * How many copies one statement examines for all organizations together. Some are of blobs that nothing references any
+ * more: they stay until they are collected, and may be more than those that are due.
+ */
+const COPIES_EXAMINED = 5000;
 
 const TO_COPY_UP = 'locations INDEXED BY locations_to_copy_up';
 
@@ -45,17 +51,18 @@ const SELECT_COPIES_UP = sql`
   FROM organizations CROSS JOIN json_each((
     SELECT json_group_array(json_object('digest', digest, 'size', size, 'announced_at', announced_at, 'key', key))
       FROM (
-      SELECT l.digest, l.size, l.created_at AS announced_at, l.key FROM locations AS l INDEXED BY locations_to_copy_up
-      WHERE l.store = ?1 AND l.copy_up_for = organizations.name AND l.damage IS NULL
-        AND l.digest NOT IN (SELECT value FROM json_each(?4)) AND ${isReferenced('l.digest')}
+      SELECT * FROM (
+        SELECT l.digest, l.size, l.created_at AS announced_at, l.key, l.damage
+        FROM locations AS l INDEXED BY locations_to_copy_up
+        WHERE l.store = ?1 AND l.copy_up_for = organizations.name
+        ORDER BY l.size, l.digest LIMIT ${String(COPIES_EXAMINED)} / (SELECT count(name) FROM organizations)) AS l
+      WHERE l.damage IS NULL AND l.digest NOT IN (SELECT value FROM json_each(?4)) AND ${isReferenced('l.digest')}
       ORDER BY l.size, l.digest LIMIT max(1, CAST(?3 AS INTEGER) / (SELECT count(name) FROM organizations))))) AS due
   WHERE organizations.name IS NOT NULL
   UNION ALL
   SELECT * FROM (SELECT 1, name, '', 0, 0, '', 0 FROM organizations ORDER BY name
     LIMIT 1 OFFSET ${String(ORGANIZATIONS_PER_LOOK - 1)})
-  ORDER BY last, turn, size, digest`.reading(
-  asManyAs('copies that an organization no longer needs, plus a hundred for each organization'),
-);
+  ORDER BY last, turn, size, digest`.reading(atMost((4 * LINKS_PER_BLOB + 4) * COPIES_EXAMINED));
 
 type CopyUpRow = Copy & { readonly last: number };
 

@@ -63,12 +63,3 @@ const ROWS_PER_TAG = 12;
  */
 export const perTag: ReadsAtMost = (run) =>
   keyed(run) + ROWS_PER_TAG * Math.max(1, run.keys) * STORES * MAX_TAGS_ON_MANIFEST;
-
-/**
- * Sets no bound, for the few statements that read all of something: because only an administrator adds to it, because
- * it has a limit of its own, or because the request is about all of it.
- * @param _what names that thing for the reader
- */
-export function asManyAs(_what: string): ReadsAtMost {
-  return () => Number.POSITIVE_INFINITY;
-}
