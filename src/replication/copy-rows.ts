@@ -7,7 +7,7 @@ import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import { isReferenced, LINKS_PER_BLOB } from '../stores/retention.ts';
 import { type Database, sql } from '../stores/database.ts';
 import { atMost } from '../stores/rows-read.ts';
-import { isAliveLink } from '../stores/deletion/removals.ts';
+import { isAfterRemovals, isAliveLink } from '../stores/deletion/removals.ts';
 import { leaveBlobToCentral } from '../stores/organizations/usage-rows.ts';
 
 /** A blob that was announced by a node, and that still has to be copied up to central. */
@@ -153,7 +153,8 @@ const FORGET_IF_THERE = sql`
 const LINK_ANEW = `
   ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE NOT ${isAliveLink('links')}`;
 const ADD_LINK = sql`
-  INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ${LINK_ANEW}`;
+  INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
+  WHERE ${isAfterRemovals('?1', '?3')} ${LINK_ANEW}`;
 
 /**
  * Writes, at a node, the location of a blob that was copied down.
@@ -180,7 +181,8 @@ export async function keepCopiedDown(
 
 const ADD_LINK_IF_THERE = sql`
   INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
-  WHERE EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?4) ${LINK_ANEW}`;
+  WHERE EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?4) AND ${isAfterRemovals('?1', '?3')}
+  ${LINK_ANEW}`;
 
 /**
  * Links, at a node, a blob that was to be copied down and that the node already has. If its location has been deleted

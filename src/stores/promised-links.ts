@@ -8,7 +8,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { COUNTS_ANEW, type LocationRow, noRoomFor, SELECT_REFUSED } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
-import { isAliveLink } from './deletion/removals.ts';
+import { isAfterRemovals, isAliveLink } from './deletion/removals.ts';
 import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './organizations/usage-rows.ts';
 
 /** A blob, with its size in bytes. */
@@ -22,12 +22,13 @@ const LINKED_AT = `iif(${isAliveLink('links')}, links.created_at, excluded.creat
 
 const LINK_UNTIL = sql`
   INSERT INTO links (repository, digest, created_at, usable_until)
-    VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER))
+  SELECT ?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER) WHERE ${isAfterRemovals('?1', '?3')}
   ON CONFLICT (repository, digest) DO UPDATE SET usable_until = excluded.usable_until, created_at = ${LINKED_AT}
   WHERE NOT ${isAliveLink('links')} OR coalesce(links.usable_until, 0) < excluded.usable_until`;
 
 /**
- * Links a blob that central counts for the organization.
+ * Links a blob that central counts for the organization, unless the repository was removed after `now`.
+ * @param now when central was asked, in milliseconds since the epoch
  * @param until the latest time at which a manifest that needs it may be committed, in milliseconds since the epoch
  */
 export function linkUntil(
@@ -49,7 +50,7 @@ export function usableUntil(locations: readonly LocationRow[], grace: number): n
 
 const LINK_IF_ROOM = sql`
   INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
-  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))}
+  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} AND ${isAfterRemovals('?1', '?3')}
   ON CONFLICT (repository, digest) DO UPDATE
     SET created_at = ${LINKED_AT}, counts = ${COUNTS_ANEW}
   WHERE links.counts = 0 OR NOT ${isAliveLink('links')}`;

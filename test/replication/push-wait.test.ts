@@ -2,11 +2,13 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { Reference, RepositoryName, Tag } from '../../src/oci/reference.ts';
+import { mergeRemoval } from '../../src/stores/deletion/removals.ts';
 import { bytesOf, type Fixture, GRACE, granted, imageOf, pushBlob, pushImage, REPOSITORY } from '../support/fixture.ts';
 import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
 import { BINDINGS } from '../support/bindings.ts';
 
 const OTHER = 'alice/other' as RepositoryName;
+const BOBS = 'bob/app' as RepositoryName;
 
 let hosts: Hosts;
 let kernel: Digest;
@@ -185,5 +187,31 @@ describe('a HEAD of a manifest, while central is slow', () => {
     expect(await headOf(LATEST)).toBe(digest);
     answer();
     await hosts.settled();
+  });
+});
+
+describe('a yes of central that comes after the repository was removed', () => {
+  const removeAtNode = async (repository: RepositoryName): Promise<void> => {
+    hosts.now += 1000;
+    const removal = { name: repository, version: hosts.now * 1000 };
+    await hosts.node1.store.database.batch(mergeRemoval(removal, hosts.now));
+  };
+
+  test.each<[string, () => Promise<unknown>]>([
+    ['a HEAD', () => head()],
+    ['a mount', () => hosts.node1.registry.mountBlob(REPOSITORY, kernel, granted(OTHER))],
+    ['a mount from another organization', () => hosts.node1.registry.mountBlob(REPOSITORY, kernel, granted(BOBS))],
+  ])('leaves no link: %s', async (_, ask) => {
+    for (const repository of [OTHER, BOBS]) await pushBlob(at(hosts.central), bytesOf(9, 1000), repository);
+    const answer = slowCentral();
+    await ask();
+    await removeAtNode(REPOSITORY);
+    answer();
+    await hosts.settled();
+    expect(await linksAtNode()).toEqual([]);
+    hosts.now += 1;
+    await head();
+    await hosts.settled();
+    expect(await linksAtNode()).toEqual([REPOSITORY]);
   });
 });

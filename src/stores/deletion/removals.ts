@@ -87,6 +87,15 @@ export function isAliveLink(link: string): string {
   return `(${of(`${link}.repository`)} AND ${of(ofRepository(`${link}.repository`))})`;
 }
 
+/**
+ * SQL that holds unless a removal of the repository, swept or not, hides what was linked at the time `at`. A link that
+ * rests on what central said then is not written afterwards: it would show what was removed.
+ */
+export function isAfterRemovals(repository: string, at: string): string {
+  return `NOT EXISTS (SELECT 1 FROM removals x WHERE x.name IN (${repository}, ${ofRepository(repository)})
+    AND x.dead_until >= CAST(${at} AS INTEGER))`;
+}
+
 /** Returns the range of names, in byte order, that a removal covers; `to` is exclusive. */
 export function rangeOf(name: RemovedName): { readonly from: string; readonly to: string } {
   // "0" is the character after "/"; no name has a NUL.
