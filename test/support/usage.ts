@@ -61,7 +61,7 @@ export interface Sums {
   repository_rows: number;
 }
 
-const NOTHING: Sums = {
+export const NOTHING: Sums = {
   blobs: 0,
   bytes: 0,
   unreferenced: 0,
