@@ -136,6 +136,7 @@ beforeEach(async () => {
       `INSERT INTO locations (digest, store, key, size, created_at, lease_until)
        SELECT digest, 'retired', 'k', size, 0, 0 FROM locations LIMIT 1`,
     ),
+    env.DB_CENTRAL.prepare("INSERT INTO change_log_positions (store, position, applied_at) VALUES ('retired', 0, 0)"),
   ]);
 });
 
