@@ -25,6 +25,7 @@ import { ownPagesOnly } from './http/own-pages.ts';
 import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts';
 import { platformRoutes } from './http/platform/routes.ts';
 import { requestLog } from './http/request-log.ts';
+import { SequentialRouter } from './http/router.ts';
 import { tokenRoutes } from './http/token.ts';
 import { encryptedOnly } from './http/transport.ts';
 import { answerAfterBody } from './http/unread-body.ts';
@@ -51,7 +52,7 @@ export interface Address {
 export function createApp(
   addressOf: (request: Request) => Address = ({ url }) => ({ url: new URL(url) }),
 ): Hono<AppEnv> {
-  const app = new Hono<AppEnv>();
+  const app = new Hono<AppEnv>({ router: new SequentialRouter() });
   app.onError((error, c) => (isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c)));
   app.notFound((c) => {
     const error = noRoute(app, c);

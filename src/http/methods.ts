@@ -5,12 +5,10 @@ import type { Hono, MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { OciError } from '../oci/errors.ts';
 import type { AppContext, AppEnv } from './context.ts';
+import { EVERY_METHOD } from './router.ts';
 
 /** Methods that routes register. HEAD comes with GET, and OPTIONS with any of them. */
 const ROUTED = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
-
-/** Hono's name for handlers of every method, such as middleware. */
-const EVERY_METHOD = 'ALL';
 
 /** Returns the methods of a path; none if no route matches it. */
 function methodsOf(app: Hono<AppEnv>, path: string): string[] {
