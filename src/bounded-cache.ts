@@ -1,4 +1,4 @@
-/** A cache limited in bytes, which evicts its oldest entries. A secret must not be a key: use its hash. */
+/** A cache limited in bytes, which evicts its oldest entries. A password must not be a key: use its hash. */
 
 /** Bytes of an entry besides its key and its value: the objects around them. */
 const ENTRY_BYTES = 336;
