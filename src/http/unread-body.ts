@@ -28,9 +28,10 @@ export const answerAfterBody = createMiddleware<AppEnv>(async (c, next) => {
 });
 
 /** Reads and drops the unread part of a body. A body that is stated to be empty, or over the limit, is left alone. */
-export async function discardBody({ body, headers }: Request): Promise<void> {
+export async function discardBody(request: Request): Promise<void> {
+  const { body } = request;
   if (body === null || body.locked) return;
-  const length = headers.get('Content-Length');
+  const length = request.headers.get('Content-Length');
   if (length !== null && (Number(length) === 0 || Number(length) > MAX_BYTES)) return;
   const reader = body.getReader({ mode: 'byob' });
   const { promise: over, resolve } = Promise.withResolvers<'over'>();
