@@ -18,6 +18,7 @@ interface Blob {
   readonly size: number;
   bytes: number;
   end: BlobEnd | undefined;
+  readonly rate: Rate;
 }
 
 export interface ProgressOptions {
@@ -50,7 +51,7 @@ export class Progress implements CopyProgress {
 
   planned(blobs: readonly Descriptor[]): void {
     for (const { digest, size: bytes } of blobs) {
-      this.#blobs.set(digest, { digest, size: bytes, bytes: 0, end: undefined });
+      this.#blobs.set(digest, { digest, size: bytes, bytes: 0, end: undefined, rate: new Rate() });
     }
     if (this.#options.quiet) return;
     const isTerminal = this.#out.isTTY;
@@ -61,7 +62,10 @@ export class Progress implements CopyProgress {
     const blob = this.#blobs.get(digest);
     if (blob === undefined) return;
     // Bytes that are sent again count once more. What an earlier push has sent does not count.
-    if (blob.bytes > 0 && bytes > blob.bytes) this.#rate.add(bytes - blob.bytes);
+    if (blob.bytes > 0 && bytes > blob.bytes) {
+      this.#rate.add(bytes - blob.bytes);
+      blob.rate.add(bytes - blob.bytes);
+    }
     blob.bytes = bytes;
   }
 
@@ -103,7 +107,7 @@ export class Progress implements CopyProgress {
     if (blob.bytes === 0) return `${name}  waiting`;
     const filled = Math.min(BAR_WIDTH, Math.floor((BAR_WIDTH * blob.bytes) / Math.max(1, blob.size)));
     const bar = `[${'='.repeat(filled)}${' '.repeat(BAR_WIDTH - filled)}]`;
-    return `${name}  ${bar}  ${size(blob.bytes)} of ${size(blob.size)}`;
+    return `${name}  ${bar}  ${howFar(blob.bytes, blob.size, blob.rate)}`;
   }
 
   #summary(): string {
@@ -112,20 +116,27 @@ export class Progress implements CopyProgress {
     // What was there before is no work.
     const work = blobs.filter(({ end }) => end !== 'exists' && end !== 'mounted');
     const [bytes, all] = [sum(work.map((blob) => blob.bytes)), sum(work.map((blob) => blob.size))];
-    const rate = this.#rate.perSecond();
-    const speed = rate > 0 && bytes < all ? `, ${size(rate)}/s, ${duration((all - bytes) / rate)} left` : '';
-    return `${this.#options.verb}: ${over} of ${blobs.length} blobs, ${size(bytes)} of ${size(all)}${speed}`;
+    return `${this.#options.verb}: ${over} of ${blobs.length} blobs, ${howFar(bytes, all, this.#rate)}`;
   }
+}
+
+/** Returns bytes, rate and time left: `5.0 MB of 10.0 MB, 1.0 MB/s, 5 s left`. */
+function howFar(bytes: number, all: number, rate: Rate): string {
+  const perSecond = rate.perSecond();
+  const speed =
+    perSecond > 0 && bytes < all ? `, ${size(perSecond)}/s, ${duration((all - bytes) / perSecond)} left` : '';
+  return `${size(bytes)} of ${size(all)}${speed}`;
 }
 
 /** Bytes per second, over the last few seconds. */
 class Rate {
-  readonly #started = Date.now();
+  #started: number | undefined;
   #samples: { readonly at: number; readonly bytes: number }[] = [];
 
   add(bytes: number): void {
     const last = this.#samples.at(-1);
     const now = Date.now();
+    this.#started ??= now;
     // A sample for each tenth of a second is enough.
     if (last !== undefined && now - last.at < REDRAW_MS)
       this.#samples.splice(-1, 1, { at: last.at, bytes: last.bytes + bytes });
@@ -135,7 +146,7 @@ class Rate {
   perSecond(): number {
     const now = Date.now();
     this.#samples = this.#samples.filter(({ at }) => now - at < RATE_MS);
-    const milliseconds = Math.min(RATE_MS, Math.max(REDRAW_MS, now - this.#started));
+    const milliseconds = Math.min(RATE_MS, Math.max(REDRAW_MS, now - (this.#started ?? now)));
     return (sum(this.#samples.map(({ bytes }) => bytes)) * 1000) / milliseconds;
   }
 }

@@ -1,9 +1,12 @@
 /** Remembers unfinished uploads from one push to the next, in files that the user alone can read. */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { UploadRecords } from '../../src/oci-client/blob-upload.ts';
+
+/** Registries keep an unfinished upload for a day or a few. */
+const KEPT_MS = 7 * 86_400_000;
 
 /** Each upload has a file of its own, because several pushes may run at once. */
 export class UploadFiles implements UploadRecords {
@@ -11,6 +14,15 @@ export class UploadFiles implements UploadRecords {
 
   constructor(folder = defaultFolder()) {
     this.#folder = folder;
+  }
+
+  /** Forgets uploads that no registry still knows. */
+  async prune(): Promise<void> {
+    for (const name of await readdir(this.#folder).catch(() => [])) {
+      const file = join(this.#folder, name);
+      const written = (await stat(file).catch(() => undefined))?.mtimeMs ?? Date.now();
+      if (Date.now() - written > KEPT_MS) await rm(file, { force: true });
+    }
   }
 
   async read(key: string): Promise<string | undefined> {

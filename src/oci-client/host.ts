@@ -2,7 +2,7 @@ import { textOf } from './answer.ts';
 import { Authorization } from './authorization.ts';
 import type { Credential } from './credential.ts';
 import { RegistryError, refusalOf } from './registry-error.ts';
-import { withRetries } from './retry.ts';
+import { isTransient, withRetries } from './retry.ts';
 import type { Surroundings } from './surroundings.ts';
 import { type Request, type Transport, TransportError } from './transport.ts';
 
@@ -65,7 +65,13 @@ export class Host {
   transportFor(scope: string): Transport {
     return async (target, { method, headers = {}, body, signal }) => {
       const content = body === undefined ? {} : { body: () => body };
-      return (await this.#ask({ method, target, scope, headers, ...content, expect: [], signal })).response;
+      try {
+        return (await this.#ask({ method, target, scope, headers, ...content, expect: [], signal })).response;
+      } catch (error) {
+        // A login that may work later is a request that may work later.
+        if (!(error instanceof RegistryError) || !isTransient(error)) throw error;
+        return new Response(null, { status: error.status, headers: error.headers });
+      }
     };
   }
 

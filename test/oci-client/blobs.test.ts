@@ -141,6 +141,22 @@ test('bytes that do not have the digest are refused, and nothing is left to go o
   expect(records.size).toBe(0);
 });
 
+test('a login that fails in the middle of an upload is tried again', async () => {
+  let [isRevoked, refusals] = [false, 0];
+  const { repository: target } = repository(({ method, url, headers }) => {
+    if (method === 'PATCH' && headers['content-range'] === '3000-5999' && !isRevoked) {
+      isRevoked = true;
+      return new Response(null, { status: 401, headers: { 'WWW-Authenticate': 'Bearer realm="/token"' } });
+    }
+    if (url.pathname !== '/token' || !isRevoked || refusals > 0) return undefined;
+    refusals += 1;
+    return new Response(null, { status: 503 });
+  });
+  expect(await uploadBlob(target, await content(), chunked())).toBe('uploaded');
+  expect([isRevoked, refusals]).toEqual([true, 1]);
+  expect(await stored()).toEqual(bytes);
+});
+
 test('a session that is lost between chunks is begun again', async () => {
   let isLost = false;
   const { wire, repository: target } = repository(async ({ method, headers, url }) => {

@@ -40,10 +40,12 @@ async function run(fromText: string, toText: string, options: Options): Promise<
   const tag = to.tag ?? from.tag ?? (from.digest === undefined ? 'latest' : undefined);
   const { digest } = await transfer({ verb: 'copying', done: 'copied', quiet, jobs }, async (abort) => {
     const source = repositoryOf(from, 'pull', options, abort.signal);
+    const records = new UploadFiles();
+    await records.prune();
     const destination = new RegistryDestination(repositoryOf(to, 'push', options, abort.signal), {
       limit: limitOf(chunk),
       mountFrom: from.host === to.host ? from.repository : undefined,
-      records: new UploadFiles(),
+      records,
     });
     return { source: new RegistrySource(source), destination, root: await rootOf(source, from), tag, referrers };
   });

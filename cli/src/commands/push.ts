@@ -49,6 +49,7 @@ async function run(text: string, image: string, options: Options): Promise<void>
       const opened = await openSource(text, { folder, tell });
       const repository = repositoryOf(target, 'push', options, abort.signal);
       const records = new UploadFiles();
+      await records.prune();
       const destination = new RegistryDestination(repository, { limit: limitOf(chunk), mountFrom, records });
       return { ...opened, destination, tag, referrers: true };
     }),

@@ -1,5 +1,5 @@
 /** What `pull` writes: an OCI layout in a folder or an archive, or an archive that docker loads. */
-import { readdir, rename, rm, stat } from 'node:fs/promises';
+import { rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, hexOf } from '../../../src/oci/digest.ts';
 import type { ImageDestination } from '../../../src/oci-client/copy-image.ts';
@@ -35,30 +35,33 @@ export function parseDestination(text: string): DestinationName {
 export class LocalDestination {
   readonly #name: DestinationName;
   readonly #folder: string;
+  #layout: LayoutDestination | undefined;
 
   constructor(name: DestinationName) {
     this.#name = name;
     this.#folder = name.kind === 'oci' ? name.path : `${name.path}.partial`;
   }
 
-  open(signal: AbortSignal): ImageDestination {
-    return new LayoutDestination(this.#folder, signal);
+  async open(signal: AbortSignal): Promise<ImageDestination> {
+    // An archive has one image, whatever another pull has left here.
+    if (this.#name.kind !== 'oci') await rm(join(this.#folder, 'index.json'), { force: true });
+    this.#layout = new LayoutDestination(this.#folder, signal);
+    return this.#layout;
   }
 
   /** Makes the archive, if it is one. @param dockerName what docker will call the image */
   async finish(root: StoredManifest, dockerName: string): Promise<void> {
     const { kind, path } = this.#name;
     if (kind === 'oci') return;
-    const entries = kind === 'oci-archive' ? await this.#layout() : await this.#dockerImage(root, dockerName);
+    const entries = kind === 'oci-archive' ? await this.#ociLayout() : await this.#dockerImage(root, dockerName);
     const partial = join(this.#folder, 'archive');
     await writeTar(partial, entries);
     await rename(partial, path);
     await rm(this.#folder, { recursive: true });
   }
 
-  async #layout(): Promise<TarEntry[]> {
-    const paths = (await readdir(join(this.#folder, 'blobs'), { recursive: true })).map((path) => join('blobs', path));
-    const blobs = paths.filter((path) => /^blobs\/\w+\/[0-9a-f]+$/.test(path)).toSorted();
+  async #ociLayout(): Promise<TarEntry[]> {
+    const blobs = [...(this.#layout?.used ?? [])].map(pathOf).toSorted();
     return Promise.all(['oci-layout', 'index.json', ...blobs].map((path) => this.#entry(path, path)));
   }
 

@@ -4,7 +4,7 @@
  */
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { algorithmOf } from '../../../src/oci/digest.ts';
+import { algorithmOf, type Digest } from '../../../src/oci/digest.ts';
 import { piecesOf } from '../../../src/oci-client/answer.ts';
 import type { Content } from '../../../src/oci-client/content.ts';
 import type { BlobEnd, ImageDestination } from '../../../src/oci-client/copy-image.ts';
@@ -19,6 +19,8 @@ const INDEX = 'application/vnd.oci.image.index.v1+json';
 export class LayoutDestination implements ImageDestination {
   readonly #folder: string;
   readonly #signal: AbortSignal;
+  /** What belongs to the images that were written, whether it was there before or not. */
+  readonly used = new Set<Digest>();
 
   constructor(folder: string, signal: AbortSignal) {
     this.#folder = folder;
@@ -31,6 +33,7 @@ export class LayoutDestination implements ImageDestination {
   }
 
   async putBlob(content: Content, onBytes: (bytes: number) => void): Promise<BlobEnd> {
+    this.used.add(content.digest);
     const path = join(this.#folder, pathOf(content.digest));
     if ((await sizeOf(path)) === content.size) return 'exists';
     await mkdir(dirname(path), { recursive: true });
@@ -69,6 +72,7 @@ export class LayoutDestination implements ImageDestination {
   }
 
   async putManifest(manifest: StoredManifest, tag: string | undefined): Promise<void> {
+    this.used.add(manifest.digest);
     const path = join(this.#folder, pathOf(manifest.digest));
     await mkdir(dirname(path), { recursive: true });
     await writeWhole(path, manifest.bytes);

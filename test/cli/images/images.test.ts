@@ -6,7 +6,7 @@ import { tar } from '../../e2e/images/tar.ts';
 import { serverForFile } from '../../support/local/server-for-file.ts';
 import { berth } from '../support/berth.ts';
 import { clientOf, digestIn } from './client.ts';
-import { blobsOf } from './layout.ts';
+import { blobsOf, Layout } from './layout.ts';
 
 const MEBIBYTE = 1024 ** 2;
 const server = serverForFile();
@@ -48,6 +48,9 @@ test('an index goes with all its children and what refers to them, and comes bac
   ]);
 
   const archive = join(client.folder, 'pulled.tar');
+  // Another pull, which was killed, has left this.
+  const stale = new Layout(`${archive}.partial`);
+  await stale.list(await stale.image([100]), 'stale');
   await run(['pull', '--referrers', `${client.host}/alice/index:1`, `oci-archive:${archive}`]);
   expect(digestIn(await run(['push', archive, `${client.host}/alice/from-archive`]))).toBe(index.digest);
 });
