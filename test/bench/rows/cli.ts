@@ -1,9 +1,10 @@
 /** The command line, compared with other clients. Each push is a process, as users run it. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../../../src/local/simulators.ts';
 import { berthProgram } from '../../e2e/berth-program.ts';
+import { craneProgram } from '../../e2e/clients/crane.ts';
 import { commandOutput, withDaemon } from '../../e2e/command.ts';
 import { OCI_MANIFEST, writeBlob, writeIndex } from '../../e2e/images/layout.ts';
 import { largeContent } from '../content.ts';
@@ -53,6 +54,32 @@ function pushBySkopeo(host: string, mebibytes: number): Promise<number> {
   });
 }
 
+/** Compares one layer, pushed by both programs with the same login. */
+async function comparePush(surroundings: Surroundings, mebibytes: number) {
+  const { central } = await surroundings.plain();
+  const host = `localhost:${central.port}`;
+  const size = surroundings.tiny ? 1 : mebibytes;
+  const program = await berthProgram();
+  const crane = await craneProgram();
+  const home = await mkdtemp(join(tmpdir(), 'berth-bench-home-'));
+  await writeFile(join(home, 'config.json'), JSON.stringify({ auths: { [host]: { auth: btoa('alice:alice-dev') } } }));
+  const env = { HOME: home, DOCKER_CONFIG: home, XDG_STATE_HOME: home };
+  const run = (command: string, args: readonly string[]): Promise<number> =>
+    timed(() => commandOutput(command, args, { timeoutSeconds: COMMAND_SECONDS, env }));
+  const image = `${host}/alice/bench:v1`;
+  try {
+    return await compare({
+      limit: 1.1,
+      rounds: ROUNDS,
+      ours: () =>
+        withNewImage(size, (layout) => run(process.execPath, [program, 'push', '--quiet', `oci:${layout}:v1`, image])),
+      theirs: () => withNewImage(size, (layout) => run(crane, ['push', layout, image])),
+    });
+  } finally {
+    await rm(home, { recursive: true, force: true });
+  }
+}
+
 async function compareGateway(surroundings: Surroundings, mebibytes: number) {
   const { central } = await surroundings.plain();
   const host = `localhost:${central.port}`;
@@ -71,6 +98,12 @@ async function compareGateway(surroundings: Surroundings, mebibytes: number) {
 }
 
 export const cli: readonly Row[] = [
+  {
+    name: 'cli: 1 GiB by berth push, against crane push',
+    mustReach: '≤ 1.1 ×',
+    boundBy: 'the registry, which hashes chunks in JavaScript, and a whole layer natively',
+    run: (surroundings) => comparePush(surroundings, 1024),
+  },
   {
     name: 'cli: 512 MiB by skopeo through berth gateway, against skopeo alone',
     mustReach: '≤ 1.3 ×',

@@ -6,10 +6,15 @@ import { type Client, type Image, type Pushed, TIMEOUT_SECONDS, type User } from
 
 const VERSION = 'v0.22.1';
 
+/** Builds crane, and returns its path. */
+export function craneProgram(): Promise<string> {
+  return buildGoProgram('github.com/google/go-containerregistry/cmd/crane', VERSION);
+}
+
 /** @throws when crane cannot be built */
 export async function crane(registry: TemporaryRegistry): Promise<Client> {
   const { host, directory } = registry;
-  const program = await buildGoProgram('github.com/google/go-containerregistry/cmd/crane', VERSION);
+  const program = await craneProgram();
   const run = (user: User, args: readonly string[]): Promise<CommandResult> => {
     const home = join(directory, 'crane', user);
     return runCommand(program, args, { timeoutSeconds: TIMEOUT_SECONDS, env: { HOME: home, DOCKER_CONFIG: home } });
