@@ -2,8 +2,10 @@
  * The clients to run, in this order: `npm run e2e -- oras regctl` runs only these two, and `npm run e2e -- nodes` the
  * checks that need more hosts than central.
  */
+import { checkPush } from './berth-push.ts';
 import { checkBuildkit } from './buildkit.ts';
 import { installedVersion } from './command.ts';
+import { berth } from './clients/berth.ts';
 import type { Client } from './clients/client.ts';
 import { containersStorageClient } from './clients/containers-storage.ts';
 import { crane } from './clients/crane.ts';
@@ -98,6 +100,7 @@ export const CANDIDATES: readonly Candidate[] = [
   { name: 'cosign', needs: [GO], run: checkCosign },
   { name: 'unikraft', needs: [], run: checkUnikraft },
   { name: 'nodes', needs: [packaged('skopeo'), GO], run: checkNodes },
+  { name: 'berth', needs: [], run: images(berth, checkPush) },
   {
     name: 'gateway',
     needs: [packaged('skopeo'), packaged('podman'), packaged('ctr', 'containerd'), packaged('containerd'), GO, ROOT],

@@ -11,9 +11,9 @@ import { mountedBlobs, requestsDuring, uploadedBlobs } from './request-log.ts';
 import type { TemporaryRegistry } from './temporary-registry.ts';
 
 /** Clients show only the status of a HEAD, because its answer has no body. */
-const REFUSED = /denied|unauthorized|authentication required|403/i;
+const REFUSED = /denied|unauthorized|authentication required|403|status 401/i;
 const WRONG_PASSWORD = /wrong|invalid username|unauthorized/i;
-export const ABSENT = /manifest[ _]unknown|name[ _]unknown|not found|404/i;
+export const ABSENT = /manifest[ _]unknown|name[ _]unknown|not found|404|has no image/i;
 
 export class Scenario {
   readonly #client: Client;
