@@ -63,7 +63,7 @@ test('a large object is copied in parts over several runs', async () => {
 test('no later attempt uses a copy whose row was written, even if the answer was lost', async () => {
   const { layer } = await loseLayer();
   await repairOnePart();
-  expect(await progress()).toEqual([{ digest: layer }]);
+  expect(await progress()).toEqual([{ name: layer }]);
   // Once the row is written, no answer reaches the run, as if it had been killed.
   const isNamed = async () => (await locationAt('central', layer))?.damage === null;
   const failing = gateD1(DATABASES.central, async (_call, work) => {
@@ -80,7 +80,7 @@ test('no later attempt uses a copy whose row was written, even if the answer was
 test('two runs that go on with the same copy at once do not delete it', async () => {
   const { content, layer } = await loseLayer();
   await repairOnePart();
-  expect(await progress()).toEqual([{ digest: layer }]);
+  expect(await progress()).toEqual([{ name: layer }]);
   const context = contextOf(hosts);
   await Promise.all([1, 2].map(() => repair(context, context.central, async () => undefined)));
   expect(await locationAt('central', layer)).toMatchObject({ damage: null });
