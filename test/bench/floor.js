@@ -21,6 +21,9 @@ export default {
         await env.OTHER_BLOBS.put(key, body, { sha256: searchParams.get('sha256') });
         return new Response(null, { status: 201 });
       }
+      case '/copy-parts':
+        await copyParts(env.BLOBS, env.OTHER_BLOBS, key, Number(searchParams.get('milliseconds')));
+        return new Response(null, { status: 201 });
       case '/get':
         return new Response((await env.BLOBS.get(key)).body);
       case '/query': {
@@ -59,4 +62,46 @@ async function putParts(bucket, key, body) {
     buffer = value.buffer;
   }
   await upload.complete(parts);
+}
+
+const PARTS_AT_ONCE = 3;
+
+/** Copies an object with one read, in parts of which three are under way at once. Each call takes `milliseconds` more. */
+async function copyParts(from, to, key, milliseconds) {
+  const later = () => new Promise((done) => setTimeout(done, milliseconds));
+  await later();
+  const { body, size } = await from.get(key);
+  await later();
+  const upload = await to.createMultipartUpload(key);
+  const underWay = new Set();
+  const parts = [];
+  for (let offset = 0, number = 1; offset < size; offset += PART_BYTES, number++) {
+    while (underWay.size >= PARTS_AT_ONCE) await Promise.race(underWay);
+    const { readable, writable } = new FixedLengthStream(Math.min(PART_BYTES, size - offset));
+    const part = later()
+      .then(() => upload.uploadPart(number, readable))
+      .then((answer) => (parts[number - 1] = answer))
+      .finally(() => underWay.delete(part));
+    underWay.add(part);
+    await passOn(body, writable, Math.min(PART_BYTES, size - offset));
+  }
+  await Promise.all(underWay);
+  await later();
+  await upload.complete(parts);
+}
+
+/** Passes so many bytes of a stream on. */
+async function passOn(body, writable, bytes) {
+  const reader = body.getReader({ mode: 'byob' });
+  const writer = writable.getWriter();
+  let buffer = new ArrayBuffer(512 * 1024);
+  for (let left = bytes; left > 0;) {
+    const wanted = Math.min(buffer.byteLength, left);
+    const { value } = await reader.readAtLeast(wanted, new Uint8Array(buffer, 0, wanted));
+    await writer.write(value);
+    left -= value.byteLength;
+    buffer = value.buffer;
+  }
+  reader.releaseLock();
+  await writer.close();
 }

@@ -1,5 +1,5 @@
 /** The cost of a million pushes and pulls of an image, by component. */
-import { basic, type Blob, type Document, imageOf, randomBlob } from '../client.ts';
+import { basic, type Blob, type Client, imageOf, randomBlob } from '../client.ts';
 import { call } from '../http.ts';
 import { inDollars, priceOf } from '../prices.ts';
 import { outcome, type Outcome, type Row } from '../row.ts';
@@ -10,6 +10,29 @@ type Action = 'push' | 'push with a quota' | 'pull';
 /** Dollars for a million. */
 const LIMITS: Readonly<Record<Action, number>> = { push: 60, 'push with a quota': 72, pull: 3 };
 
+/** Logs in as docker does: with a challenge and a token. */
+async function logIn({ port, repository }: Client): Promise<void> {
+  await call(401, { port, method: 'GET', path: '/v2/' });
+  const path = `/token?scope=repository:${repository}:pull,push`;
+  await call(200, { port, method: 'GET', path, headers: basic('alice') });
+}
+
+/** Pushes an image as docker does, with a HEAD of each blob before its upload. The first blob is the config. */
+export async function pushAsPriced(client: Client, blobs: readonly [Blob, ...Blob[]], tag: string): Promise<void> {
+  await logIn(client);
+  for (const { bytes, digest } of blobs) {
+    await client.request(404, 'HEAD', `blobs/${digest}`);
+    await client.pushByPatch(bytes, digest, true);
+  }
+  const [config, ...layers] = blobs;
+  await client.pushManifest(imageOf(config, layers), tag);
+}
+
+/** Returns a config and two layers. */
+export function imageBlobs(): [Blob, Blob, Blob] {
+  return [randomBlob(2000), randomBlob(3_000_000), randomBlob(5_000_000)];
+}
+
 /**
  * Prices a push or a pull as docker makes it: a challenge, a token, and for a push a HEAD of each blob before its
  * upload. The repository holds an image already, and the tag is new.
@@ -19,36 +42,18 @@ async function priced(surroundings: Surroundings, action: Action): Promise<Outco
   const { control } = berth;
   const { central } = berth.clients('alice/priced');
   await central.logIn();
-  const logIn = async (): Promise<void> => {
-    await call(401, { port: central.port, method: 'GET', path: '/v2/' });
-    const path = '/token?scope=repository:alice/priced:pull,push';
-    await call(200, { port: central.port, method: 'GET', path, headers: basic('alice') });
-  };
-  const made = (): { readonly blobs: readonly Blob[]; readonly image: Document } => {
-    const [config, ...layers] = [randomBlob(2000), randomBlob(3_000_000), randomBlob(5_000_000)] as const;
-    return { blobs: [config, ...layers], image: imageOf(config, layers) };
-  };
-  const push = async ({ blobs, image }: ReturnType<typeof made>, tag: string): Promise<void> => {
-    await logIn();
-    for (const { bytes, digest } of blobs) {
-      await central.request(404, 'HEAD', `blobs/${digest}`);
-      await central.pushByPatch(bytes, digest, true);
-    }
-    await central.pushManifest(image, tag);
-  };
-  const first = made();
-  await push(first, `before the ${action}`.replaceAll(' ', '-'));
-  const next = made();
+  await pushAsPriced(central, imageBlobs(), `before the ${action}`.replaceAll(' ', '-'));
+  const blobs = imageBlobs();
   const tag = action.replaceAll(' ', '-');
   const pull = async (): Promise<void> => {
-    await logIn();
+    await logIn(central);
     await central.request(200, 'GET', `manifests/${tag}`);
-    for (const { digest } of next.blobs) await central.request(200, 'GET', `blobs/${digest}`);
+    for (const { digest } of blobs) await central.request(200, 'GET', `blobs/${digest}`);
   };
   const quota = action === 'push with a quota' ? 1_000_000_000_000 : 'NULL';
   await control.sql('central', `UPDATE organizations SET quota_bytes = ${quota} WHERE name = 'alice'`);
   await control.settled();
-  const pushed = await control.countsOf(() => push(next, tag));
+  const pushed = await control.countsOf(() => pushAsPriced(central, blobs, tag));
   // Most pulls are not the first of an hour, and only the first is recorded.
   if (action === 'pull') await pull();
   const operations = action === 'pull' ? await control.countsOf(pull) : pushed;

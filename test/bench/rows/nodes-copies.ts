@@ -7,9 +7,15 @@ import { timed, until } from '../measure.ts';
 import { inDollars, priceOf } from '../prices.ts';
 import { compare, outcome, type Row } from '../row.ts';
 import type { Berth, CountedBerth, Surroundings } from '../surroundings.ts';
+import { imageBlobs, pushAsPriced } from './images.ts';
 
 const MIB = 1024 * 1024;
 const BLOBS = 10;
+const SLOW = { seed: 1, d1: [0, 0], r2: [50, 50], bandwidth: [1e12, 1e12] } as const;
+/** Of a push that is announced and settled, for a million. */
+const MOST_DOLLARS = 125;
+/** The alarm, and the figures of its run. */
+const QUEUE_ROWS = 2;
 const TAGS = 10_000;
 /** A manifest takes a thousand tags. */
 const TAGS_PER_IMAGE = 500;
@@ -39,16 +45,16 @@ async function announcedCount({ central }: Berth): Promise<number> {
 }
 
 /**
- * Pushes ten blobs to a node and to the floor, and returns a way to make central forget its copies and copy them again.
+ * Pushes blobs to a node and to the floor, and returns a way to make central forget its copies and copy them again.
  */
-async function settling(surroundings: Surroundings, blobBytes: number) {
+async function settling(surroundings: Surroundings, count: number, blobBytes: number) {
   const [berth, floor] = [await surroundings.counted(), await surroundings.floor()];
   const { control, scheduled } = berth;
   const { node1 } = berth.clients('alice/settled');
   await node1.logIn();
   const fresh = layers(blobBytes);
   const blobs: { digest: string; hex: string; size: number }[] = [];
-  for (let i = 0; i < BLOBS; i++) {
+  for (let i = 0; i < count; i++) {
     const { bytes: body, digest, hex } = fresh();
     await node1.pushByPut(body, digest);
     await call(201, { port: floor.port, method: 'PUT', path: `/put?key=${hex}`, body });
@@ -60,6 +66,7 @@ async function settling(surroundings: Surroundings, blobBytes: number) {
   await control.settled();
   const digests = blobs.map(({ digest }) => `'${digest}'`).join(', ');
   return {
+    control,
     settle: async (): Promise<number> => {
       await control.quiet();
       await control.sql(
@@ -77,6 +84,13 @@ async function settling(surroundings: Surroundings, blobBytes: number) {
       timed(async () => {
         for (const { hex } of blobs) {
           await call(201, { port: floor.port, method: 'POST', path: `/copy?key=${hex}&sha256=${hex}` });
+        }
+      }),
+    copyInParts: (milliseconds: number) =>
+      timed(async () => {
+        for (const { hex } of blobs) {
+          const path = `/copy-parts?key=${hex}&milliseconds=${milliseconds}`;
+          await call(201, { port: floor.port, method: 'POST', path });
         }
       }),
   };
@@ -112,7 +126,7 @@ export const nodesCopies: readonly Row[] = [
     boundBy: 'R2 to R2 with its digest check, two at once; two look-ups and one transaction for each blob',
     run: async (surroundings) => {
       const blobBytes = surroundings.tiny ? 100_000 : 50 * MIB;
-      const { settle, copy } = await settling(surroundings, blobBytes);
+      const { settle, copy } = await settling(surroundings, BLOBS, blobBytes);
       const rate = (milliseconds: number): number => (BLOBS * blobBytes) / MIB / (milliseconds / 1000);
       return compare({
         limit: 0.8,
@@ -120,6 +134,68 @@ export const nodesCopies: readonly Row[] = [
         ours: async () => rate(await settle()),
         theirs: async () => rate(await copy()),
       });
+    },
+  },
+  {
+    name: 'nodes: 500 MiB in one blob settled at central, with 50 ms more for each call to R2',
+    mustReach: '≤ 1.3 ×; each byte read once and written once',
+    boundBy: 'one read, and 63 parts, of which three are under way at once, as in the floor',
+    run: async (surroundings) => {
+      const bytes = surroundings.tiny ? 80 * MIB : 500 * MIB;
+      const { control, settle, copyInParts } = await settling(surroundings, 1, bytes);
+      const parts = Math.ceil(bytes / (8 * MIB));
+      const counts: { readonly classA: number; readonly classB: number }[] = [];
+      await control.profile(SLOW);
+      try {
+        const compared = await compare({
+          limit: 1.3,
+          unit: 'ms',
+          rounds: 3,
+          ours: async () => {
+            await control.resetCounts();
+            const milliseconds = await settle();
+            counts.push(await control.counts({ scope: 'alarm' }));
+            return milliseconds;
+          },
+          theirs: () => copyInParts(SLOW.r2[0]),
+        });
+        const wrong = counts.filter(({ classA, classB }) => classA !== parts + 2 || classB !== 1);
+        const misses = wrong.map(({ classA, classB }) => `${classA} A, ${classB} B, not ${parts + 2} A, 1 B`);
+        return {
+          ...compared,
+          ...outcome(compared.measured, misses, compared.details, { ...compared.figures, counts }),
+          reached: compared.reached && misses.length === 0,
+        };
+      } finally {
+        await control.profile(undefined);
+      }
+    },
+  },
+  {
+    name: 'nodes: price of a push like docker’s, announced and settled (config, two layers, a new tag)',
+    mustReach: `≤ ${inDollars(MOST_DOLLARS)} a million; the queue writes ${QUEUE_ROWS} rows`,
+    boundBy: 'D1 rows written at the node and at central, then an R2 write for each blob at both',
+    run: async (surroundings) => {
+      const { control, clients } = await surroundings.counted();
+      const { node1 } = clients('alice/priced-at-a-node');
+      await node1.logIn();
+      await pushAsPriced(node1, imageBlobs(), 'first');
+      await control.settled();
+      const operations = await control.countsOf(async () => {
+        await pushAsPriced(node1, imageBlobs(), 'priced');
+        await control.settled();
+      });
+      const { dollars, parts } = priceOf(operations);
+      const rows = operations.objectRowsWritten;
+      return outcome(
+        `a million: ${inDollars(dollars)}`,
+        [
+          ...(dollars <= MOST_DOLLARS ? [] : [`more than ${inDollars(MOST_DOLLARS)}`]),
+          ...(rows === QUEUE_ROWS ? [] : [`the queue writes ${rows} rows`]),
+        ],
+        parts,
+        { operations, dollarsPerMillion: dollars },
+      );
     },
   },
   {
