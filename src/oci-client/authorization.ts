@@ -13,7 +13,7 @@ import type { Request } from './transport.ts';
 /** How long a token is good that does not say so (the token service's specification, "expires_in"). */
 const DEFAULT_SECONDS = 60;
 /** The part of its life after which a token is exchanged. */
-const REFRESH_AFTER = 0.8;
+export const REFRESH_AFTER = 0.8;
 const CLIENT_ID = 'berth';
 
 interface Token {
@@ -127,7 +127,8 @@ function exchangeRequest(
   return { url, request: { method: 'GET', headers: authorization === undefined ? {} : { authorization } } };
 }
 
-function tokenIn(body: string): { token: string; seconds: number } | undefined {
+/** Returns the token that a token service answers with, and the seconds that it lasts; undefined if there is none. */
+export function tokenIn(body: string): { token: string; seconds: number } | undefined {
   try {
     const answer = JSON.parse(body) as { token?: unknown; access_token?: unknown; expires_in?: unknown };
     const token = answer.token ?? answer.access_token;

@@ -15,11 +15,13 @@ const HOP_BY_HOP = [
 ];
 /** The gateway states these itself. */
 const OF_THE_BODY = ['content-length', 'content-range', 'expect', 'host'];
+/** An edge would compress the answer with a token, which the gateway reads. */
+const ACCEPT_ENCODING = 'accept-encoding';
 const WITH_ADDRESSES = new Set(['link', 'location', 'www-authenticate']);
 
 /** Returns a request's headers for the host. Those of an upload's body are left out: it may be cut. */
 export function requestHeaders({ headers }: IncomingMessage): Record<string, string> {
-  const dropped = new Set([...HOP_BY_HOP, ...OF_THE_BODY, ...namesIn(headers.connection)]);
+  const dropped = new Set([...HOP_BY_HOP, ...OF_THE_BODY, ACCEPT_ENCODING, ...namesIn(headers.connection)]);
   return Object.fromEntries(
     Object.entries(headers)
       .filter(([name, value]) => value !== undefined && !dropped.has(name))

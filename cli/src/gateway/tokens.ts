@@ -3,15 +3,12 @@
  * request; cut into chunks, the layer is many requests, the last of which may come after the token's end. So the gateway
  * remembers, in memory, which request brought a token, and makes it again for the chunks that need a new one.
  */
-import type { Request, Transport } from '../../../src/oci-client/transport.ts';
 import { textOf } from '../../../src/oci-client/answer.ts';
+import { REFRESH_AFTER, tokenIn } from '../../../src/oci-client/authorization.ts';
+import type { Request, Transport } from '../../../src/oci-client/transport.ts';
 
 /** Tokens whose requests are remembered: one for each image that is pushed, and a few for its mounts. */
 const REMEMBERED = 100;
-/** The part of its life after which a token is renewed. */
-const RENEW_AFTER = 0.8;
-/** The life of a token that does not state it (the token service's specification, "expires_in"). */
-const DEFAULT_SECONDS = 60;
 
 interface Token {
   readonly authorization: string;
@@ -36,7 +33,7 @@ export class Tokens {
 
   /** Remembers the token in the answer to a request. @param text the answer's body */
   remember(url: URL, request: Request, text: string): void {
-    const token = tokenIn(text);
+    const token = tokenFrom(text);
     if (token === undefined) return;
     const { signal: _ended, ...again } = request;
     this.#byAuthorization.set(token.authorization, { ask: () => this.#transport(url, again), token });
@@ -63,20 +60,14 @@ export class Tokens {
 async function renewed({ ask, token }: Renewable): Promise<Token> {
   try {
     const answer = await ask();
-    return tokenIn(await textOf(answer)) ?? token;
+    return tokenFrom(await textOf(answer)) ?? token;
   } catch {
     return token;
   }
 }
 
-function tokenIn(text: string): Token | undefined {
-  try {
-    const answer = JSON.parse(text) as { token?: unknown; access_token?: unknown; expires_in?: unknown };
-    const token = answer.token ?? answer.access_token;
-    if (typeof token !== 'string' || token === '') return undefined;
-    const seconds = typeof answer.expires_in === 'number' ? answer.expires_in : DEFAULT_SECONDS;
-    return { authorization: `Bearer ${token}`, renewAt: Date.now() + seconds * 1000 * RENEW_AFTER };
-  } catch {
-    return undefined;
-  }
+function tokenFrom(text: string): Token | undefined {
+  const found = tokenIn(text);
+  if (found === undefined) return undefined;
+  return { authorization: `Bearer ${found.token}`, renewAt: Date.now() + found.seconds * 1000 * REFRESH_AFTER };
 }
