@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import { BodyLimit } from '../../src/oci-client/body-limit.ts';
+import { ContentError } from '../../src/oci-client/content-error.ts';
 import type { StoredManifest } from '../../src/oci-client/descriptor.ts';
 import { Host } from '../../src/oci-client/host.ts';
 import { RegistryError } from '../../src/oci-client/registry-error.ts';
@@ -44,11 +45,14 @@ export async function rootOf(repository: Repository, reference: ImageReference):
   throw new Failure(`${host}/${name} has no image ${referenceOf(reference)}: check the name and the tag`);
 }
 
-/** Adds what to do to an error of a registry, for a person. */
+/** Makes an error of a registry, of an image or of the file system one for a person, with what to do. */
 export function explained(error: unknown): unknown {
-  if (!(error instanceof RegistryError)) return error;
-  const advice = adviceFor(error);
-  return new Failure(advice === undefined ? error.message : `${error.message}: ${advice}`, { cause: error });
+  if (error instanceof RegistryError) {
+    const advice = adviceFor(error);
+    return new Failure(advice === undefined ? error.message : `${error.message}: ${advice}`, { cause: error });
+  }
+  const isForPeople = error instanceof ContentError || (error instanceof Error && 'syscall' in error);
+  return isForPeople ? new Failure(error.message, { cause: error }) : error;
 }
 
 function adviceFor({ status, code, host }: RegistryError): string | undefined {

@@ -5,6 +5,7 @@
  */
 import { textOf } from './answer.ts';
 import { type Challenge, parseChallenge } from './challenge.ts';
+import { ContentError } from './content-error.ts';
 import type { Credential } from './credential.ts';
 import { RegistryError, refusalOf } from './registry-error.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -88,7 +89,9 @@ export class Authorization {
     const { realm } = challenge;
     const credential = await this.#credential();
     if (credential !== undefined && realm.protocol !== 'https:' && this.#registry.protocol === 'https:') {
-      throw new Error(`${this.#registry.host} wants its password sent to ${realm.host} without encryption: don't`);
+      throw new ContentError(
+        `${this.#registry.host} wants its password sent to ${realm.host} without encryption: ask who runs it`,
+      );
     }
     const begun = Date.now();
     const { url, request } = exchangeRequest(challenge, scope, credential);

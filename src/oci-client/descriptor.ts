@@ -1,5 +1,6 @@
 import { type Digest, digestOrUndefined, parseAnyDigest } from '../oci/digest.ts';
 import { type MediaType, parseMediaType } from '../oci/media-type.ts';
+import { ContentError } from './content-error.ts';
 
 /** image-spec, "OCI Content Descriptors". Fields that mean nothing to this client are kept. */
 export interface Descriptor {
@@ -30,18 +31,17 @@ export interface ManifestLinks {
 
 /** @throws Error naming the field, if the document is no manifest */
 export function linksOf({ bytes, digest }: StoredManifest): ManifestLinks {
-  const document = objectIn(bytes, `the manifest ${digest}`);
+  const where = `the manifest ${digest}`;
+  const document = objectIn(bytes, where);
   const list = (field: string): unknown[] => (Array.isArray(document[field]) ? (document[field] as unknown[]) : []);
   const named = (field: string): unknown[] => (document[field] === undefined ? [] : [document[field]]);
-  const blobs = [...named('config'), ...list('layers'), ...list('blobs')].map((value) =>
-    parseDescriptor(value, digest),
-  );
-  const children = list('manifests').map((value) => parseDescriptor(value, digest));
+  const blobs = [...named('config'), ...list('layers'), ...list('blobs')].map((value) => parseDescriptor(value, where));
+  const children = list('manifests').map((value) => parseDescriptor(value, where));
   const subject = document['subject'] ?? undefined;
   return {
     blobs: [...new Map(blobs.map((blob) => [blob.digest, blob])).values()],
     children: [...new Map(children.map((child) => [child.digest, child])).values()],
-    subject: subject === undefined ? undefined : parseDescriptor(subject, digest),
+    subject: subject === undefined ? undefined : parseDescriptor(subject, where),
   };
 }
 
@@ -49,11 +49,11 @@ export function linksOf({ bytes, digest }: StoredManifest): ManifestLinks {
 export function parseDescriptor(value: unknown, where: string): Descriptor {
   const { mediaType, digest, size } = (value ?? {}) as Record<string, unknown>;
   if (typeof mediaType !== 'string' || typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
-    throw new Error(`${where} has a descriptor without a valid media type or size`);
+    throw new ContentError(`${where} has a descriptor without a valid media type or size`);
   }
   // Digests of all algorithms are read here. What can't be verified is refused where it is needed.
   if (digestOrUndefined(digest, parseAnyDigest) === undefined) {
-    throw new Error(`${where} has a descriptor without a valid digest`);
+    throw new ContentError(`${where} has a descriptor without a valid digest`);
   }
   return value as Descriptor;
 }
@@ -62,7 +62,7 @@ export function parseDescriptor(value: unknown, where: string): Descriptor {
 export function mediaTypeOf(bytes: Uint8Array, declared: string | undefined, where: string): MediaType {
   const own = objectIn(bytes, where)['mediaType'];
   const mediaType = parseMediaType(typeof own === 'string' ? own : declared);
-  if (mediaType === undefined) throw new Error(`${where} does not say what media type it has`);
+  if (mediaType === undefined) throw new ContentError(`${where} does not say what media type it has`);
   return mediaType;
 }
 
@@ -73,5 +73,5 @@ export function objectIn(bytes: Uint8Array, where: string): Record<string, unkno
   } catch {
     // The message below says it.
   }
-  throw new Error(`${where} is not a JSON object`);
+  throw new ContentError(`${where} is not a JSON object`);
 }

@@ -4,6 +4,7 @@ import { OCI_IMAGE_INDEX } from '../oci/media-type.ts';
 import { contentOf } from './blob-download.ts';
 import { uploadBlob, type UploadOptions } from './blob-upload.ts';
 import type { Content } from './content.ts';
+import { ContentError } from './content-error.ts';
 import type { BlobEnd, ImageDestination, ImageSource } from './copy-image.ts';
 import { type Descriptor, linksOf, objectIn, type StoredManifest } from './descriptor.ts';
 import { referrersTagOf, type Repository } from './repository.ts';
@@ -18,7 +19,7 @@ export class RegistrySource implements ImageSource {
   async readManifest({ digest }: Pick<Descriptor, 'digest'>): Promise<StoredManifest> {
     const manifest = await this.#repository.getManifest(digest);
     if (manifest !== undefined) return manifest;
-    throw new Error(`${this.#repository.host.url.host}/${this.#repository.name} lacks the manifest ${digest}`);
+    throw new ContentError(`${this.#repository.host.url.host}/${this.#repository.name} lacks the manifest ${digest}`);
   }
 
   contentOf(blob: Descriptor): Content {

@@ -127,6 +127,21 @@ test('a damaged layout is not pushed', async () => {
   expect([code, stderr]).toEqual([1, expect.stringContaining('is damaged')]);
 });
 
+test('what an index lists must be there, and what can not be written is named', async () => {
+  const layout = layoutAt('incomplete');
+  const image = await layout.image([10]);
+  await layout.list(await layout.index([{ ...image, size: -1 }]), '1');
+  const broken = await berth(['push', layout.folder, `${client.host}/alice/broken`], { env: client.env });
+  expect(broken.stderr).toMatch(
+    /^berth: the manifest sha256:\w+ has a descriptor without a valid media type or size\n$/,
+  );
+  const whole = layoutAt('whole');
+  await whole.list(await whole.image([10]));
+  await run(['push', whole.folder, `${client.host}/alice/whole`]);
+  const nowhere = await berth(['pull', `${client.host}/alice/whole`, '/dev/null/layout'], { env: client.env });
+  expect([nowhere.code, nowhere.stderr]).toEqual([1, expect.stringMatching(/berth: ENOTDIR: .*\/dev\/null\/layout/)]);
+});
+
 test.each([
   [['push', 'absent', 'HOST/alice/app'], 2, /there is no file or folder absent: .*docker:absent/],
   [['pull', 'HOST/alice/absent', 'oci:somewhere'], 1, /has no image latest: check the name and the tag/],
