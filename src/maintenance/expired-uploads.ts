@@ -5,16 +5,16 @@
 import { logFailure } from '../log.ts';
 import { OutOfStatements } from '../stores/statement-meter.ts';
 import type { Store } from '../stores/store.ts';
+import { deleteObjects } from '../stores/uploads/blob-objects.ts';
 import {
   closeUpload,
-  deleteChunks,
-  deleteExpiredWithoutChunks,
+  deleteExpiredWithoutObjects,
   deleteUpload,
   type ExpiredPosition,
-  expiredWithChunks,
+  expiredWithObjects,
   FIRST_EXPIRED,
-  selectChunks,
-} from '../stores/uploads/upload-rows.ts';
+} from '../stores/uploads/expired-rows.ts';
+import { selectChunks, selectObject, type UploadIdentity } from '../stores/uploads/upload-rows.ts';
 import type { Task } from './round.ts';
 
 /** Expired sessions that one slice looks at, separately for those with and without objects. */
@@ -31,20 +31,20 @@ export const expiredUploads: Task = {
     const at = now();
     const from = position === '' ? FIRST_EXPIRED : (JSON.parse(position) as ExpiredPosition);
     // Sessions with and without objects are paged separately, so that a session that cannot be removed delays no other.
-    const { removed: withoutObjects, last } = await deleteExpiredWithoutChunks(store.database, at, ROWS, from);
+    const { removed: withoutObjects, last } = await deleteExpiredWithoutObjects(store.database, at, ROWS, from);
     let removed = withoutObjects;
     // Without collection, sessions with objects stay: after a database restore, the only copy of a blob's bytes can
     // look like a chunk of an old session.
     const mayGo = collects && position === '';
-    const withObjects = mayGo ? await expiredWithChunks(store.database, at, SESSIONS, ROWS) : [];
-    for (const id of withObjects) {
+    const withObjects = mayGo ? await expiredWithObjects(store.database, at, SESSIONS, ROWS) : [];
+    for (const upload of withObjects) {
       if (!mayGoOn()) break;
       try {
-        await removeSession(store, id);
+        await removeSession(store, upload);
         removed++;
       } catch (error) {
         if (error instanceof OutOfStatements) throw error;
-        logFailure({ upload: id, error: String(error) });
+        logFailure({ upload: upload.id, error: String(error) });
       }
     }
     if (removed === 0 && last === undefined && position === '') return undefined;
@@ -52,12 +52,13 @@ export const expiredUploads: Task = {
   },
 };
 
-async function removeSession({ name, database, bucket }: Store, id: string): Promise<void> {
+async function removeSession({ name, database, bucket }: Store, upload: UploadIdentity): Promise<void> {
   // Closing the session first makes a client's closing request fail from here on.
-  const { chunks } = await database.batch({
-    close: closeUpload(id, name, crypto.randomUUID()),
-    chunks: selectChunks(id),
+  const { object, chunks } = await database.batch({
+    close: closeUpload(upload, name, crypto.randomUUID()),
+    object: selectObject(upload),
+    chunks: selectChunks(upload.id),
   });
-  await bucket.delete(chunks.map(({ key }) => key));
-  await database.batch([deleteChunks(id), deleteUpload(id)]);
+  await deleteObjects(bucket, object[0], chunks);
+  await database.batch(deleteUpload(upload));
 }

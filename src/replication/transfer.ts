@@ -10,7 +10,7 @@ import { logLine } from '../log.ts';
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { Hash } from '../stores/uploads/blob-writer.ts';
-import { type Bucket, CHANGE_MILLISECONDS, type MultipartUpload } from '../stores/bucket.ts';
+import { type Bucket, CHANGE_MILLISECONDS, isLostUpload, type MultipartUpload } from '../stores/bucket.ts';
 import { within } from '../stores/deadline.ts';
 import { PartsInFlight } from '../stores/parts-in-flight.ts';
 import { PermanentError } from './machine.ts';
@@ -253,11 +253,6 @@ export async function dropProgress(
       .catch(() => undefined);
   if (kept.key !== inUse) await to.delete([kept.key]);
   keeper.forgetProgress(name);
-}
-
-/** Returns whether R2 reports a multipart upload that does not exist, or no longer does, or whose parts are wrong. */
-function isLostUpload(error: unknown): boolean {
-  return error instanceof Error && /\((?:10024|10025|10048)\)/.test(`${error.message} ${String(error.cause)}`);
 }
 
 /** Thrown if the object that a location names does not exist. */

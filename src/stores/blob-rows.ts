@@ -14,6 +14,7 @@ import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, type Sql, sql } from './database.ts';
 import { atMost } from './rows-read.ts';
 import { isAliveLink } from './deletion/removals.ts';
+import { isUpload, type UploadIdentity, uploadKey } from './uploads/upload-rows.ts';
 import { addedBy, counts, exceedsQuota, inUnits, ofRepository, quotaExceeded } from './organizations/usage-rows.ts';
 
 export interface LocationRow {
@@ -118,13 +119,12 @@ const INSERT_LOCATION = sql`
 const INSERT_LOCATION_OF_UPLOAD = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
   SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)
-  FROM uploads WHERE id = ?7 AND write_id = ?8 ${LOCATION_CONFLICT}`;
+  FROM uploads WHERE ${isUpload(7)} AND write_id = ?10 ${LOCATION_CONFLICT}`;
 
-const INSERT_LOCATION_OF_SINGLE_CHUNK = sql`
+const INSERT_LOCATION_OF_SESSION = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
-  SELECT ?1, ?2, c.key, c.size, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER)
-  FROM uploads u JOIN upload_chunks c ON c.upload = u.id AND c.start = 0
-  WHERE u.id = ?5 AND u.write_id = ?6 AND c.size = u.size ${LOCATION_CONFLICT}`;
+  SELECT ?1, ?2, key, size, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER)
+  FROM uploads WHERE ${isUpload(5)} AND write_id = ?8 ${LOCATION_CONFLICT}`;
 
 /**
  * SQL for `counts` of a link that is made again. The manifests that a removal hides are yet to be swept, which must not
@@ -150,7 +150,7 @@ const INSERT_LINK = sql`
 
 const INSERT_LINK_OF_UPLOAD = sql`
   INSERT INTO links (repository, digest, created_at)
-  SELECT ?1, ?2, CAST(?3 AS INTEGER) FROM uploads WHERE id = ?4 AND write_id = ?5 ${RELINK}`.reading(RELINKING);
+  SELECT ?1, ?2, CAST(?3 AS INTEGER) FROM uploads WHERE ${isUpload(4)} AND write_id = ?7 ${RELINK}`.reading(RELINKING);
 
 const SELECT_LOCATION = sql<{
   key: string;
@@ -158,7 +158,7 @@ const SELECT_LOCATION = sql<{
 
 const REPLACE_LOCATION = sql`
   UPDATE locations SET key = ?4, damage = NULL WHERE digest = ?1 AND store = ?2 AND key = ?3
-    AND (?5 = '' OR EXISTS (SELECT 1 FROM uploads WHERE id = ?5 AND state = 'finished'))`;
+    AND (?7 IS NULL OR EXISTS (SELECT 1 FROM uploads WHERE ${isUpload(5)} AND state = 'finished'))`;
 
 const SELECT_LINKED = sql<LocationRow>`
   SELECT l.store, l.key, l.size, l.lease_until FROM links k JOIN locations l ON l.digest = k.digest
@@ -324,20 +324,24 @@ export function commitObjectOfUpload(
   blob: BlobCommit,
   key: string,
   size: number,
-  upload: string,
+  upload: UploadIdentity,
   writeId: string,
 ): BoundStatement[] {
+  const { digest, store, lease } = blob;
+  const row = uploadKey(upload);
   return [
-    [INSERT_LOCATION_OF_UPLOAD, blob.digest, blob.store, key, size, blob.lease.now, blob.lease.until, upload, writeId],
-    [INSERT_LINK_OF_UPLOAD, blob.repository, blob.digest, blob.lease.now, upload, writeId],
+    [INSERT_LOCATION_OF_UPLOAD, digest, store, key, size, lease.now, lease.until, ...row, writeId],
+    [INSERT_LINK_OF_UPLOAD, blob.repository, digest, lease.now, ...row, writeId],
   ];
 }
 
-/** Does the same as {@link commitObjectOfUpload}, for an upload whose only chunk is the whole blob. */
-export function commitSingleChunk(blob: BlobCommit, upload: string, writeId: string): BoundStatement[] {
+/** Does the same as {@link commitObjectOfUpload}, with the session's own object. */
+export function commitObjectOfSession(blob: BlobCommit, upload: UploadIdentity, writeId: string): BoundStatement[] {
+  const { digest, store, lease } = blob;
+  const row = uploadKey(upload);
   return [
-    [INSERT_LOCATION_OF_SINGLE_CHUNK, blob.digest, blob.store, blob.lease.now, blob.lease.until, upload, writeId],
-    [INSERT_LINK_OF_UPLOAD, blob.repository, blob.digest, blob.lease.now, upload, writeId],
+    [INSERT_LOCATION_OF_SESSION, digest, store, lease.now, lease.until, ...row, writeId],
+    [INSERT_LINK_OF_UPLOAD, blob.repository, digest, lease.now, ...row, writeId],
   ];
 }
 
@@ -360,11 +364,17 @@ export function selectLocation(blob: BlobCommit): BoundStatement<{ key: string }
 
 /**
  * Points the store's location at another object with the same bytes, because its own is lost.
- * @param upload the finished upload of which that object is a chunk; '' if it is none. If the session is not finished,
- *   nothing changes: its chunk is deleted with it
+ * @param upload the finished session whose object that is, if any. If the session is not finished, nothing changes: its
+ *   object is deleted with it
  */
-export function replaceLocation(blob: BlobCommit, from: string, to: string, upload: string): BoundStatement {
-  return [REPLACE_LOCATION, blob.digest, blob.store, from, to, upload];
+export function replaceLocation(
+  blob: BlobCommit,
+  from: string,
+  to: string,
+  upload: UploadIdentity | undefined,
+): BoundStatement {
+  const row = upload === undefined ? [null, null, null] : uploadKey(upload);
+  return [REPLACE_LOCATION, blob.digest, blob.store, from, to, ...row];
 }
 
 /** Selects the blob's locations, the store's own first, if the repository has the blob and it counts. */

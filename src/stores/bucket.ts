@@ -10,6 +10,12 @@ import { checksumOption, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { within } from './deadline.ts';
 
+/** R2's limit for the parts of one multipart upload. */
+export const MAX_PARTS = 10_000;
+
+/** The least bytes of a part that is not the last (R2, "Multipart operations"). */
+export const MIN_PART_BYTES = 5 * 1024 ** 2;
+
 /** The most bytes for one `put`. R2 allows 5 GiB less 5 MiB; larger objects are written in parts. */
 export const MAX_PUT_BYTES = 4.5 * 1024 ** 3;
 
@@ -210,6 +216,11 @@ export function digestMismatch(expected: Digest | undefined): OciError {
     message: 'the content does not hash to this digest: correct the digest, or send the content again',
     detail: { digest: expected },
   });
+}
+
+/** Returns whether R2 reports a multipart upload that does not exist, or no longer does, or whose parts are wrong. */
+export function isLostUpload(error: unknown): boolean {
+  return error instanceof Error && /\((?:10024|10025|10048)\)/.test(`${error.message} ${String(error.cause)}`);
 }
 
 /** R2's error 10037, "the checksum you specified did not match what we received". */

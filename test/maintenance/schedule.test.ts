@@ -46,9 +46,9 @@ test('expired sessions are removed with their objects; blobs and younger session
   const end = fixture.now - 3_600_000 + SESSION_MILLISECONDS;
   expect(await run(end - HOUR / 2)).toMatchObject({ expiredUploads: 0, changeLogEntries: 0 });
   // Without collection, only sessions without objects are removed.
-  expect(await maintain({ ...config, collects: false }, env, end)).toMatchObject({ expiredUploads: 2 });
+  expect(await maintain({ ...config, collects: false }, env, end + HOUR)).toMatchObject({ expiredUploads: 2 });
   expect(await objectKeys()).toHaveLength(3);
-  expect(await run(end + MINUTE)).toMatchObject({ expiredUploads: 1, changeLogEntries: 0 });
+  expect(await run(end + HOUR + MINUTE)).toMatchObject({ expiredUploads: 1, changeLogEntries: 0 });
   expect(await objectKeys()).toHaveLength(2);
   expect(await rowsOf('SELECT state FROM uploads')).toEqual([{ state: 'open' }]);
   expect((await fixture.registry.getBlob(granted(), digest)).size).toBe(100);
@@ -61,16 +61,15 @@ test('expired sessions are removed with their objects; blobs and younger session
 test('sessions with objects that stay do not delay those without objects, however many there are', async () => {
   const now = Date.UTC(2026, 0, 2);
   const numbers = 'WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)';
-  const insert = (state: string, count: number, expiresAt: string) =>
+  const insert = (state: string, count: number, id: string, key = 'NULL') =>
     env.DB_CENTRAL.prepare(
-      `INSERT INTO uploads ${numbers} SELECT '${state}' || i, 'alice/app', '${state}', 0, NULL, '', ${expiresAt}
-        FROM n`,
+      `INSERT INTO uploads (hour, repository, id, state, size, write_id, expires_at, key)
+        ${numbers} SELECT 0, 'alice/app', ${id}, '${state}', 0, '', i, ${key} FROM n`,
     ).bind(count);
   await env.DB_CENTRAL.batch([
-    insert('open', 10_001, 'i'),
-    env.DB_CENTRAL.prepare("INSERT INTO upload_chunks SELECT id, 0, 1, 'chunks/' || id FROM uploads"),
-    // These expire at the same moment, at the end of the first page and after it.
-    insert('finished', 3, '10000'),
+    insert('open', 10_001, "printf('%05d', i)", "'chunks/' || i"),
+    // These come at the end of the first page and after it.
+    insert('finished', 3, "printf('%05df', 9998 + i)"),
   ]);
   const config = { ...parseConfig(env), collects: false };
   let expiredUploads = 0;
@@ -80,7 +79,7 @@ test('sessions with objects that stay do not delay those without objects, howeve
   expect(expiredUploads).toBe(3);
   expect(await rowsOf('SELECT count(*) AS left FROM uploads')).toEqual([{ left: 10_001 }]);
   // The third run starts again, and finds a session that has expired since.
-  await insert('cancelled', 1, '1').run();
+  await insert('cancelled', 1, "'00000'").run();
   expect((await maintain(config, env, now + 2 * MINUTE)).expiredUploads).toBe(1);
 }, 60_000);
 
@@ -195,7 +194,9 @@ test.each(['central', 'node1'] as const)(
     // Something to do for the tasks that leave no row otherwise.
     for (const store of others) {
       await DATABASES[store].batch([
-        DATABASES[store].prepare("INSERT INTO uploads VALUES ('u', 'alice/app', 'finished', 0, NULL, '', 1)"),
+        DATABASES[store].prepare(
+          "INSERT INTO uploads (hour, repository, id, state, size, write_id, expires_at) VALUES (0, 'alice/app', 'u', 'finished', 0, '', 1)",
+        ),
         DATABASES[store].prepare(
           `INSERT INTO audit (at, action, organization, repository, key, subject, name, host)
            VALUES (0, '', '', '', '', '', '', '')`,

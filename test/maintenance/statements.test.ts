@@ -33,13 +33,14 @@ const WORK: readonly (readonly [what: string, rows: number, insert: string, left
   [
     'expired uploads with chunks',
     40,
-    "INSERT INTO uploads {n} SELECT 'u' || i, 'alice/app', 'open', 1, NULL, '', i FROM n",
+    `INSERT INTO uploads (hour, repository, id, state, size, write_id, expires_at)
+      {n} SELECT 0, 'alice/app', 'u' || i, 'open', 1, '', i FROM n`,
     'SELECT count(*) AS left FROM uploads',
   ],
   [
     'their chunks',
     40,
-    "INSERT INTO upload_chunks {n} SELECT 'u' || i, 0, 1, 'blobs/u' || i FROM n",
+    "INSERT INTO upload_chunks (upload, start, size, key) {n} SELECT 'u' || i, 0, 1, 'blobs/u' || i FROM n",
     'SELECT 0 AS left',
   ],
   [

@@ -36,8 +36,8 @@ declare global {
 const JOBS = 3;
 const REPOSITORY = 'alice/app';
 const SIZES = { 0: 1, 300: 20, 5_000: 10, 200_000: 2 };
-/** Used in one run of thirty. The last size is larger than a part of a multipart upload. */
-const LARGE_SIZES = { 300: 3, 9_000_000: 1 };
+/** Used in one run of thirty. Half of the last size is larger than a part of a multipart upload. */
+const LARGE_SIZES = { 300: 3, 12_000_000: 1 };
 const SOURCE = 'alice/source';
 const DAY = 86_400_000;
 

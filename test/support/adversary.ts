@@ -40,6 +40,7 @@ export function digest(prefix: string, i: number): Digest {
   return `sha256:${prefix}${i.toString(16).padStart(63, '0')}` as Digest;
 }
 
+const UPLOADS = 'uploads (hour, repository, id, state, size, write_id, expires_at, key)';
 const d = (prefix: string, i = 'i'): string => `'sha256:' || printf('${prefix}%063x', ${i})`;
 const MANIFEST_COLUMNS =
   'repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull, ' +
@@ -185,9 +186,9 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   // Rows that wait for something: the change log, the outbox, uploads, the delete queue and orphans.
   [20_000, `change_log (kind, name, key, version, recorded_at) SELECT 'tag', '${BIG}', 'a' || i, i + 1, 0`],
   [20_000, `outbox SELECT 'manifest', '${BIG}', ${d('f')}, 1000 + i, i`],
-  [20_000, `uploads SELECT printf('%036d', i), '${BIG}', 'open', 10, NULL, '', i`],
-  [20_000, `upload_chunks SELECT printf('%036d', i), 0, 10, 'blobs/u' || i`],
-  [20_000, `uploads SELECT printf('f%035d', i), '${BIG}', 'finished', 10, NULL, '', 1000000 + i`],
+  [20_000, `${UPLOADS} SELECT 0, '${BIG}', printf('%036d', i), 'open', 10, '', i, 'blobs/v' || i`],
+  [20_000, `upload_chunks (upload, start, size, key) SELECT printf('%036d', i), 10, 10, 'blobs/u' || i`],
+  [20_000, `${UPLOADS} SELECT 0, '${BIG}', printf('f%035d', i), 'finished', 10, '', 1000000 + i, 'blobs/w' || i`],
   [20_000, `delete_queue SELECT i, 'blobs/x' || i, 10`],
   [20_000, `orphans (key, size, first_seen) SELECT 'blobs/o' || printf('%05d', i), i, 0`],
   [10_000, `pins SELECT '${BIG}', 'p' || i, 0`],

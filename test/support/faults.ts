@@ -157,7 +157,7 @@ export function faultyR2(bucket: R2Bucket, store: string, plan: Plan): R2Bucket 
     key: upload.key,
     uploadId: upload.uploadId,
     uploadPart: (...args: Parameters<R2MultipartUpload['uploadPart']>) =>
-      caller.call('uploadPart', [upload.key], () => upload.uploadPart(...args)),
+      caller.call('uploadPart', [upload.key], () => upload.uploadPart(...args), args[1] instanceof ReadableStream),
     complete: (parts: R2UploadedPart[]) =>
       caller.call('completeMultipartUpload', [upload.key], () => upload.complete(parts)),
     abort: () => caller.call('abort', [upload.key], () => upload.abort()),

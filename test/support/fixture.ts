@@ -235,7 +235,8 @@ export async function rowsOf<Row>(query: string, ...parameters: (string | number
 /** Returns objects that are no blob's location, no chunk of an upload, and not in the delete queue. */
 export async function unreferencedObjects(): Promise<string[]> {
   const rows = await rowsOf<{ key: string }>(
-    'SELECT key FROM locations UNION SELECT key FROM upload_chunks UNION SELECT key FROM delete_queue',
+    `SELECT key FROM locations UNION SELECT key FROM upload_chunks UNION SELECT key FROM delete_queue
+      UNION SELECT key FROM uploads WHERE state <> 'finished' OR leftover = 1`,
   );
   const known = new Set(rows.map(({ key }) => key));
   return (await objectKeys()).filter((key) => !known.has(key));

@@ -20,6 +20,7 @@ import { findShown } from '../../src/stores/deletion/shown.ts';
 import { openStore } from '../../src/stores/store.ts';
 import * as history from '../../src/stores/manifests/tag-history.ts';
 import { tagsOfManifest } from '../../src/stores/manifests/tags-above.ts';
+import { MIN_PART_BYTES } from '../../src/stores/bucket.ts';
 import { MAX_CHUNKS } from '../../src/stores/uploads/upload-rows.ts';
 import * as shown from '../../src/stores/organizations/usage-shown.ts';
 import * as limits from '../../src/stores/organizations/organization-limits.ts';
@@ -116,6 +117,14 @@ function pushesAndPulls(fixture: Fixture, database: Database): [string, Operatio
       },
     ],
     [
+      'a session of parts',
+      async () => {
+        const [open, part] = [await registry.openUpload(BIG, SUBJECT, 'sha256'), bytesOf(701, MIN_PART_BYTES)];
+        const one = await registry.appendChunk(session(open, BIG), 0, bodyOf(part));
+        await registry.finishUpload(session(one, BIG), await contentDigest(part), undefined, undefined);
+      },
+    ],
+    [
       'a session of one chunk',
       async () => {
         const open = await registry.openUpload(BIG, SUBJECT, 'sha256');
@@ -150,8 +159,8 @@ function pushesAndPulls(fixture: Fixture, database: Database): [string, Operatio
         const open = await registry.openUpload(BIG, SUBJECT, 'sha256');
         const one = await registry.appendChunk(session(open, BIG), undefined, bodyOf(layer));
         await env.DB_CENTRAL.prepare(
-          `WITH RECURSIVE n (i) AS (SELECT -1 UNION ALL SELECT i - 1 FROM n WHERE i > 1 - ${MAX_CHUNKS})
-          INSERT INTO upload_chunks SELECT u.id, i, 0, 'blobs/many' FROM (
+          `WITH RECURSIVE n (i) AS (SELECT -1 UNION ALL SELECT i - 1 FROM n WHERE i > - ${MAX_CHUNKS})
+          INSERT INTO upload_chunks (upload, start, size, key) SELECT u.id, i, 0, 'blobs/many' FROM (
             SELECT id FROM uploads WHERE repository = '${BIG}' AND state = 'open' AND size = ${layer.byteLength}
             LIMIT 1) AS u CROSS JOIN n`,
         ).run();

@@ -99,14 +99,30 @@ export async function* namedKeys(
   }
 }
 
-// Tables other than `locations` whose rows name objects. A key can move from one of them to `locations`, or back.
-const SELECT_CHUNK_KEYS = sql`
-  SELECT upload AS first, start AS second, key FROM upload_chunks WHERE (upload, start) > (?1, CAST(?2 AS INTEGER))
-  ORDER BY upload, start LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
-const SELECT_QUEUED_KEYS = sql`
-  SELECT delete_after AS first, key AS second, key FROM delete_queue
-    WHERE (delete_after, key) > (CAST(?1 AS INTEGER), ?2)
-  ORDER BY delete_after, key LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
+// Tables other than `locations` whose rows name objects. A key can move from one of them to `locations`, or back. Each
+// statement selects the next page after a position of three values, in the order of the table's primary key.
+const SELECT_SESSION_KEYS = sql<OtherKey>`
+  SELECT hour AS first, repository AS second, id AS third, key FROM uploads
+    WHERE (hour, repository, id) > (CAST(?1 AS INTEGER), ?2, ?3)
+  ORDER BY hour, repository, id LIMIT CAST(?4 AS INTEGER)`.reading(paged(4));
+const SELECT_CHUNK_KEYS = sql<OtherKey>`
+  SELECT upload AS first, start AS second, '' AS third, key FROM upload_chunks
+    WHERE (upload, start) > (?1, CAST(?2 AS INTEGER)) AND ?3 = ''
+  ORDER BY upload, start LIMIT CAST(?4 AS INTEGER)`.reading(paged(4));
+const SELECT_QUEUED_KEYS = sql<OtherKey>`
+  SELECT delete_after AS first, key AS second, '' AS third, key FROM delete_queue
+    WHERE (delete_after, key) > (CAST(?1 AS INTEGER), ?2) AND ?3 = ''
+  ORDER BY delete_after, key LIMIT CAST(?4 AS INTEGER)`.reading(paged(4));
+
+interface Position {
+  readonly first: string | number;
+  readonly second: string | number;
+  readonly third: string;
+}
+
+interface OtherKey extends Position {
+  readonly key: string | null;
+}
 
 /**
  * Returns the keys that rows other than locations name. Walks the tables in pages. Called before and after the walk of
@@ -116,18 +132,14 @@ const SELECT_QUEUED_KEYS = sql`
 export async function otherKeys(database: Database, after: string, to: string): Promise<string[]> {
   const keys: string[] = [];
   for (const [select, start] of [
-    [SELECT_CHUNK_KEYS, { first: '', second: -1 }],
-    [SELECT_QUEUED_KEYS, { first: -1, second: '' }],
+    [SELECT_SESSION_KEYS, { first: 0, second: '', third: '' }],
+    [SELECT_CHUNK_KEYS, { first: '', second: -1, third: '' }],
+    [SELECT_QUEUED_KEYS, { first: -1, second: '', third: '' }],
   ] as const) {
-    let from: { readonly first: string | number; readonly second: string | number } | undefined = start;
+    let from: Position | undefined = start;
     while (from !== undefined) {
-      const rows: { first: string | number; second: string | number; key: string }[] = await database.all(
-        select,
-        from.first,
-        from.second,
-        ROWS_PER_PAGE,
-      );
-      for (const { key } of rows) if (key > after && (to === '' || key <= to)) keys.push(key);
+      const rows: OtherKey[] = await database.all(select, from.first, from.second, from.third, ROWS_PER_PAGE);
+      for (const { key } of rows) if (key !== null && key > after && (to === '' || key <= to)) keys.push(key);
       from = rows.length < ROWS_PER_PAGE ? undefined : rows.at(-1);
     }
   }

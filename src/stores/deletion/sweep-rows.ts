@@ -8,6 +8,7 @@
  * (`maintenance/collection/tombstones.ts`). Every statement itself states what is dead, so whatever was pushed since
  * the removal stays.
  */
+import { HOUR } from '../../durations.ts';
 import { type BoundStatement, type Database, type Sql, sql } from '../database.ts';
 import { rangeOf, type RemovedName } from './removals.ts';
 import { keyed, paged, type ReadsAtMost } from '../rows-read.ts';
@@ -74,12 +75,22 @@ const DELETE_PINS = sql`
   DELETE FROM pins WHERE (repository, reference) IN (${PAGE(...PINS)}) AND created_at <= CAST(?5 AS INTEGER)`.reading(
   slice,
 );
-// The chunks are deleted like those of any session that has expired.
-const UPLOADS = ["uploads INDEXED BY uploads_open WHERE state = 'open' AND", 'id'] as const;
+// Sessions are found by the hours in which those expire that had been opened when the removal was made. ?1 is the hour to
+// start with, ?2 the repository and id to start after. Their objects are deleted once they have expired.
+const HOURS = `(WITH RECURSIVE hours (hour) AS (
+  SELECT max(CAST(?1 AS INTEGER), CAST(?5 AS INTEGER) / ${HOUR}) UNION ALL
+  SELECT hour + 1 FROM hours WHERE hour < (CAST(?5 AS INTEGER) + ${SESSION_MILLISECONDS}) / ${HOUR}) SELECT hour FROM hours)`;
+const UPLOADS = `FROM ${HOURS} AS h CROSS JOIN uploads u ON u.hour = h.hour AND u.repository < ?4
+    AND (u.repository, u.id) > (iif(h.hour = CAST(?1 AS INTEGER), max(?3, substr(?2, 1, length(?2) - 37)), ?3),
+      iif(h.hour = CAST(?1 AS INTEGER), substr(?2, -36), ''))
+  ORDER BY h.hour, u.repository, u.id`;
+const END_OF_UPLOADS = sql<Row>`
+  SELECT CAST(u.hour AS TEXT) AS repository, u.repository || ' ' || u.id AS key ${UPLOADS}
+    LIMIT 1 OFFSET ${String(ROWS_PER_SLICE - 1)}`.reading(slice);
 const CANCEL_UPLOADS = sql`
-  UPDATE uploads SET state = 'cancelled', expires_at = min(expires_at, CAST(?5 AS INTEGER))
-  WHERE id IN (SELECT id FROM (${PAGE(...UPLOADS)})) AND state = 'open'
-    AND expires_at - ${String(SESSION_MILLISECONDS)} <= CAST(?5 AS INTEGER)`.reading(slice);
+  UPDATE uploads SET state = 'cancelled'
+  WHERE (hour, repository, id) IN (SELECT u.hour, u.repository, u.id ${UPLOADS} LIMIT ${String(ROWS_PER_SLICE)})
+    AND state = 'open' AND expires_at - ${String(SESSION_MILLISECONDS)} <= CAST(?5 AS INTEGER)`.reading(slice);
 
 // A single lower bound, at which the index starts. No name has a control character, so `?1 || char(1)` comes right
 // after ?1; ?2 is empty here.
@@ -99,6 +110,8 @@ interface Swept {
   readonly table: string;
   /** Selects the last row of a full page. */
   readonly end: Sql<Row>;
+  /** Whether it has `dead_until` as its last parameter. */
+  readonly isEndDated?: boolean;
   /** Each with its last parameter, a column of the removal: rows up to that version or time are dead. */
   readonly statements: readonly (readonly [Sql<never>, dead?: 'version' | 'dead_until'])[];
 }
@@ -108,7 +121,7 @@ const OTHERS: readonly Swept[] = [
   { table: 'tags', end: sql<Row>`${END(...TAGS)}`.reading(slice), statements: [[HIDE_TAGS, 'version']] },
   { table: 'links', end: sql<Row>`${END(...LINKS)}`.reading(slice), statements: [[DELETE_LINKS, 'dead_until']] },
   { table: 'pins', end: sql<Row>`${END(...PINS)}`.reading(slice), statements: [[DELETE_PINS, 'dead_until']] },
-  { table: 'uploads', end: sql<Row>`${END(...UPLOADS)}`.reading(slice), statements: [[CANCEL_UPLOADS, 'dead_until']] },
+  { table: 'uploads', end: END_OF_UPLOADS, isEndDated: true, statements: [[CANCEL_UPLOADS, 'dead_until']] },
   {
     table: 'repositories',
     end: sql<Row>`SELECT name AS repository, '' AS key ${NAMES} LIMIT 1 OFFSET ${String(ROWS_PER_SLICE - 1)}`.reading(
@@ -186,7 +199,7 @@ async function sweepOthers(
   places: Position,
 ): Promise<Position> {
   const { from, to } = rangeOf(name);
-  const slices = OTHERS.flatMap(({ table, end, statements }) => {
+  const slices = OTHERS.flatMap(({ table, end, isEndDated = false, statements }) => {
     const place = places[table];
     // A repository's uploads continue: they will be committed after the removal.
     if (place === undefined || (table === 'uploads' && name.includes('/'))) return [];
@@ -194,7 +207,8 @@ async function sweepOthers(
     const writes = statements.map(([statement, dead]): BoundStatement =>
       dead === undefined ? [statement, ...range] : [statement, ...range, removal[dead]],
     );
-    return [[table, { end: [end, ...range], writes }] as const];
+    const ofEnd = isEndDated ? [...range, removal.dead_until] : range;
+    return [[table, { end: [end, ...ofEnd], writes }] as const];
   });
   const byTable = await database.batch(Object.fromEntries(slices));
   const next = Object.entries(byTable).flatMap(([table, { end }]) =>

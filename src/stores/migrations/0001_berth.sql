@@ -79,22 +79,29 @@ CREATE TABLE tag_history (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE uploads (
-  id TEXT PRIMARY KEY,
+  hour INTEGER NOT NULL,
   repository TEXT NOT NULL,
+  id TEXT NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('open', 'finished', 'cancelled')),
   size INTEGER NOT NULL,
   digest TEXT,
   write_id TEXT NOT NULL,
-  expires_at INTEGER NOT NULL
+  expires_at INTEGER NOT NULL,
+  key TEXT,
+  leftover INTEGER NOT NULL DEFAULT 0,
+  multipart TEXT,
+  part_size INTEGER,
+  next_part INTEGER,
+  hash TEXT,
+  PRIMARY KEY (hour, repository, id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX uploads_expired ON uploads (expires_at);
-CREATE INDEX uploads_open ON uploads (repository, id) WHERE state = 'open';
 
 CREATE TABLE upload_chunks (
   upload TEXT NOT NULL,
   start INTEGER NOT NULL,
   size INTEGER NOT NULL,
-  key TEXT NOT NULL,
+  key TEXT,
+  parts TEXT,
   PRIMARY KEY (upload, start)
 ) STRICT, WITHOUT ROWID;
 

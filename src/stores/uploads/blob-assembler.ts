@@ -5,9 +5,15 @@
  */
 import { algorithmOf, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
-import { type BlobWriter, type Body, Hash, type Piece, type Written } from './blob-writer.ts';
+import { type BlobWriter, type Body, Hash, type Written } from './blob-writer.ts';
 import { passBytes } from '../deadline.ts';
 import { type Bucket, digestMismatch, MAX_PUT_BYTES, type PutBody, unavailable } from '../bucket.ts';
+
+/** An object that becomes part of a blob, and its bytes. */
+export interface Joined {
+  readonly key: string;
+  readonly size: number;
+}
 
 export class BlobAssembler {
   readonly #bucket: Bucket;
@@ -47,8 +53,8 @@ export class BlobAssembler {
     }
   }
 
-  /** Streams the pieces, and `last` after them, into one object of `size` bytes that matches the digest. */
-  async join(pieces: readonly Piece[], last: Body | undefined, size: number, digest: Digest): Promise<string> {
+  /** Streams the objects, and `last` after them, into one object of `size` bytes that matches the digest. */
+  async join(pieces: readonly Joined[], last: Body | undefined, size: number, digest: Digest): Promise<string> {
     const known = size <= MAX_PUT_BYTES;
     const joined = known ? new FixedLengthStream(size) : new IdentityTransformStream();
     // A write that fails before it has read everything must not leave the pump waiting for room.
@@ -104,7 +110,7 @@ export class BlobAssembler {
   }
 
   async #pump(
-    pieces: readonly Piece[],
+    pieces: readonly Joined[],
     last: Body | undefined,
     writable: WritableStream<Uint8Array>,
     signal: AbortSignal,

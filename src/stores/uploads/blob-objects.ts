@@ -11,10 +11,15 @@ import {
   selectLinked,
   selectLocation,
 } from '../blob-rows.ts';
-import { unavailable } from '../bucket.ts';
+import { type Bucket, isLostUpload, type MultipartUpload, unavailable } from '../bucket.ts';
 import type { Store } from '../store.ts';
-import type { Piece } from './blob-writer.ts';
-import { deleteChunks, deleteChunkThatBecameBlob } from './upload-rows.ts';
+import {
+  type ChunkRow,
+  forgetObjects,
+  promoteLeftover,
+  type SessionObject,
+  type UploadIdentity,
+} from './upload-rows.ts';
 
 export class BlobObjects {
   readonly #store: Store;
@@ -25,27 +30,21 @@ export class BlobObjects {
     this.#defer = defer;
   }
 
-  /** Finishes an upload whose only chunk is a blob that the store had already. */
-  async settleDuplicate(upload: string, blob: BlobCommit, kept: string | undefined, key: string): Promise<void> {
-    if (kept !== undefined && (await this.adopt(blob, kept, key, upload))) return;
-    this.discardChunks(upload, [{ start: 0, size: 0, key }]);
-  }
-
   /**
    * Decides which object is the blob's: the one that the store has (`kept`) or the one that was just written (`key`).
-   * The store's stays unless it is gone; then the new one replaces it, and is no longer a chunk of `upload`. Returns
-   * whether the new object is the blob's.
+   * The store's stays unless it is gone; then the new one replaces it. Returns whether the new object is the blob's.
+   * @param upload the finished session whose object the new one is, if any
    * R2 is asked for the object even if it is the new one. So the time that an upload takes does not reveal whether
    * another tenant has the blob.
    * @throws OciError UNAVAILABLE if R2 has lost the new object
    */
-  async adopt(blob: BlobCommit, kept: string, key: string, upload = ''): Promise<boolean> {
+  async adopt(blob: BlobCommit, kept: string, key: string, upload?: UploadIdentity): Promise<boolean> {
     if (await this.#store.bucket.exists(kept)) return kept === key;
     if (kept === key) throw unavailable(new Error('R2 has lost what was just written'));
     const { location } = await this.#store.database.batch(
       {
         replace: replaceLocation(blob, kept, key, upload),
-        promote: deleteChunkThatBecameBlob(upload, blob.digest, blob.store),
+        promote: upload === undefined ? [] : promoteLeftover(upload, blob.store),
         location: selectLocation(blob),
       },
       { again: true },
@@ -76,13 +75,38 @@ export class BlobObjects {
     if (keys.length > 0) this.#defer(this.#store.bucket.delete(keys));
   }
 
-  /** Deletes the objects first and their rows after. If it is interrupted, the session's expiry repeats it. */
-  discardChunks(id: string, chunks: readonly Piece[]): void {
-    if (chunks.length === 0) return;
+  /** Aborts a multipart upload that a session no longer needs. */
+  abandon({ key, multipart }: SessionObject): void {
+    if (multipart !== null) this.#defer(abandon(this.#store.bucket.resumeMultipartUpload(key, multipart)));
+  }
+
+  /**
+   * Deletes what a session that has ended has left. The objects go first and their rows after: if it is interrupted, the
+   * session's expiry repeats it.
+   */
+  discardSession(upload: UploadIdentity, object: SessionObject | undefined, chunks: readonly ChunkRow[]): void {
+    if (object === undefined && chunks.length === 0) return;
     const work = async (): Promise<void> => {
-      await this.#store.bucket.delete(chunks.map(({ key }) => key));
-      await this.#store.database.batch([deleteChunks(id)], { again: true });
+      await deleteObjects(this.#store.bucket, object, chunks);
+      await this.#store.database.batch(forgetObjects(upload, object), { again: true });
     };
     this.#defer(work());
   }
+}
+
+/** Deletes the objects of a session that has ended, and aborts its multipart upload. */
+export async function deleteObjects(
+  bucket: Bucket,
+  object: SessionObject | undefined,
+  chunks: readonly ChunkRow[],
+): Promise<void> {
+  if (object?.multipart != null) await abandon(bucket.resumeMultipartUpload(object.key, object.multipart));
+  await bucket.delete([...(object === undefined ? [] : [object.key]), ...chunks.flatMap(({ key }) => key ?? [])]);
+}
+
+/** Aborts a multipart upload. One that R2 does not know is complete, or has been aborted before. */
+async function abandon(upload: Pick<MultipartUpload, 'abort'>): Promise<void> {
+  await upload.abort().catch((cause: unknown) => {
+    if (!isLostUpload(cause)) throw cause;
+  });
 }

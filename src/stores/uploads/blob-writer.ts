@@ -12,7 +12,7 @@
  */
 import { type Algorithm, type Digest, digestFromHash, webCryptoName } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
-import { type Bucket, CHANGE_MILLISECONDS, MAX_PUT_BYTES } from '../bucket.ts';
+import { type Bucket, CHANGE_MILLISECONDS, MAX_PARTS, MAX_PUT_BYTES } from '../bucket.ts';
 import { STEP_BYTES } from './body-reader.ts';
 import { BufferedBody } from './buffered-body.ts';
 import { type BufferBudget, PART_BYTES, PATIENCE_MILLISECONDS, SMALL_BYTES } from './buffer-budget.ts';
@@ -41,10 +41,8 @@ export interface Written {
 }
 
 /** The size of the buffer through which a body streams into one `put`. */
-const READ_BYTES = 1024 * 1024;
+export const READ_BYTES = 1024 * 1024;
 
-/** R2's limit for the parts of one multipart upload. */
-const MAX_PARTS = 10_000;
 const TOO_LARGE = 'the blob is larger than 48 GiB: split it into smaller blobs';
 
 export class BlobWriter {

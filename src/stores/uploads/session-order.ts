@@ -4,8 +4,13 @@ import { noRoomFor } from '../blob-rows.ts';
 import type { Database } from '../database.ts';
 import { uploadsExceeded } from '../organizations/organization-limits.ts';
 import type { SessionOwner, UploadReference } from './upload-reference.ts';
-import { chunksExceeded, selectUpload, type UploadRow } from './upload-rows.ts';
+import { chunksExceeded, selectUpload, type UploadIdentity, type UploadRow } from './upload-rows.ts';
 import { ChunkOutOfOrder, type UploadProgress } from './upload-session.ts';
+
+/** Returns what a session's row is found by. */
+export function ofOwner({ repository }: SessionOwner, { id, expiresAt }: UploadReference): UploadIdentity {
+  return { id, repository, expiresAt };
+}
 
 export class SessionOrder {
   readonly #database: Database;
@@ -30,8 +35,8 @@ export class SessionOrder {
   }
 
   /** Returns the session's row; undefined until the first chunk. */
-  async row({ id }: UploadReference): Promise<UploadRow | undefined> {
-    const { session } = await this.#database.batch({ session: selectUpload(id) }, { again: true });
+  async row(owner: SessionOwner, upload: UploadReference): Promise<UploadRow | undefined> {
+    const { session } = await this.#database.batch({ session: selectUpload(ofOwner(owner, upload)) }, { again: true });
     return session[0];
   }
 

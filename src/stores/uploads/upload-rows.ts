@@ -6,24 +6,53 @@
  * which is compared and set in one statement; the rest of the batch writes only under that id. So if two requests
  * arrive for the same offset, one wins and the other leaves nothing. A request that would exceed the organization's
  * quota does not take the row either.
+ *
+ * `key` names the object with the session's first bytes: all of them if there is one chunk. Other chunks are objects
+ * with rows of their own. If `multipart` is set, the object is a multipart upload whose parts the chunks' rows name:
+ *
+ * - A request is given numbers of parts ({@link reserveParts}) before it uploads any, and none is given twice. So no
+ *   request replaces the part of another.
+ * - A request completes it only after {@link sealUpload}. From then on no part can be added, so none is lost.
  */
+import { HOUR } from '../../durations.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
-import type { Piece } from './blob-writer.ts';
-import { type BoundStatement, type Database, sql } from '../database.ts';
 import { OciError } from '../../oci/errors.ts';
-import { atMost, paged } from '../rows-read.ts';
+import { type BoundStatement, type Database, sql } from '../database.ts';
 import { hasTooManyUploads } from '../organizations/organization-limits.ts';
 import { addedBy, exceedsQuota } from '../organizations/usage-rows.ts';
+import { atMost } from '../rows-read.ts';
+import { MAX_PARTS } from '../bucket.ts';
+import type { Piece } from './blob-writer.ts';
 
 export interface UploadRow {
   readonly state: 'open' | 'finished' | 'cancelled';
   /** Bytes received. */
   readonly size: number;
-  /** The digest of all bytes so far if one request sent them all, or null; once finished, the digest of the blob. */
+  /** The digest of all bytes so far, or null if nobody hashed them all; once finished, the digest of the blob. */
   readonly digest: Digest | null;
   /** The write id of the request that last changed the row. */
   readonly write_id: string;
+  readonly key: string | null;
+  /** The id of the multipart upload that `key` is, until it is known to be complete. */
+  readonly multipart: string | null;
+  /** Bytes of each of its parts but the last. */
+  readonly part_size: number | null;
+  /** The number that its next part may have; null once no part may follow. */
+  readonly next_part: number | null;
+  /** The saved state of the hash of all bytes so far. */
+  readonly hash: string | null;
+}
+
+/** A part of the multipart upload, as [number, etag]. */
+export type PartEntry = readonly [number: number, etag: string];
+
+/** A row of a chunk: an object with a key, or parts of the session's multipart upload, as JSON of {@link PartEntry}. */
+export interface ChunkRow {
+  readonly start: number;
+  readonly size: number;
+  readonly key: string | null;
+  readonly parts: string | null;
 }
 
 /**
@@ -38,105 +67,219 @@ const hasTooManyChunks = (upload: string, more: string): string => `(SELECT coun
 const readsChunks = atMost(2 * MAX_CHUNKS);
 
 /** The session that a row is for. */
-interface UploadIdentity {
+export interface UploadIdentity {
   readonly id: string;
   readonly repository: RepositoryName;
+  /** Milliseconds since the epoch. */
   readonly expiresAt: number;
 }
 
+/** The parameters ?1 to ?3 of every statement about one session. */
+type Key = readonly [hour: number, repository: RepositoryName, id: string];
+
+/** Returns the primary key of a session's row. The hour lets a removal find an organization's sessions of one day. */
+export function uploadKey({ expiresAt, repository, id }: UploadIdentity): Key {
+  return [Math.floor(expiresAt / HOUR), repository, id];
+}
+
+/** SQL that holds for the row of a session, whose key is the parameters from `first` on. */
+export function isUpload(first = 1): string {
+  return `hour = CAST(?${first} AS INTEGER) AND repository = ?${first + 1} AND id = ?${first + 2}`;
+}
+
+const HAS_TAKEN = `EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()} AND write_id = ?4)`;
+const IS_AT_SIZE = `${isUpload()} AND state = 'open' AND size = CAST(?5 AS INTEGER)`;
+
 // An open session counts with its bytes, whatever they will become. A finished one is a blob, which may count already.
+// A row without bytes is that of a multipart upload. Its caller aborts it if another object takes its place; otherwise it
+// is left over.
 const INSERT_UPLOAD = sql`
-  INSERT INTO uploads (id, repository, state, size, digest, write_id, expires_at)
-  SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), ?5, ?6, CAST(?7 AS INTEGER)
-  WHERE NOT ${exceedsQuota('?2', `iif(?3 = 'open', ?4, ${addedBy('?5', '?4')})`)}
-    AND NOT (?3 = 'open' AND ${hasTooManyUploads('?2')}) ON CONFLICT DO NOTHING`;
+  INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, digest, key)
+  SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), ?6, CAST(?7 AS INTEGER), ?8, ?9
+  WHERE NOT ${exceedsQuota('?2', `iif(?6 = 'open', ?7, ${addedBy('?8', '?7')})`)}
+    AND NOT (?6 = 'open' AND ${hasTooManyUploads('?2')})
+  ON CONFLICT DO UPDATE SET write_id = excluded.write_id, state = excluded.state, size = excluded.size,
+    digest = excluded.digest, key = coalesce(excluded.key, key), leftover = excluded.key IS NULL,
+    multipart = iif(excluded.key IS NULL, multipart, NULL), part_size = NULL, next_part = NULL
+  WHERE state = 'open' AND size = 0`;
+
+const INSERT_MULTIPART = sql`
+  INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, key, multipart, next_part)
+  SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), 'open', 0, ?6, ?7, 1
+  WHERE NOT ${exceedsQuota('?2', '?8')} AND NOT ${hasTooManyUploads('?2')} ON CONFLICT DO NOTHING`;
+
+const COUNT_OF_PARTS =
+  '((CAST(?5 AS INTEGER) + coalesce(part_size, CAST(?5 AS INTEGER)) - 1) / coalesce(part_size, CAST(?5 AS INTEGER)))';
+const RESERVE_PARTS = sql<{ after: number; part_size: number | null }>`
+  UPDATE uploads SET next_part = next_part + ${COUNT_OF_PARTS}
+  WHERE ${isUpload()} AND state = 'open' AND size = CAST(?4 AS INTEGER)
+    AND next_part + ${COUNT_OF_PARTS} <= ${String(MAX_PARTS + 1)}
+  RETURNING next_part AS after, part_size`;
+
+const ADVANCE_PARTS = sql`
+  UPDATE uploads SET write_id = ?4, size = CAST(?6 AS INTEGER), digest = ?7, hash = ?8,
+    part_size = CAST(?9 AS INTEGER), next_part = iif(?10 = 1, NULL, next_part)
+  WHERE ${IS_AT_SIZE} AND next_part IS NOT NULL
+    AND NOT ${exceedsQuota('uploads.repository', `iif(?11 IS NULL, ?6 - ?5, ${addedBy('?11', '?6 - ?5')})`)}`;
+
+const SEAL_UPLOAD = sql`
+  UPDATE uploads SET next_part = NULL
+  WHERE ${isUpload()} AND state = 'open' AND size = CAST(?4 AS INTEGER) AND next_part IS NOT NULL
+    AND (?5 IS NULL OR digest = ?5)`;
 
 const ADVANCE_UPLOAD = sql`
-  UPDATE uploads SET size = CAST(?3 AS INTEGER), digest = NULL, write_id = ?4
-  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)
-    AND NOT ${exceedsQuota('uploads.repository', '?3 - ?2')} AND NOT (${hasTooManyChunks('?1', '?5')})`.reading(
+  UPDATE uploads SET write_id = ?4, size = CAST(?6 AS INTEGER), digest = NULL, hash = NULL, multipart = NULL
+  WHERE ${IS_AT_SIZE} AND next_part IS NULL
+    AND NOT ${exceedsQuota('uploads.repository', '?6 - ?5')} AND NOT (${hasTooManyChunks('?3', '?7')})`.reading(
   readsChunks,
 );
 
 const SELECT_TOO_MANY_CHUNKS = sql`SELECT 1 WHERE ${hasTooManyChunks('?1', '?2')}`.reading(readsChunks);
 
-// The session's bytes become the blob's. The rest of the blob, which this request sent, has not been counted yet.
-const FINISH_UPLOAD = sql`
-  UPDATE uploads SET state = 'finished', write_id = ?3, digest = ?4
-  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)
-    AND NOT ${exceedsQuota('uploads.repository', addedBy('?4', '?5 - ?2'))}`;
+const HAS_OTHER_OBJECT = (digest: string, store: string): string =>
+  `EXISTS (SELECT 1 FROM locations l WHERE l.digest = ${digest} AND l.store = ${store} AND l.damage IS NULL)`;
 
-const FINISH_UPLOAD_OF_SINGLE_CHUNK = sql`
-  UPDATE uploads SET state = 'finished', write_id = ?4
-  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER) AND digest = ?3
-    AND EXISTS (SELECT 1 FROM upload_chunks c WHERE c.upload = ?1 AND c.start = 0 AND c.size = uploads.size)`;
+// The session's bytes become the blob's. The rest of the blob, which this request sent, has not been counted yet.
+const FINISH_JOINED = sql`
+  UPDATE uploads SET state = 'finished', write_id = ?4, digest = ?6, hash = NULL, multipart = NULL,
+    leftover = iif(?8 IS NULL, key IS NOT NULL, ${HAS_OTHER_OBJECT('?6', '?8')})
+  WHERE ${IS_AT_SIZE} AND next_part IS NULL
+    AND NOT ${exceedsQuota('uploads.repository', addedBy('?6', '?7 - ?5'))}`;
+
+const FINISH_UPLOAD = sql`
+  UPDATE uploads SET state = 'finished', write_id = ?4, hash = NULL, multipart = NULL,
+    leftover = ${HAS_OTHER_OBJECT('?6', '?7')}
+  WHERE ${IS_AT_SIZE} AND digest = ?6 AND key IS NOT NULL AND next_part IS NULL AND (multipart IS NULL OR ?8 = 1)`;
 
 const CANCEL_UPLOAD = sql`
-  INSERT INTO uploads (id, repository, state, size, digest, write_id, expires_at)
-  VALUES (?1, ?2, 'cancelled', 0, NULL, ?3, CAST(?4 AS INTEGER))
-  ON CONFLICT (id) DO UPDATE SET state = 'cancelled', write_id = excluded.write_id WHERE state = 'open'`;
+  INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size)
+  VALUES (CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), 'cancelled', 0)
+  ON CONFLICT DO UPDATE SET state = 'cancelled', write_id = excluded.write_id WHERE state = 'open'`;
 
-const CLOSE_UPLOAD = sql`UPDATE uploads SET state = 'cancelled', write_id = ?2 WHERE id = ?1`;
-
-const DELETE_CHUNK_THAT_IS_BLOB = sql`
-  DELETE FROM upload_chunks WHERE upload = ?1 AND key = (
-    SELECT l.key FROM uploads u JOIN locations l ON l.digest = u.digest AND l.store = ?2 WHERE u.id = ?1)`.reading(
-  readsChunks,
-);
-
+/** SQL that keeps an object that a blob of the store ?4 uses. */
+export const KEEP_BLOB = `leftover = iif(key = (SELECT l.key FROM locations l WHERE l.digest = uploads.digest AND l.store = ?4),
+  0, leftover)`;
+const PROMOTE_LEFTOVER = sql`UPDATE uploads SET ${KEEP_BLOB} WHERE ${isUpload()} AND leftover = 1`;
 const INSERT_CHUNKS = sql`
-  INSERT INTO upload_chunks (upload, start, size, key)
-  SELECT ?1, CAST(?3 AS INTEGER) + (piece.value ->> 'start'), piece.value ->> 'size', piece.value ->> 'key'
-  FROM json_each(?4) AS piece WHERE EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND write_id = ?2)
-  ON CONFLICT DO NOTHING`;
+  INSERT INTO upload_chunks (upload, start, size, key, parts)
+  SELECT ?3, chunk.value ->> 'start', chunk.value ->> 'size', chunk.value ->> 'key', chunk.value ->> 'parts'
+  FROM json_each(?5) AS chunk WHERE ${HAS_TAKEN} ON CONFLICT DO NOTHING`;
 
-const SELECT_UPLOAD = sql<UploadRow>`SELECT state, size, digest, write_id FROM uploads WHERE id = ?1`;
+const SELECT_UPLOAD = sql<UploadRow>`
+  SELECT state, size, digest, write_id, key, multipart, part_size, next_part, hash FROM uploads WHERE ${isUpload()}`;
 
-const SELECT_CHUNKS = sql<Piece>`SELECT start, size, key FROM upload_chunks WHERE upload = ?1 ORDER BY start`.reading(
-  readsChunks,
-);
+const SELECT_OBJECTS = sql<SessionObject>`
+  SELECT key, multipart FROM uploads WHERE ${isUpload()} AND key IS NOT NULL AND (state <> 'finished' OR leftover = 1)`;
 
-const DELETE_CHUNK_THAT_BECAME_BLOB = sql`
-  DELETE FROM upload_chunks
-  WHERE upload = ?1 AND key = (SELECT key FROM locations WHERE digest = ?2 AND store = ?3)`.reading(readsChunks);
+const SELECT_CHUNKS = sql<ChunkRow>`
+  SELECT start, size, key, parts FROM upload_chunks WHERE upload = ?1 ORDER BY start`.reading(readsChunks);
+
+const DELETE_PARTS = sql`
+  DELETE FROM upload_chunks WHERE upload = ?3 AND key IS NULL AND ${HAS_TAKEN}`.reading(readsChunks);
 
 const DELETE_CHUNKS = sql`DELETE FROM upload_chunks WHERE upload = ?1`.reading(readsChunks);
 
-const SELECT_EXPIRED_WITH_CHUNKS = sql`
-  SELECT id FROM (SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER) ORDER BY expires_at
-    LIMIT CAST(?3 AS INTEGER)) AS expired
-  WHERE EXISTS (SELECT 1 FROM upload_chunks WHERE upload = expired.id) LIMIT CAST(?2 AS INTEGER)`.reading(paged(3, 4));
+const FORGET_OBJECT = sql`
+  UPDATE uploads SET key = NULL, multipart = NULL, leftover = 0 WHERE ${isUpload()} AND key = ?4`;
 
-const EXPIRED_AFTER =
-  'expires_at <= CAST(?1 AS INTEGER) AND (expires_at, id) > (CAST(?3 AS INTEGER), ?4) ORDER BY expires_at, id';
-
-const SELECT_END_OF_EXPIRED = sql<ExpiredPosition>`
-  SELECT expires_at AS expiresAt, id FROM uploads WHERE ${EXPIRED_AFTER}
-    LIMIT 1 OFFSET CAST(?2 AS INTEGER) - 1`.reading(paged(2));
-
-const DELETE_EXPIRED_WITHOUT_CHUNKS = sql<{ id: string }>`
-  DELETE FROM uploads WHERE id IN (SELECT id FROM uploads WHERE ${EXPIRED_AFTER} LIMIT CAST(?2 AS INTEGER))
-  AND NOT EXISTS (SELECT 1 FROM upload_chunks WHERE upload = uploads.id)
-  RETURNING id`.reading(paged(2, 12));
-
-const DELETE_UPLOAD = sql`DELETE FROM uploads WHERE id = ?1`;
-
-/** Takes a session that has no row yet, for its first chunk or for a whole blob. */
+/**
+ * Takes a session that has no bytes yet, for its first chunk or for a whole blob.
+ * @param row `key` is the object that is the session's to delete; null if the request itself deletes it
+ */
 export function insertUpload(
   upload: UploadIdentity,
   row: {
     readonly state: 'open' | 'finished';
     readonly size: number;
     readonly digest: Digest | null;
+    readonly key: string | null;
     readonly writeId: string;
   },
 ): BoundStatement {
-  return [INSERT_UPLOAD, upload.id, upload.repository, row.state, row.size, row.digest, row.writeId, upload.expiresAt];
+  const { writeId, state, size, digest, key } = row;
+  return [INSERT_UPLOAD, ...uploadKey(upload), writeId, upload.expiresAt, state, size, digest, key];
 }
 
-/** Takes an open session that has exactly `from` bytes and room for `chunks` more, and makes it `to` bytes long. */
-export function advanceUpload(id: string, from: number, to: number, writeId: string, chunks: number): BoundStatement {
-  return [ADVANCE_UPLOAD, id, from, to, writeId, chunks];
+/**
+ * Opens a session for a multipart upload, unless it has a row already.
+ * @param size bytes of the first chunk, for which there must be room
+ */
+export function insertMultipart(
+  upload: UploadIdentity,
+  writeId: string,
+  { key, uploadId, size }: { readonly key: string; readonly uploadId: string; readonly size: number },
+): BoundStatement {
+  return [INSERT_MULTIPART, ...uploadKey(upload), writeId, upload.expiresAt, key, uploadId, size];
+}
+
+/**
+ * Reserves numbers of parts for a chunk of `length` bytes. Returns the number after them, and the size of the session's
+ * parts, which is null for its first chunk. Returns no row if the session is not an open multipart upload of `from`
+ * bytes, or has too few numbers left.
+ */
+export function reserveParts(
+  upload: UploadIdentity,
+  from: number,
+  length: number,
+): BoundStatement<{ after: number; part_size: number | null }> {
+  return [RESERVE_PARTS, ...uploadKey(upload), from, length];
+}
+
+/** A chunk whose parts R2 has. */
+export interface WrittenParts {
+  readonly from: number;
+  readonly to: number;
+  readonly partSize: number;
+  readonly parts: readonly PartEntry[];
+  /** The digest of the session's bytes, and the state of their hash. */
+  readonly digest: Digest;
+  readonly hash: string;
+}
+
+/**
+ * Takes an open multipart upload of `from` bytes, and adds the parts of a chunk. If the last part is short, or if they
+ * are `all` of the blob, no other can follow.
+ */
+export function advanceByParts(
+  upload: UploadIdentity,
+  writeId: string,
+  { from, to, partSize, parts, digest, hash }: WrittenParts,
+  all: boolean,
+): BoundStatement[] {
+  const isLast = all || (to - from) % partSize !== 0;
+  const key = uploadKey(upload);
+  const chunk = { start: from, size: to - from, parts: JSON.stringify(parts) };
+  return [
+    [ADVANCE_PARTS, ...key, writeId, from, to, digest, hash, partSize, isLast ? 1 : 0, all ? digest : null],
+    [INSERT_CHUNKS, ...key, writeId, JSON.stringify([chunk])],
+  ];
+}
+
+/**
+ * Makes sure that no part follows those that an open multipart upload of `size` bytes has, so that it can be completed.
+ * @param digest if given, only if it is that of all bytes
+ */
+export function sealUpload(upload: UploadIdentity, size: number, digest?: Digest): BoundStatement {
+  return [SEAL_UPLOAD, ...uploadKey(upload), size, digest ?? null];
+}
+
+/**
+ * Takes an open session that has exactly `from` bytes and room for the chunks' objects, and makes it `to` bytes long. A
+ * multipart upload must be complete.
+ */
+export function advanceUpload(
+  upload: UploadIdentity,
+  writeId: string,
+  from: number,
+  to: number,
+  pieces: readonly Piece[],
+): BoundStatement[] {
+  const key = uploadKey(upload);
+  return [
+    [ADVANCE_UPLOAD, ...key, writeId, from, to, pieces.length],
+    [DELETE_PARTS, ...key, writeId],
+    insertChunks(upload, writeId, from, pieces),
+  ];
 }
 
 /** Returns the error for a session that has no room for `more` chunks; undefined if it has. */
@@ -153,96 +296,76 @@ export async function chunksExceeded(database: Database, id: string, more: numbe
 /**
  * Takes an open session of `size` bytes, and finishes it as a blob.
  * @param whole the bytes of the blob: those of the session and those that the closing request sent
+ * @param own the store, if the blob's object is that of the session; undefined if it is another
  */
-export function finishUpload(id: string, size: number, digest: Digest, writeId: string, whole: number): BoundStatement {
-  return [FINISH_UPLOAD, id, size, writeId, digest, whole];
+export function finishJoined(
+  upload: UploadIdentity,
+  writeId: string,
+  { size, digest, whole, own }: { size: number; digest: Digest; whole: number; own: string | undefined },
+): BoundStatement {
+  return [FINISH_JOINED, ...uploadKey(upload), writeId, size, digest, whole, own ?? null];
 }
 
-/** Finishes an open session only if one chunk is the whole blob and its hash is `digest`. */
-export function finishUploadOfSingleChunk(id: string, size: number, digest: Digest, writeId: string): BoundStatement {
-  return [FINISH_UPLOAD_OF_SINGLE_CHUNK, id, size, digest, writeId];
+/**
+ * Takes an open session whose one object holds all its bytes, and finishes it, if their hash is `digest`.
+ * @param isComplete whether a multipart upload counts as an object
+ */
+export function finishUpload(
+  upload: UploadIdentity,
+  writeId: string,
+  { size, digest, store, isComplete }: { size: number; digest: Digest; store: string; isComplete: boolean },
+): BoundStatement {
+  return [FINISH_UPLOAD, ...uploadKey(upload), writeId, size, digest, store, isComplete ? 1 : 0];
 }
 
-/** Records chunks of a session that this batch took; `offset` is where the first of them starts. */
-export function insertChunks(id: string, writeId: string, offset: number, pieces: readonly Piece[]): BoundStatement {
-  return [INSERT_CHUNKS, id, writeId, offset, JSON.stringify(pieces)];
+/** Records the objects of a session that this batch took; `offset` is where the first of them starts. */
+export function insertChunks(
+  upload: UploadIdentity,
+  writeId: string,
+  offset: number,
+  pieces: readonly Piece[],
+): BoundStatement {
+  const chunks = pieces.map(({ start, size, key }) => ({ start: offset + start, size, key }));
+  return [INSERT_CHUNKS, ...uploadKey(upload), writeId, JSON.stringify(chunks)];
 }
 
-export function selectUpload(id: string): BoundStatement<UploadRow> {
-  return [SELECT_UPLOAD, id];
+export function selectUpload(upload: UploadIdentity): BoundStatement<UploadRow> {
+  return [SELECT_UPLOAD, ...uploadKey(upload)];
 }
 
 /** Selects the chunks in the order of their bytes. */
-export function selectChunks(id: string): BoundStatement<Piece> {
+export function selectChunks(id: string): BoundStatement<ChunkRow> {
   return [SELECT_CHUNKS, id];
 }
 
-/** Removes the chunk whose object is now the blob's. The chunks that remain after a commit name objects to delete. */
-export function deleteChunkThatBecameBlob(id: string, digest: Digest, store: string): BoundStatement {
-  return [DELETE_CHUNK_THAT_BECAME_BLOB, id, digest, store];
+/** The object of a session that has ended, which no blob uses; `multipart` as in {@link UploadRow}. */
+export interface SessionObject {
+  readonly key: string;
+  readonly multipart: string | null;
 }
 
-export function deleteChunks(id: string): BoundStatement {
-  return [DELETE_CHUNKS, id];
+/** Selects the object that is the session's to delete once it has ended. */
+export function selectObject(upload: UploadIdentity): BoundStatement<SessionObject> {
+  return [SELECT_OBJECTS, ...uploadKey(upload)];
 }
 
-export function deleteUpload(id: string): BoundStatement {
-  return [DELETE_UPLOAD, id];
+/** Forgets the parts of a session that this batch took: they are an object now. */
+export function deleteParts(upload: UploadIdentity, writeId: string): BoundStatement {
+  return [DELETE_PARTS, ...uploadKey(upload), writeId];
+}
+
+/** Keeps the object of a finished session if it is now the blob's. */
+export function promoteLeftover(upload: UploadIdentity, store: string): BoundStatement {
+  return [PROMOTE_LEFTOVER, ...uploadKey(upload), store];
+}
+
+/** Forgets the objects of a session that has ended, after they are gone. */
+export function forgetObjects(upload: UploadIdentity, object: SessionObject | undefined): BoundStatement[] {
+  const chunks: BoundStatement = [DELETE_CHUNKS, upload.id];
+  return object === undefined ? [chunks] : [chunks, [FORGET_OBJECT, ...uploadKey(upload), object.key]];
 }
 
 /** Takes an open session, or one without a row, and cancels it. */
 export function cancelUpload(upload: UploadIdentity, writeId: string): BoundStatement {
-  return [CANCEL_UPLOAD, upload.id, upload.repository, writeId, upload.expiresAt];
-}
-
-/**
- * Closes a session in any state, so that no request can take its objects from here on. Also forgets the chunk that has
- * become a blob, whose object must stay.
- */
-export function closeUpload(id: string, store: string, writeId: string): BoundStatement[] {
-  return [
-    [CLOSE_UPLOAD, id, writeId],
-    [DELETE_CHUNK_THAT_IS_BLOB, id, store],
-  ];
-}
-
-/**
- * Returns the ids of expired sessions that still have objects, oldest first, at most `limit`.
- * @param among how many expired sessions are examined
- */
-export async function expiredWithChunks(
-  database: Database,
-  now: number,
-  limit: number,
-  among: number,
-): Promise<string[]> {
-  return (await database.all<{ id: string }>(SELECT_EXPIRED_WITH_CHUNKS, now, limit, among)).map(({ id }) => id);
-}
-
-/** A position among expired sessions, oldest first. */
-export interface ExpiredPosition {
-  /** Milliseconds since the epoch. */
-  readonly expiresAt: number;
-  readonly id: string;
-}
-
-export const FIRST_EXPIRED: ExpiredPosition = { expiresAt: 0, id: '' };
-
-/**
- * Examines the next `limit` expired sessions after `from`, and removes the rows of those without objects. Most have no
- * objects, because a finished upload has none. Returns how many it removed, and the session after which to continue;
- * undefined if that was all.
- */
-export async function deleteExpiredWithoutChunks(
-  database: Database,
-  now: number,
-  limit: number,
-  from: ExpiredPosition,
-): Promise<{ readonly removed: number; readonly last: ExpiredPosition | undefined }> {
-  const page = [now, limit, from.expiresAt, from.id] as const;
-  const { end, removed } = await database.batch({
-    end: [SELECT_END_OF_EXPIRED, ...page],
-    removed: [DELETE_EXPIRED_WITHOUT_CHUNKS, ...page],
-  });
-  return { removed: removed.length, last: end[0] };
+  return [CANCEL_UPLOAD, ...uploadKey(upload), writeId, upload.expiresAt];
 }

@@ -1,37 +1,28 @@
 /**
  * Uploads: bytes are written once, and committing is a D1 transaction, not a copy.
  *
- * | how it arrives                    | what happens                                                      |
- * |-----------------------------------|-------------------------------------------------------------------|
- * | digest known, length known        | one `put`, checked by R2 itself                                   |
- * | one PATCH, then an empty PUT      | hashed while written; the PUT compares digests and commits        |
- * | several chunks                    | an object each; the PUT joins them through one checked `put`      |
- * | hashed with another algorithm     | the object is read back once                                      |
+ * | how it arrives                      | what happens                                                    |
+ * |-------------------------------------|-----------------------------------------------------------------|
+ * | digest known, length known          | one `put`, checked by R2 itself                                 |
+ * | one PATCH, then an empty PUT        | hashed while written; the PUT compares digests and commits      |
+ * | equal chunks with Content-Range     | parts of one multipart upload, hashed from chunk to chunk       |
+ * | other chunks                        | an object each; the PUT joins them through one checked `put`    |
+ * | hashed with another algorithm       | the object is read back once                                    |
  *
  * Invariant 4: every way to finish an upload checks the digest.
  * Invariant 7: a refused request leaves the session where it was, and one that would exceed the organization's quota
  * can be sent again once there is room.
  *
- * An object that lost a race, failed, or is a duplicate is deleted (`blob-objects.ts`). If D1 fails during a commit,
- * the object stays, because the transaction may have happened.
+ * An object that lost a race, failed, or is a duplicate is deleted (`blob-objects.ts`). `session-closing.ts` closes
+ * sessions.
  */
-import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts';
+import { type Algorithm, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
-import {
-  type BlobCommit,
-  commitObject,
-  commitObjectOfUpload,
-  commitSingleChunk,
-  leaseTimes,
-  noRoomFor,
-  selectLocation,
-  selectRefused,
-} from '../blob-rows.ts';
+import { type BlobCommit, commitObject, leaseTimes, noRoomFor, selectLocation, selectRefused } from '../blob-rows.ts';
 import { BlobAssembler } from './blob-assembler.ts';
 import { BlobObjects } from './blob-objects.ts';
 import { BlobWriter, type Body } from './blob-writer.ts';
-import { digestMismatch } from '../bucket.ts';
 import type { BufferBudget } from './buffer-budget.ts';
 import type { BoundStatement } from '../database.ts';
 import type { Store } from '../store.ts';
@@ -43,17 +34,18 @@ import {
   type Signer,
   type UploadReference,
 } from './upload-reference.ts';
-import { SessionOrder } from './session-order.ts';
+import { canBeFirstPart, MultipartChunks, statedLength } from './multipart-chunks.ts';
+import { type ClosingTools, isFinished, SessionClosing } from './session-closing.ts';
+import { ofOwner, SessionOrder } from './session-order.ts';
 import type { PresentedSession, UploadProgress } from './upload-session.ts';
 import {
+  advanceByParts,
   advanceUpload,
   cancelUpload,
-  deleteChunkThatBecameBlob,
-  finishUpload,
-  finishUploadOfSingleChunk,
   insertChunks,
   insertUpload,
   selectChunks,
+  selectObject,
   selectUpload,
   type UploadRow,
 } from './upload-rows.ts';
@@ -70,20 +62,21 @@ export interface UploadOptions {
 
 /** The part of every registry that accepts bytes, into the registry's own store, whatever other stores it reads. */
 export abstract class Uploads {
-  readonly #store: Store;
   readonly #options: UploadOptions;
-  readonly #writer: BlobWriter;
-  readonly #assembler: BlobAssembler;
-  readonly #objects: BlobObjects;
-  readonly #order: SessionOrder;
+  readonly #tools: ClosingTools;
 
   constructor(store: Store, options: UploadOptions) {
-    this.#store = store;
     this.#options = options;
-    this.#objects = new BlobObjects(store, options.defer);
-    this.#order = new SessionOrder(store.database, (owner, upload) => this.#progress(owner, upload));
-    this.#writer = new BlobWriter(store.bucket, options.budget);
-    this.#assembler = new BlobAssembler(store.bucket, this.#writer, (keys) => this.#objects.discard(keys));
+    const objects = new BlobObjects(store, options.defer);
+    const writer = new BlobWriter(store.bucket, options.budget);
+    this.#tools = {
+      store,
+      writer,
+      objects,
+      assembler: new BlobAssembler(store.bucket, writer, (keys) => objects.discard(keys)),
+      order: new SessionOrder(store.database, (owner, upload) => this.#progress(owner, upload)),
+      multipart: new MultipartChunks(store, options.budget, options.defer),
+    };
   }
 
   /** Opens a session. Writes nothing. */
@@ -98,9 +91,9 @@ export abstract class Uploads {
    * QUOTA_EXCEEDED
    */
   async putBlob(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
-    const { key, size } = await this.#assembler.fromBody(body, digest);
+    const { key, size } = await this.#tools.assembler.fromBody(body, digest);
     const blob = this.#commitOf(repository, digest);
-    const { refused, location } = await this.#store.database.batch(
+    const { refused, location } = await this.#tools.store.database.batch(
       {
         refused: selectRefused(blob, size),
         commit: commitObject(blob, key, size),
@@ -110,11 +103,11 @@ export abstract class Uploads {
       { again: ({ refused: found }) => found.length === 0 },
     );
     if (refused.length > 0) {
-      this.#objects.discard([key]);
-      throw await noRoomFor(this.#store.database, repository, 'blob', size);
+      this.#tools.objects.discard([key]);
+      throw await noRoomFor(this.#tools.store.database, repository, 'blob', size);
     }
     const kept = location[0]?.key ?? key;
-    if (!(await this.#objects.adopt(blob, kept, key))) this.#objects.discard([key]);
+    if (!(await this.#tools.objects.adopt(blob, kept, key))) this.#tools.objects.discard([key]);
   }
 
   /**
@@ -127,40 +120,87 @@ export abstract class Uploads {
     start: number | undefined,
     body: Body | undefined,
   ): Promise<UploadProgress> {
+    const { order, multipart } = this.#tools;
     const { owner, upload } = await this.#parse(session);
-    if (upload.offset > 0 || (start ?? 0) !== 0 || body === undefined) {
-      await this.#order.require(owner, upload, await this.#order.row(upload), start ?? upload.offset);
+    const id = ofOwner(owner, upload);
+    if (body === undefined || (upload.offset === 0 && (start ?? 0) !== 0)) {
+      await order.require(owner, upload, await order.row(owner, upload), start ?? upload.offset);
+      return this.#progress(owner, upload);
     }
-    if (body === undefined) return this.#progress(owner, upload);
-    const written = await this.#writer.write(body, upload.algorithm);
+    const length = statedLength(body);
+    // Only a client that sends more chunks says where its first one ends. A whole layer in one PATCH is hashed natively.
+    const isFirstOfMany = upload.offset === 0 && start === 0 && canBeFirstPart(length);
+    if (upload.offset === 0 && !isFirstOfMany) return this.#appendObjects(owner, upload, undefined, body);
+    const { row, place } = isFirstOfMany
+      ? await multipart.begin(id, length)
+      : await multipart.reserve(id, upload.offset, length);
+    if (isFirstOfMany && row === undefined) throw await order.notTaken(owner, upload, row, length, 1);
+    await order.require(owner, upload, row, start ?? upload.offset);
+    if (row === undefined || place === undefined || length === undefined)
+      return this.#appendObjects(owner, upload, row, body);
+    const written = await multipart.write(body, length, place, row, upload.algorithm);
+    const writeId = crypto.randomUUID();
+    const now = await this.#take(owner, upload, writeId, advanceByParts(id, writeId, written, false));
+    if (now?.write_id !== writeId) throw await order.notTaken(owner, upload, now, length, 1);
+    return this.#progress(owner, { ...upload, offset: written.to });
+  }
+
+  /** Appends a chunk as an object of its own, or as several. @param row the session's, if it has bytes already */
+  async #appendObjects(
+    owner: SessionOwner,
+    upload: UploadReference,
+    row: UploadRow | undefined,
+    body: Body,
+  ): Promise<UploadProgress> {
+    const { store, writer, objects, order, multipart } = this.#tools;
+    const id = ofOwner(owner, upload);
+    const written = await writer.write(body, upload.algorithm);
     if (written.size === 0) {
       // An empty chunk does not take the row, so a check that it is in order has to come here.
-      await this.#order.require(owner, upload, await this.#order.row(upload), upload.offset);
+      await order.require(owner, upload, await order.row(owner, upload), upload.offset);
       return this.#progress(owner, upload);
+    }
+    if (row?.multipart != null) {
+      const { chunks } = await store.database.batch({ chunks: selectChunks(id.id) }, { again: true });
+      await multipart.complete(row, chunks);
     }
     const size = upload.offset + written.size;
     const writeId = crypto.randomUUID();
+    const [piece, ...more] = written.pieces;
+    const digest = more.length === 0 ? written.digest : null;
+    const first = { state: 'open', size, digest, key: piece?.key ?? null, writeId } as const;
     const take =
       upload.offset === 0
-        ? insertUpload(
-            { ...upload, repository: owner.repository },
-            { state: 'open', size, digest: written.digest, writeId },
-          )
-        : advanceUpload(upload.id, upload.offset, size, writeId, written.pieces.length);
-    const { taken } = await this.#store.database.batch(
-      {
-        take,
-        chunks: insertChunks(upload.id, writeId, upload.offset, written.pieces),
-        taken: selectUpload(upload.id),
-      },
-      { again: ({ taken: found }) => isTakenBy(writeId, found) },
-    );
-    const [row] = taken;
-    if (row?.write_id !== writeId) {
-      this.#objects.discard(written.pieces.map(({ key }) => key));
-      throw await this.#order.notTaken(owner, upload, row, written.size, written.pieces.length);
+        ? [insertUpload(id, first), insertChunks(id, writeId, 0, more)]
+        : advanceUpload(id, writeId, upload.offset, size, written.pieces);
+    const now = await this.#take(owner, upload, writeId, take);
+    if (now?.write_id !== writeId) {
+      objects.discard(written.pieces.map(({ key }) => key));
+      throw await order.notTaken(owner, upload, now, written.size, written.pieces.length);
     }
     return this.#progress(owner, { ...upload, offset: size });
+  }
+
+  /**
+   * Runs statements that take a session, and returns its row afterwards. If they ran twice and did not take it, the
+   * first run may have, and a later request then went on from there: the objects that were written must stay.
+   */
+  async #take(
+    owner: SessionOwner,
+    upload: UploadReference,
+    writeId: string,
+    statements: readonly BoundStatement[],
+  ): Promise<UploadRow | undefined> {
+    const id = ofOwner(owner, upload);
+    const { before, after } = await this.#tools.store.database.batch(
+      { before: upload.offset === 0 ? [selectObject(id)] : [], take: statements, after: selectUpload(id) },
+      { again: ({ after: found }) => found[0]?.write_id === writeId },
+    );
+    const [row] = after;
+    // A session without bytes whose multipart upload an object replaces.
+    if (row?.write_id === writeId && before[0]?.multipart != null && row.key !== before[0].key)
+      this.#tools.objects.abandon(before[0]);
+    return row;
   }
 
   /**
@@ -174,21 +214,23 @@ export abstract class Uploads {
     start: number | undefined,
     body: Body | undefined,
   ): Promise<void> {
+    const { order, objects } = this.#tools;
     const { owner, upload } = await this.#parse(session);
+    const blob = this.#commitOf(owner.repository, digest);
     if ((start ?? upload.offset) !== upload.offset || (upload.offset === 0 && body === undefined)) {
-      const row = await this.#order.row(upload);
-      if (isFinished(row, digest)) return this.#objects.promiseAgain(this.#commitOf(owner.repository, digest));
-      await this.#order.require(owner, upload, row, start ?? upload.offset);
+      const row = await order.row(owner, upload);
+      if (isFinished(row, digest)) return objects.promiseAgain(blob);
+      await order.require(owner, upload, row, start ?? upload.offset);
     }
-    if (upload.offset === 0) return this.#finishWhole(owner, upload, digest, body);
-    if (body === undefined && (await this.#finishSingleChunk(owner, upload, digest))) return;
-    await this.#finishJoined(owner, upload, digest, body);
+    const closing = new SessionClosing(this.#tools, owner, upload, blob);
+    if (upload.offset === 0) return closing.whole(body);
+    return body === undefined ? closing.received() : closing.rest(body);
   }
 
   /** Returns how far a session is. Accepts a reference from before its last chunk. @throws OciError UPLOAD_UNKNOWN */
   async uploadProgress(session: PresentedSession): Promise<UploadProgress> {
     const { owner, upload } = await this.#parse(session);
-    const row = await this.#order.row(upload);
+    const row = await this.#tools.order.row(owner, upload);
     if (row !== undefined && row.state !== 'open') throw new OciError('UPLOAD_UNKNOWN');
     return this.#progress(owner, { ...upload, offset: row?.size ?? 0 });
   }
@@ -196,158 +238,19 @@ export abstract class Uploads {
   /** @throws OciError UPLOAD_UNKNOWN */
   async cancelUpload(session: PresentedSession): Promise<void> {
     const { owner, upload } = await this.#parse(session);
+    const id = ofOwner(owner, upload);
     const writeId = crypto.randomUUID();
-    const { cancelled, chunks } = await this.#store.database.batch(
+    const { cancelled, object, chunks } = await this.#tools.store.database.batch(
       {
-        cancel: cancelUpload({ ...upload, repository: owner.repository }, writeId),
-        cancelled: selectUpload(upload.id),
-        chunks: selectChunks(upload.id),
+        cancel: cancelUpload(id, writeId),
+        cancelled: selectUpload(id),
+        object: selectObject(id),
+        chunks: selectChunks(id.id),
       },
       { again: true },
     );
     if (cancelled[0]?.write_id !== writeId) throw new OciError('UPLOAD_UNKNOWN');
-    this.#objects.discardChunks(upload.id, chunks);
-  }
-
-  async #finishWhole(
-    owner: SessionOwner,
-    upload: UploadReference,
-    digest: Digest,
-    body: Body | undefined,
-  ): Promise<void> {
-    const { key, size } = await this.#assembler.fromBody(body, digest).catch(async (refusal: unknown) => {
-      // A body that is not the blob may be the end of it, sent to a URL from before the last chunk.
-      if (refusal instanceof OciError && refusal.kind === 'DIGEST_INVALID')
-        await this.#order.require(owner, upload, await this.#order.row(upload), upload.offset);
-      throw refusal;
-    });
-    const writeId = crypto.randomUUID();
-    const take = insertUpload(
-      { ...upload, repository: owner.repository },
-      { state: 'finished', size, digest, writeId },
-    );
-    await this.#commit(owner, upload, digest, { take, writeId, key, size, fresh: true });
-  }
-
-  /**
-   * Handles the common case after one PATCH: compares digests and commits in one round trip. Returns whether it was
-   * that case.
-   */
-  async #finishSingleChunk(owner: SessionOwner, upload: UploadReference, digest: Digest): Promise<boolean> {
-    const writeId = crypto.randomUUID();
-    const blob = this.#commitOf(owner.repository, digest);
-    const { before, chunksLeft, location } = await this.#store.database.batch(
-      {
-        before: selectUpload(upload.id),
-        finish: finishUploadOfSingleChunk(upload.id, upload.offset, digest, writeId),
-        commit: commitSingleChunk(blob, upload.id, writeId),
-        promote: deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
-        chunksLeft: selectChunks(upload.id),
-        location: selectLocation(blob),
-      },
-      { again: true },
-    );
-    const [row] = before;
-    const isOurs = row?.write_id === writeId;
-    if (isFinished(row, digest) && !isOurs) {
-      await this.#objects.promiseAgain(blob);
-      return true;
-    }
-    if (row === undefined || row.size !== upload.offset || (row.state !== 'open' && !isOurs))
-      throw await this.#order.refusal(owner, upload, row);
-    if (row.digest !== digest) {
-      if (row.digest !== null && algorithmOf(row.digest) === algorithmOf(digest)) throw digestMismatch(digest);
-      return false;
-    }
-    const [duplicate, ...more] = chunksLeft;
-    if (duplicate === undefined) {
-      const key = location[0]?.key;
-      if (key !== undefined) await this.#objects.adopt(blob, key, key);
-      return true;
-    }
-    if (more.length > 0 || duplicate.size !== row.size) return false;
-    await this.#objects.settleDuplicate(upload.id, blob, location[0]?.key, duplicate.key);
-    return true;
-  }
-
-  /**
-   * Handles all other cases: several chunks, a last chunk in the PUT, or another algorithm. The bytes are read once and
-   * checked on the way.
-   */
-  async #finishJoined(
-    owner: SessionOwner,
-    upload: UploadReference,
-    digest: Digest,
-    body: Body | undefined,
-  ): Promise<void> {
-    const { session, chunks } = await this.#store.database.batch(
-      {
-        session: selectUpload(upload.id),
-        chunks: selectChunks(upload.id),
-      },
-      { again: true },
-    );
-    const [row] = session;
-    if (isFinished(row, digest)) return this.#objects.promiseAgain(this.#commitOf(owner.repository, digest));
-    if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#order.refusal(owner, upload, row);
-    const tail =
-      body?.length === undefined && body !== undefined
-        ? await this.#writer.write(body, algorithmOf(digest))
-        : undefined;
-    try {
-      const pieces = [...chunks, ...(tail?.pieces ?? [])];
-      const size = upload.offset + (tail?.size ?? body?.length ?? 0);
-      const known = tail === undefined ? body : undefined;
-      const only = pieces.length === 1 && known === undefined ? pieces[0] : undefined;
-      if (only !== undefined) await this.#assembler.verify(only.key, digest, only.size);
-      const key = only?.key ?? (await this.#assembler.join(pieces, known, size, digest));
-      const writeId = crypto.randomUUID();
-      const take = finishUpload(upload.id, upload.offset, digest, writeId, size);
-      await this.#commit(owner, upload, digest, { take, writeId, key, size, fresh: only === undefined });
-    } finally {
-      if (tail !== undefined) this.#objects.discard(tail.pieces.map(({ key }) => key));
-    }
-  }
-
-  /**
-   * Commits an object as the session's blob. `fresh` says that this request wrote the object, so nobody else can use
-   * it.
-   */
-  async #commit(
-    owner: SessionOwner,
-    upload: UploadReference,
-    digest: Digest,
-    write: {
-      readonly take: BoundStatement;
-      readonly writeId: string;
-      readonly key: string;
-      readonly size: number;
-      readonly fresh: boolean;
-    },
-  ): Promise<void> {
-    const blob = this.#commitOf(owner.repository, digest);
-    const { session, location, chunksLeft } = await this.#store.database.batch(
-      {
-        take: write.take,
-        commit: commitObjectOfUpload(blob, write.key, write.size, upload.id, write.writeId),
-        promote: deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
-        session: selectUpload(upload.id),
-        location: selectLocation(blob),
-        chunksLeft: selectChunks(upload.id),
-      },
-      { again: ({ session: found }) => isTakenBy(write.writeId, found) },
-    );
-    const [row] = session;
-    if (row?.write_id !== write.writeId) {
-      if (write.fresh) this.#objects.discard([write.key]);
-      if (isFinished(row, digest)) return this.#objects.promiseAgain(blob);
-      throw await this.#order.notTaken(owner, upload, row, write.size);
-    }
-    const kept = location[0]?.key;
-    if (write.fresh || kept === write.key) {
-      if (kept === undefined || !(await this.#objects.adopt(blob, kept, write.key))) this.#objects.discard([write.key]);
-      this.#objects.discardChunks(upload.id, chunksLeft);
-    } else await this.#objects.settleDuplicate(upload.id, blob, kept, write.key);
+    this.#tools.objects.discardSession(id, object[0], chunks);
   }
 
   async #progress(owner: SessionOwner, upload: UploadReference): Promise<UploadProgress> {
@@ -362,24 +265,11 @@ export abstract class Uploads {
   }
 
   #owner(repository: RepositoryName, subject: string): SessionOwner {
-    return { store: this.#store.name, repository, subject };
+    return { store: this.#tools.store.name, repository, subject };
   }
 
   #commitOf(repository: RepositoryName, digest: Digest): BlobCommit {
     const lease = leaseTimes(this.#options.now(), this.#options.graceMilliseconds);
-    return { repository, digest, store: this.#store.name, lease };
+    return { repository, digest, store: this.#tools.store.name, lease };
   }
-}
-
-/**
- * Tells whether a batch took the session. If it ran twice and did not, the first run may have, and a later request then
- * went on from there: the objects that were written must stay.
- */
-function isTakenBy(writeId: string, [row]: readonly UploadRow[]): boolean {
-  return row?.write_id === writeId;
-}
-
-/** Tells whether the session has already become this blob. */
-function isFinished(row: UploadRow | undefined, digest: Digest): boolean {
-  return row?.state === 'finished' && row.digest === digest;
 }

@@ -3,8 +3,11 @@ import { env } from 'cloudflare:workers';
 import { expect } from 'vitest';
 import { objectKeys, rowsOf } from '../../support/fixture.ts';
 
-/** Columns with the time of last use, which successful requests write after the response. */
-const NOTES: ReadonlySet<string> = new Set(['last_pull', 'last_used_at']);
+/**
+ * Columns with the time of last use, which successful requests write after the response, and the numbers of parts, which
+ * a request reserves before it is known to succeed.
+ */
+const NOTES: ReadonlySet<string> = new Set(['last_pull', 'last_used_at', 'next_part']);
 
 /** Tables that a push writes. The tables of users and organizations are not cleared. */
 const CONTENT = [
@@ -47,10 +50,11 @@ async function composeQuery(): Promise<string> {
   });
   return `SELECT json_object(${parts.join(', ')}) AS rows,
     (SELECT json_group_array(key) FROM locations) AS blobs,
-    (SELECT json_group_array(c.key) FROM upload_chunks c JOIN uploads u ON u.id = c.upload
-      AND u.state = 'open') AS chunks,
+    (SELECT json_group_array(c.key) FROM (SELECT id, key FROM uploads UNION ALL SELECT upload, key FROM upload_chunks) c
+      JOIN uploads u ON u.id = c.id AND u.state = 'open' WHERE c.key IS NOT NULL) AS chunks,
     (SELECT count(*) FROM upload_chunks c WHERE NOT EXISTS (SELECT 1 FROM uploads u WHERE u.id = c.upload
-      AND u.state = 'open')) AS ended`;
+      AND u.state = 'open')) + (SELECT count(*) FROM uploads WHERE leftover = 1
+      OR state = 'cancelled' AND key IS NOT NULL) AS ended`;
 }
 
 async function stateNow(): Promise<State> {

@@ -231,8 +231,8 @@ test('a session takes no more chunks than the most, and can still be closed with
   await pushChunks([chunk], 'known');
   // One chunk less than the most.
   await env.DB_CENTRAL.prepare(
-    `WITH RECURSIVE n (i) AS (SELECT -1 UNION ALL SELECT i - 1 FROM n WHERE i > 2 - ${MAX_CHUNKS})
-    INSERT INTO upload_chunks SELECT upload, i, 0, key FROM n, upload_chunks`,
+    `WITH RECURSIVE n (i) AS (SELECT -1 UNION ALL SELECT i - 1 FROM n WHERE i > 1 - ${MAX_CHUNKS})
+    INSERT INTO upload_chunks (upload, start, size, key) SELECT id, i, 0, key FROM n, uploads`,
   ).run();
   const full = await fixture.registry.appendChunk(
     session(await fixture.registry.uploadProgress(session(open))),

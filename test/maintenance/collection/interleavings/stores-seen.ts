@@ -34,7 +34,8 @@ const SELECT = [
   'SELECT repository, digest, created_version AS created, deleted_version AS deleted FROM manifests',
   'SELECT digest, store, key FROM locations',
   'SELECT repository, digest, usable_until FROM links',
-  'SELECT key FROM upload_chunks',
+  `SELECT key FROM upload_chunks WHERE key IS NOT NULL
+    UNION SELECT key FROM uploads WHERE key IS NOT NULL AND (state <> 'finished' OR leftover = 1)`,
   'SELECT name FROM repositories',
   WRONGLY_VISIBLE,
   'SELECT name, version FROM removals',
