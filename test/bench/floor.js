@@ -1,6 +1,14 @@
 // The floor: each route makes one call to a binding, or as many as the work needs at least, without a framework,
 // authentication or parsing.
+import { Sha256 } from './sha256.js';
+
 const PART_BYTES = 8 * 1024 * 1024;
+const READ_BYTES = 1024 * 1024;
+
+/** The hash of the multipart upload that is under way. */
+let hash;
+/** The parts of each multipart upload, by its id. */
+const partsOf = new Map();
 
 export default {
   async fetch(request, env) {
@@ -16,6 +24,29 @@ export default {
       case '/put-parts':
         await putParts(env.BLOBS, key, request.body);
         return new Response(null, { status: 201 });
+      case '/put-parts-at-once':
+        await putPartsAtOnce(env.BLOBS, key, request.body, Number(searchParams.get('delay')));
+        return new Response(null, { status: 201 });
+      case '/multipart': {
+        const { uploadId } = await env.BLOBS.createMultipartUpload(key);
+        partsOf.set(uploadId, []);
+        hash = new Sha256();
+        return new Response(uploadId);
+      }
+      case '/part': {
+        const upload = env.BLOBS.resumeMultipartUpload(key, searchParams.get('upload'));
+        const hashing = searchParams.get('hash') === '1' ? hash : undefined;
+        const length = Number(request.headers.get('Content-Length'));
+        const part = await putPart(upload, Number(searchParams.get('number')), request.body, length, hashing);
+        partsOf.get(upload.uploadId).push(part);
+        return new Response(null, { status: 201 });
+      }
+      case '/complete': {
+        const upload = env.BLOBS.resumeMultipartUpload(key, searchParams.get('upload'));
+        await upload.complete(partsOf.get(upload.uploadId));
+        hash.digest();
+        return new Response(null, { status: 201 });
+      }
       case '/copy': {
         const { body } = await env.BLOBS.get(key);
         await env.OTHER_BLOBS.put(key, body, { sha256: searchParams.get('sha256') });
@@ -104,4 +135,48 @@ async function passOn(body, writable, bytes) {
   }
   reader.releaseLock();
   await writer.close();
+}
+
+/** Streams a part, and hashes it on the way if there is a hash. */
+async function putPart(upload, number, body, length, hashing) {
+  if (hashing === undefined) return upload.uploadPart(number, body);
+  const fixed = new FixedLengthStream(length);
+  const uploading = upload.uploadPart(number, fixed.readable);
+  const [reader, writer] = [body.getReader({ mode: 'byob' }), fixed.writable.getWriter()];
+  let buffer = new ArrayBuffer(READ_BYTES);
+  for (let left = length; left > 0;) {
+    const { value } = await reader.readAtLeast(Math.min(left, READ_BYTES), new Uint8Array(buffer));
+    const written = writer.write(value);
+    hashing.update(value);
+    await written;
+    left -= value.byteLength;
+    buffer = value.buffer;
+  }
+  await writer.close();
+  return uploading;
+}
+
+/** Stores a body of unknown length in parts of 5 MiB, three of which are under way at once, with a delay for each call. */
+async function putPartsAtOnce(bucket, key, body, delay) {
+  const wait = () => new Promise((done) => setTimeout(done, delay));
+  await wait();
+  const upload = await bucket.createMultipartUpload(key);
+  const reader = body.getReader({ mode: 'byob' });
+  const [parts, underWay] = [[], new Set()];
+  const size = 5 * 1024 * 1024;
+  for (let number = 1; ; number++) {
+    const { value, done } = await reader.readAtLeast(size, new Uint8Array(size));
+    if (value !== undefined && value.byteLength > 0) {
+      const uploading = wait()
+        .then(() => upload.uploadPart(number, value))
+        .then((part) => void parts.push(part))
+        .finally(() => underWay.delete(uploading));
+      underWay.add(uploading);
+      if (underWay.size >= PARTS_AT_ONCE) await Promise.race(underWay);
+    }
+    if (done) break;
+  }
+  await Promise.all(underWay);
+  await wait();
+  await upload.complete(parts.toSorted((a, b) => a.partNumber - b.partNumber));
 }

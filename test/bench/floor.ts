@@ -3,6 +3,7 @@
  * at best.
  */
 import { readFile } from 'node:fs/promises';
+import { stripTypeScriptTypes } from 'node:module';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { freePort } from '../../src/local/simulators.ts';
 
@@ -20,6 +21,7 @@ export const MANIFEST = Buffer.from(
 export async function startFloor(stateDir: string): Promise<Floor> {
   const port = await freePort();
   const script = await readFile(new URL('floor.js', import.meta.url), 'utf8');
+  const sha256 = await readFile(new URL('../../src/hashing/sha256.ts', import.meta.url), 'utf8');
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       host: '127.0.0.1',
@@ -30,7 +32,10 @@ export async function startFloor(stateDir: string): Promise<Floor> {
         {
           name: 'floor',
           compatibilityDate: '2026-11-01',
-          modules: [{ type: 'ESModule', path: 'floor.js', contents: script }],
+          modules: [
+            { type: 'ESModule', path: 'floor.js', contents: script },
+            { type: 'ESModule', path: 'sha256.js', contents: stripTypeScriptTypes(sha256) },
+          ],
           r2Buckets: { BLOBS: 'blobs', OTHER_BLOBS: 'other-blobs' },
           d1Databases: { DB: 'database', OTHER_DB: 'other-database' },
           unsafeDirectSockets: [{ host: '127.0.0.1', port }],

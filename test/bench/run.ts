@@ -19,11 +19,13 @@ import { removal } from './rows/removal.ts';
 import { scale } from './rows/scale.ts';
 import { stalled } from './rows/stalled.ts';
 import { uploads } from './rows/uploads.ts';
+import { uploadsInChunks } from './rows/uploads-chunks.ts';
 import { Surroundings } from './surroundings.ts';
 
 const ROWS: readonly Row[] = [
   ...uploads,
   ...cli,
+  ...uploadsInChunks,
   ...reads,
   ...operations,
   ...images,
