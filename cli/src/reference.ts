@@ -16,8 +16,8 @@ export interface ImageReference extends RepositoryReference {
 }
 
 /**
- * Splits a host from what follows it. As docker does, it takes the first part for a host if that has a dot or a port, or
- * is `localhost`. A text without host is at `BERTH_HOST`.
+ * Splits a host from what follows it. As docker does, it takes the first part for a host if that has a dot or a port,
+ * or is `localhost`. A text without host is at `BERTH_HOST`.
  * @param text `host`, `host/path` or `path`
  * @throws WrongUse if there is no host
  */

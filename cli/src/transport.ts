@@ -1,4 +1,6 @@
-/** HTTP as the program does it: through the proxy that the environment names, with the certificates that it is given. */
+/**
+ * HTTP as the program does it: through the proxy that the environment names, with the certificates that it is given.
+ */
 import { readFileSync } from 'node:fs';
 import { lookup as systemLookup } from 'node:dns';
 import { isIPv4, type LookupFunction } from 'node:net';
@@ -22,7 +24,9 @@ export interface TransportOptions {
 const CONNECT_MS = 20_000;
 /** How long a body may stand still, in either direction. */
 const STALLED_MS = 60_000;
-/** How long a registry may take to answer, once it has the whole request. Many hash an upload only when it is closed. */
+/**
+ * How long a registry may take to answer, once it has the whole request. Many hash an upload only when it is closed.
+ */
 const ANSWER_MS = 300_000;
 
 /**

@@ -41,7 +41,10 @@ Push:    docker push ${url.host}/<organization>/<name>:<tag>
   );
 }
 
-/** Returns the console's address; undefined if there is none. A host that is configured by its port alone is on this machine. */
+/**
+ * Returns the console's address; undefined if there is none. A host that is configured by its port alone is on this
+ * machine.
+ */
 function consoleAddress({ protocol, hostname }: URL, hosts: readonly string[]): string | undefined {
   const named = hosts.find((host) => !host.startsWith(':'));
   if (named === undefined) return undefined;

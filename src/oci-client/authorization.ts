@@ -1,7 +1,7 @@
 /**
- * Logging in, as registries ask for it: by Basic, or by a token for the scopes of a request, which a token service gives
- * (https://distribution.github.io/distribution/spec/auth/token/). Many requests share one token. It is exchanged for
- * another before it ends.
+ * Logging in, as registries ask for it: by Basic, or by a token for the scopes of a request, which a token service
+ * gives (https://distribution.github.io/distribution/spec/auth/token/). Many requests share one token. It is exchanged
+ * for another before it ends.
  */
 import { textOf } from './answer.ts';
 import { type Challenge, parseChallenge } from './challenge.ts';

@@ -39,7 +39,9 @@ export class BodyLimit {
   }
 }
 
-/** Returns the size to try after a body of `bytes` was refused as too large; undefined if the size can't be the reason. */
+/**
+ * Returns the size to try after a body of `bytes` was refused as too large; undefined if the size can't be the reason.
+ */
 export function smallerThan(bytes: number): number | undefined {
   return bytes <= LEAST_BYTES ? undefined : Math.max(LEAST_BYTES, Math.min(ASSUMED_BYTES, Math.floor(bytes / 2)));
 }

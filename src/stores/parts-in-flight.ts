@@ -51,7 +51,10 @@ export class PartsInFlight {
     return writer;
   }
 
-  /** Writes a whole part, and returns when R2 has taken its bytes. @throws the failure of this part or an earlier one */
+  /**
+   * Writes a whole part, and returns when R2 has taken its bytes.
+   * @throws the failure of this part or an earlier one
+   */
   async write(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const writer = await this.start(bytes.byteLength);
     await within(

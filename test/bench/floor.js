@@ -97,7 +97,9 @@ async function putParts(bucket, key, body) {
 
 const PARTS_AT_ONCE = 3;
 
-/** Copies an object with one read, in parts of which three are under way at once. Each call takes `milliseconds` more. */
+/**
+ * Copies an object with one read, in parts of which three are under way at once. Each call takes `milliseconds` more.
+ */
 async function copyParts(from, to, key, milliseconds) {
   const later = () => new Promise((done) => setTimeout(done, milliseconds));
   await later();
@@ -156,7 +158,9 @@ async function putPart(upload, number, body, length, hashing) {
   return uploading;
 }
 
-/** Stores a body of unknown length in parts of 5 MiB, three of which are under way at once, with a delay for each call. */
+/**
+ * Stores a body of unknown length in parts of 5 MiB, three of which are under way at once, with a delay for each call.
+ */
 async function putPartsAtOnce(bucket, key, body, delay) {
   const wait = () => new Promise((done) => setTimeout(done, delay));
   await wait();

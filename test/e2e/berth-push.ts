@@ -1,6 +1,6 @@
 /**
- * `berth push` of a layer of 600 MiB, at an edge that refuses bodies over 100 MB and breaks connections at random bytes,
- * and after kill -9 in the middle.
+ * `berth push` of a layer of 600 MiB, at an edge that refuses bodies over 100 MB and breaks connections at random
+ * bytes, and after kill -9 in the middle.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,6 +1,6 @@
 /**
- * `berth gateway`: stock clients push and pull a layer of 600 MiB through it, at an edge that refuses bodies over 100 MB
- * and breaks connections at random bytes.
+ * `berth gateway`: stock clients push and pull a layer of 600 MiB through it, at an edge that refuses bodies over 100
+ * MB and breaks connections at random bytes.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,10 +1,10 @@
 /**
- * The body of a client's request, cut into chunks. Memory is bounded by {@link Room}: a chunk is kept until the host has
- * it, so that it can be sent again.
+ * The body of a client's request, cut into chunks. Memory is bounded by {@link Room}: a chunk is kept until the host
+ * has it, so that it can be sent again.
  *
  * Where the length is known, a chunk is read from the client only as fast as the host takes it: a client that has sent
- * everything then waits only for the host's answer, and containerd waits no longer than 30 seconds. Where it is unknown,
- * a chunk is read before it is sent, because its request states its length; the next is read meanwhile.
+ * everything then waits only for the host's answer, and containerd waits no longer than 30 seconds. Where it is
+ * unknown, a chunk is read before it is sent, because its request states its length; the next is read meanwhile.
  */
 import type { IncomingMessage } from 'node:http';
 import { Chunk } from './chunk.ts';

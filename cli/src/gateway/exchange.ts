@@ -29,7 +29,9 @@ export class Exchange {
     });
   }
 
-  /** Passes an answer on, as it comes. The rest of the request's body is read on afterwards, for the client to see it. */
+  /**
+   * Passes an answer on, as it comes. The rest of the request's body is read on afterwards, for the client to see it.
+   */
   async answer(answer: Response, host: URL): Promise<void> {
     const outgoing = this.#outgoing;
     const own = `http://${this.incoming.headers.host ?? 'localhost'}`;

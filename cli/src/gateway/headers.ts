@@ -45,7 +45,10 @@ export function answerHeaders({ headers }: Response, host: URL, own: string): Ou
   return cookies.length === 0 ? kept : { ...kept, 'set-cookie': cookies };
 }
 
-/** Returns the path of the token service, if it is on the host (https://distribution.github.io/distribution/spec/auth/token/). */
+/**
+ * Returns the path of the token service, if it is on the host
+ * (https://distribution.github.io/distribution/spec/auth/token/).
+ */
 export function realmPath({ headers }: Response, host: URL): string | undefined {
   const realm = /^bearer .*\brealm="([^"]*)"/i.exec(headers.get('www-authenticate') ?? '')?.[1];
   if (realm === undefined || !URL.canParse(realm)) return undefined;

@@ -1,7 +1,7 @@
 /**
- * Keeps an upload's access token good. A token lasts for minutes, and a client gets one for a layer that it sends in one
- * request; cut into chunks, the layer is many requests, the last of which may come after the token's end. So the gateway
- * remembers, in memory, which request brought a token, and makes it again for the chunks that need a new one.
+ * Keeps an upload's access token good. A token lasts for minutes, and a client gets one for a layer that it sends in
+ * one request; cut into chunks, the layer is many requests, the last of which may come after the token's end. So the
+ * gateway remembers, in memory, which request brought a token, and makes it again for the chunks that need a new one.
  */
 import { textOf } from '../../../src/oci-client/answer.ts';
 import { REFRESH_AFTER, tokenIn } from '../../../src/oci-client/authorization.ts';

@@ -1,9 +1,10 @@
 /**
  * Compresses layers so that the same bytes come out on every machine, each time: a layer then keeps its digest, and is
- * pushed once. zlib does not promise that, and Node's differs between versions and processors. fflate is JavaScript, and
- * its version is pinned.
+ * pushed once. zlib does not promise that, and Node's differs between versions and processors. fflate is JavaScript,
+ * and its version is pinned.
  *
- * A layer becomes one gzip member for each block (RFC 1952 §2.2), which readers join. Blocks are compressed side by side.
+ * A layer becomes one gzip member for each block (RFC 1952 §2.2), which readers join. Blocks are compressed side by
+ * side.
  */
 import { availableParallelism } from 'node:os';
 import { gzip } from 'fflate';

@@ -34,8 +34,8 @@ interface Lacking {
 const CANDIDATES = 1000;
 
 /**
- * Repairs blobs one after another until the run may do no more, and yields each that was tried. A failure of one blob does not
- * stop the others.
+ * Repairs blobs one after another until the run may do no more, and yields each that was tried. A failure of one blob
+ * does not stop the others.
  */
 export async function* repairBlobs(
   context: MaintenanceContext,

@@ -75,11 +75,12 @@ const DELETE_PINS = sql`
   DELETE FROM pins WHERE (repository, reference) IN (${PAGE(...PINS)}) AND created_at <= CAST(?5 AS INTEGER)`.reading(
   slice,
 );
-// Sessions are found by the hours in which those expire that had been opened when the removal was made. ?1 is the hour to
-// start with, ?2 the repository and id to start after. Their objects are deleted once they have expired.
+// Sessions are found by the hours in which those expire that had been opened when the removal was made. ?1 is the hour
+// to start with, ?2 the repository and id to start after. Their objects are deleted once they have expired.
 const HOURS = `(WITH RECURSIVE hours (hour) AS (
   SELECT max(CAST(?1 AS INTEGER), CAST(?5 AS INTEGER) / ${HOUR}) UNION ALL
-  SELECT hour + 1 FROM hours WHERE hour < (CAST(?5 AS INTEGER) + ${SESSION_MILLISECONDS}) / ${HOUR}) SELECT hour FROM hours)`;
+  SELECT hour + 1 FROM hours WHERE hour < (CAST(?5 AS INTEGER) + ${SESSION_MILLISECONDS}) / ${HOUR})
+  SELECT hour FROM hours)`;
 const UPLOADS = `FROM ${HOURS} AS h CROSS JOIN uploads u ON u.hour = h.hour AND u.repository < ?4
     AND (u.repository, u.id) > (iif(h.hour = CAST(?1 AS INTEGER), max(?3, substr(?2, 1, length(?2) - 37)), ?3),
       iif(h.hour = CAST(?1 AS INTEGER), substr(?2, -36), ''))

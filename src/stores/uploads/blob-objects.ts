@@ -81,8 +81,8 @@ export class BlobObjects {
   }
 
   /**
-   * Deletes what a session that has ended has left. The objects go first and their rows after: if it is interrupted, the
-   * session's expiry repeats it.
+   * Deletes what a session that has ended has left. The objects go first and their rows after: if it is interrupted,
+   * the session's expiry repeats it.
    */
   discardSession(upload: UploadIdentity, object: SessionObject | undefined, chunks: readonly ChunkRow[]): void {
     if (object === undefined && chunks.length === 0) return;

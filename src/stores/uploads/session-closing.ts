@@ -72,8 +72,8 @@ export class SessionClosing {
   }
 
   /**
-   * Closes a session that has all its bytes. The common case, after one PATCH, compares digests and commits in one round
-   * trip. A multipart upload takes one more, after R2 has made an object of its parts.
+   * Closes a session that has all its bytes. The common case, after one PATCH, compares digests and commits in one
+   * round trip. A multipart upload takes one more, after R2 has made an object of its parts.
    */
   async received(): Promise<void> {
     const { objects, multipart } = this.#tools;

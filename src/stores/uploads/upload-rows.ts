@@ -91,8 +91,8 @@ const HAS_TAKEN = `EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()} AND write_i
 const IS_AT_SIZE = `${isUpload()} AND state = 'open' AND size = CAST(?5 AS INTEGER)`;
 
 // An open session counts with its bytes, whatever they will become. A finished one is a blob, which may count already.
-// A row without bytes is that of a multipart upload. Its caller aborts it if another object takes its place; otherwise it
-// is left over.
+// A row without bytes is that of a multipart upload. Its caller aborts it if another object takes its place; otherwise
+// it is left over.
 const INSERT_UPLOAD = sql`
   INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, digest, key)
   SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), ?6, CAST(?7 AS INTEGER), ?8, ?9

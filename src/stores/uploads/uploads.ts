@@ -128,7 +128,8 @@ export abstract class Uploads {
       return this.#progress(owner, upload);
     }
     const length = statedLength(body);
-    // Only a client that sends more chunks says where its first one ends. A whole layer in one PATCH is hashed natively.
+    // Only a client that sends more chunks says where its first one ends. A whole layer in one PATCH is hashed
+    // natively.
     const isFirstOfMany = upload.offset === 0 && start === 0 && canBeFirstPart(length);
     if (upload.offset === 0 && !isFirstOfMany) return this.#appendObjects(owner, upload, undefined, body);
     const { row, place } = isFirstOfMany

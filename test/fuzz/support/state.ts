@@ -4,8 +4,8 @@ import { expect } from 'vitest';
 import { objectKeys, rowsOf } from '../../support/fixture.ts';
 
 /**
- * Columns with the time of last use, which successful requests write after the response, and the numbers of parts, which
- * a request reserves before it is known to succeed.
+ * Columns with the time of last use, which successful requests write after the response, and the numbers of parts,
+ * which a request reserves before it is known to succeed.
  */
 const NOTES: ReadonlySet<string> = new Set(['last_pull', 'last_used_at', 'next_part']);
 

@@ -194,7 +194,9 @@ test('usage is right during a sweep, and zero after it', async () => {
   }
   // Rows of deleted tags count until they are forgotten.
   const { sums } = await keptUsage(env.DB_CENTRAL);
-  expect(Object.values(sums).map((sum) => ({ ...sum, tag_rows: 0 }))).toEqual([NOTHING]);
+  const [sum, ...others] = Object.values(sums);
+  expect(others).toEqual([]);
+  expect({ ...sum, tag_rows: 0 }).toEqual(NOTHING);
 });
 
 test('a page of a list costs what is on it even with dead rows before live ones, and all pages together show the live ones', async () => {

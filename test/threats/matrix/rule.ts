@@ -85,9 +85,9 @@ export function expectedCatalog({ identity }: Caller, targets: readonly Target[]
 
 export interface ApiRoute {
   /**
-   * The callers that may use the route. `login`: all who log in. `registry`: administrators. `organization`: also the organization's admins.
-   * `repository`: of those admins, only the ones whose credential covers the repository. `pull`, `push`: callers that may
-   * pull from it, or push to it. `prefetch`: callers that may push to it, or run the nodes.
+   * The callers that may use the route. `login`: all who log in. `registry`: administrators. `organization`: also the
+   * organization's admins. `repository`: of those admins, only the ones whose credential covers the repository. `pull`,
+   * `push`: callers that may pull from it, or push to it. `prefetch`: callers that may push to it, or run the nodes.
    */
   readonly needs: 'nothing' | 'login' | 'registry' | 'organization' | 'repository' | 'pull' | 'push' | 'prefetch';
   /** Whether a credential with repositories outside the caller's patterns is answered as an unknown one. */

@@ -1,7 +1,7 @@
 /**
- * Runs the command blocks of the README, of docs/deploying.md, docs/api.md and docs/cli.md. A page's `sh` blocks run in order, in
- * one shell, against a registry on free ports. Blocks marked `sh account` need a Cloudflare account, and blocks marked
- * `sh example` need a value from the reader.
+ * Runs the command blocks of the README, of docs/deploying.md, docs/api.md and docs/cli.md. A page's `sh` blocks run in
+ * order, in one shell, against a registry on free ports. Blocks marked `sh account` need a Cloudflare account, and
+ * blocks marked `sh example` need a value from the reader.
  */
 import { spawnSync } from 'node:child_process';
 import { chmod, cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';

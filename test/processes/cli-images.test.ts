@@ -2,11 +2,11 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
-import { tar } from '../../e2e/images/tar.ts';
-import { serverForFile } from '../../support/local/server-for-file.ts';
-import { berth } from '../support/berth.ts';
-import { clientOf, digestIn } from './client.ts';
-import { blobsOf, Layout } from './layout.ts';
+import { tar } from '../e2e/images/tar.ts';
+import { serverForFile } from '../support/local/server-for-file.ts';
+import { berth } from '../cli/support/berth.ts';
+import { clientOf, digestIn } from '../cli/images/client.ts';
+import { blobsOf, Layout } from '../cli/images/layout.ts';
 
 const MEBIBYTE = 1024 ** 2;
 const server = serverForFile();
