@@ -143,6 +143,11 @@ export class Bucket {
     return (await this.#head(key)) !== null;
   }
 
+  /** Returns the bytes of an object; undefined if it is gone. @throws OciError UNAVAILABLE */
+  async sizeOf(key: string): Promise<number | undefined> {
+    return (await this.#head(key))?.size;
+  }
+
   /**
    * Returns a page of at most 1,000 objects, ordered by key. R2 bills it as a write; only maintenance may call it,
    * never a request.

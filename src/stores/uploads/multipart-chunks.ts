@@ -129,17 +129,24 @@ export class MultipartChunks {
 
   /**
    * Makes one object of a session's parts, unless an earlier request has done so. No part may follow any more.
-   * @throws OciError UPLOAD_UNKNOWN if R2 has lost the parts, UNAVAILABLE
+   * @throws OciError UPLOAD_UNKNOWN if R2 has lost the parts, or the object lacks bytes; UNAVAILABLE
    */
-  async complete({ key, multipart }: UploadRow, chunks: readonly ChunkRow[]): Promise<void> {
+  async complete({ key, multipart, size }: UploadRow, chunks: readonly ChunkRow[]): Promise<void> {
     if (key === null || multipart === null) return;
-    const { bucket } = this.#store;
     const entries = chunks.flatMap(({ parts }) => (parts === null ? [] : (JSON.parse(parts) as PartEntry[])));
+    const parts = entries.map(([partNumber, etag]) => ({ partNumber, etag }));
+    // The hash is of the chunks as they arrived, so only the size shows whether the object has them all.
+    if ((await this.#completedSize(key, multipart, parts)) !== size) throw lost();
+  }
+
+  /** Completes a multipart upload, unless that has been done, and returns the object's size in bytes. */
+  async #completedSize(key: string, uploadId: string, parts: R2UploadedPart[]): Promise<number> {
+    const { bucket } = this.#store;
     try {
-      const parts = entries.map(([partNumber, etag]) => ({ partNumber, etag }));
-      await bucket.resumeMultipartUpload(key, multipart).complete(parts);
+      return (await bucket.resumeMultipartUpload(key, uploadId).complete(parts)).size;
     } catch (cause) {
-      if (await bucket.exists(key)) return;
+      const size = await bucket.sizeOf(key);
+      if (size !== undefined) return size;
       throw isLostUpload(cause) ? lost() : unavailable(cause);
     }
   }

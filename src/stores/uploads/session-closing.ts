@@ -103,7 +103,8 @@ export class SessionClosing {
     const { offset, algorithm } = this.#upload;
     const { digest } = this.#blob;
     const length = statedLength(body);
-    if (length === undefined) return this.#streamed(body);
+    // A body of 0 announced bytes may have some, and is then refused.
+    if (length === undefined || length === 0) return this.#streamed(body);
     const { row, place } = await multipart.reserve(this.#id, offset, length);
     if (isFinished(row, digest)) return this.#tools.objects.promiseAgain(this.#blob);
     // An earlier attempt has brought these bytes, and failed before the blob was committed.

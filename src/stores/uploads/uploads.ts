@@ -128,6 +128,11 @@ export abstract class Uploads {
       return this.#progress(owner, upload);
     }
     const length = statedLength(body);
+    // Whether a chunk really has no bytes shows only at its end.
+    if (length === 0) {
+      await order.require(owner, upload, await order.row(owner, upload), start ?? upload.offset);
+      return this.#appendObjects(owner, upload, undefined, body);
+    }
     // Only a client that sends more chunks says where its first one ends. A whole layer in one PATCH is hashed
     // natively.
     const isFirstOfMany = upload.offset === 0 && start === 0 && canBeFirstPart(length);

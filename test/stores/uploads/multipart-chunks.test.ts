@@ -5,7 +5,7 @@ import { parseConfig } from '../../../src/config.ts';
 import { HOUR } from '../../../src/durations.ts';
 import { maintain } from '../../../src/maintenance/schedule.ts';
 import { type Algorithm, type Digest, digestOf } from '../../../src/oci/digest.ts';
-import type { UploadProgress } from '../../../src/registry/registry.ts';
+import type { Body, UploadProgress } from '../../../src/registry/registry.ts';
 import { MIN_PART_BYTES } from '../../../src/stores/bucket.ts';
 import { SESSION_MILLISECONDS } from '../../../src/stores/uploads/upload-reference.ts';
 import { resetCounts } from '../../support/counting.ts';
@@ -279,6 +279,60 @@ test('an empty PUT that is a stream without Content-Length counts as no body', a
   await fixture.registry.finishUpload(session(progress), await digestOf('sha256', content), undefined, empty);
   expect(fixture.counts).toMatchObject({ classA: 1, classB: 1 });
   await expectStored(content);
+});
+
+/** Returns a body without Content-Length, whose Content-Range announces some bytes. */
+const announcing = (announced: number, bytes: Uint8Array<ArrayBuffer>): Body => ({
+  ...bodyOf(bytes, 'unknown'),
+  announced,
+});
+
+describe('a chunk of 0 announced bytes', () => {
+  test('changes nothing, and the next chunk is stored', async () => {
+    const content = bytesOf(1, 3 * PART);
+    const [first, second, third] = cut(content, [PART, PART, PART]);
+    const progress = await pushAll([first!, second!]);
+    const before = await snapshot();
+    const empty = announcing(0, new Uint8Array(0));
+    const after = await fixture.registry.appendChunk(session(progress), progress.size, empty);
+    expect(after.size).toBe(progress.size);
+    expect(await snapshot()).toBe(before);
+    await close(await patch(after, third!), await digestOf('sha256', content));
+    await expectStored(content);
+  });
+
+  test.each(['PATCH', 'PUT'])('is refused in a %s if it has bytes', async (method) => {
+    const content = bytesOf(1, 2 * PART);
+    const progress = await pushAll(cut(content, [PART, PART]));
+    const digest = await digestOf('sha256', content);
+    const body = announcing(0, bytesOf(2, 10));
+    const refused =
+      method === 'PATCH'
+        ? fixture.registry.appendChunk(session(progress), progress.size, body)
+        : fixture.registry.finishUpload(session(progress), digest, progress.size, body);
+    await expect(refused).rejects.toMatchObject({ kind: 'CONTENT_RANGE_INVALID' });
+    await close(progress, digest);
+    await expectStored(content);
+  });
+
+  test('closes a session with the bytes that it has', async () => {
+    const content = bytesOf(1, 2 * PART);
+    const progress = await pushAll(cut(content, [PART, PART]));
+    const empty = announcing(0, new Uint8Array(0));
+    await fixture.registry.finishUpload(session(progress), await digestOf('sha256', content), progress.size, empty);
+    await expectStored(content);
+  });
+});
+
+test.each(['the first request', 'a later one'])('an object that lacks bytes is never a blob (%s)', async (of) => {
+  const content = bytesOf(1, 3 * PART);
+  const progress = await pushAll(cut(content, [PART, PART, PART]));
+  await env.DB_CENTRAL.prepare('DELETE FROM upload_chunks WHERE start = ?').bind(PART).run();
+  const digest = await digestOf('sha256', content);
+  const closings = of === 'the first request' ? 1 : 2;
+  for (let i = 0; i < closings; i++)
+    await expect(close(progress, digest)).rejects.toMatchObject({ kind: 'UPLOAD_UNKNOWN' });
+  await expect(fixture.registry.getBlob(granted(), digest)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
 });
 
 test('a second upload of the same bytes deletes its own object', async () => {
