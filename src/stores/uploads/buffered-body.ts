@@ -94,7 +94,8 @@ export class BufferedBody {
 
   async #fill(): Promise<Uint8Array<ArrayBuffer>> {
     if (this.#hasHadItsTurn()) this.#giveBack();
-    if (this.#loan === undefined) await this.#grow();
+    // Without a buffer, reads would return nothing for ever.
+    if (this.#loan === undefined && !(await this.#grow())) throw new Error('a buffer for no bytes cannot hold a body');
     const begunAt = Date.now();
     const mayGoOn = (): boolean => {
       for (const loan of [this.#loan, ...this.#spares]) if (loan !== undefined) this.#budget.use(loan);

@@ -111,7 +111,8 @@ export class SessionClosing {
     if (row?.state === 'open' && row.digest === digest && row.size === offset + length)
       return this.#at(row.size).received();
     await order.require(this.#owner, this.#upload, row, offset);
-    if (row === undefined || place === undefined || algorithmOf(digest) !== algorithm) return this.#joined(body);
+    if (row === undefined || place === undefined || algorithmOf(digest) !== algorithm)
+      return body.length === undefined ? this.#streamed(body) : this.#joined(body);
     const written = await multipart.write(body, length, place, row, algorithm);
     if (written.digest !== digest) throw digestMismatch(digest);
     const writeId = crypto.randomUUID();

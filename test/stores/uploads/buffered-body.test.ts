@@ -205,3 +205,9 @@ test('a client that disconnects does not count as a failure of a store', async (
     expect(budget.inUse()).toBe(0);
   }
 });
+
+test('a body of more than its 0 stated bytes fails, and does not wait for room that never comes', async () => {
+  const body = new BufferedBody(new Response('x').body!, new BufferBudget(), { ...WHOLE, sizes: [0] });
+  await expect(body.read()).rejects.toThrow('a buffer for no bytes');
+  body.close();
+});

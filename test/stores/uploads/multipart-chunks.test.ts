@@ -324,6 +324,18 @@ describe('a chunk of 0 announced bytes', () => {
   });
 });
 
+test.each<[string, number[], Algorithm]>([
+  ['are objects', [1000], 'sha256'],
+  ['are parts', [PART], 'sha512'],
+])('the end of a session whose chunks %s may have only a Content-Range (%s, %s)', async (_name, sizes, algorithm) => {
+  const content = bytesOf(1, sizes[0]! + 500);
+  const [first, rest] = cut(content, [...sizes, 500]);
+  const progress = await patch(open, first!);
+  const digest = await digestOf(algorithm, content);
+  await fixture.registry.finishUpload(session(progress), digest, progress.size, announcing(500, rest!));
+  await expectStored(content, algorithm);
+});
+
 test.each(['the first request', 'a later one'])('an object that lacks bytes is never a blob (%s)', async (of) => {
   const content = bytesOf(1, 3 * PART);
   const progress = await pushAll(cut(content, [PART, PART, PART]));
