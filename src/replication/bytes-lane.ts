@@ -164,7 +164,7 @@ export class BytesLane {
     const { now } = this.#options;
     this.#looked = now();
     this.#more.lower();
-    run.seen = { at: now(), blobs: await this.#dueBlobs.look([...run.underWay.keys()]), taken: 0 };
+    run.seen = { at: now(), blobs: await this.#dueBlobs.look([...run.underWay.keys()], run.mayGoOn), taken: 0 };
   }
 
   #moveBlob(blob: WaitingBlob, mayGoOn: () => boolean): Promise<void> {

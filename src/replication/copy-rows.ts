@@ -26,15 +26,31 @@ export interface Copy {
 const ORGANIZATIONS_PER_LOOK = 100;
 
 /**
- * How many copies one statement examines for all organizations together. Some are of blobs that nothing references any
- * more: they stay until they are collected, and may be more than those that are due.
+ * How many copies one statement examines for all organizations together. Copies of blobs that nothing references any
+ * more stay until they are collected, and there may be more of them than of those that are due.
  */
 const COPIES_EXAMINED = 5000;
 
 const TO_COPY_UP = 'locations INDEXED BY locations_to_copy_up';
 
+/** Where the look at an organization's copies goes on: after the copy of this size and digest. */
+export interface CopyPosition {
+  /** Bytes. */
+  readonly size: number;
+  readonly digest: string;
+}
+
+const EXAMINED_OF_EACH = `(${String(COPIES_EXAMINED)} / (SELECT count(name) FROM organizations))`;
+const WANTED_OF_EACH = 'max(1, CAST(?3 AS INTEGER) / (SELECT count(name) FROM organizations))';
+const startOf = (organization: string, part: keyof CopyPosition): string =>
+  `json_extract(?5, '$."' || ${organization} || '".${part}')`;
+const REST_OF = (organization: string): string => `
+  l.store = ?1 AND l.copy_up_for = ${organization}
+    AND (l.size, l.digest) > (coalesce(${startOf(organization, 'size')}, -1), coalesce(${startOf(organization, 'digest')}, ''))
+  ORDER BY l.size, l.digest`;
+
 // This steps through the index from one organization to the next, and takes equally many copies of each, however many
-// the organization has in all.
+// the organization has in all. It reads where an examined share ends only if that share gave too little.
 const SELECT_COPIES_UP = sql`
   WITH RECURSIVE organizations (name) AS (
     SELECT * FROM (SELECT copy_up_for FROM ${TO_COPY_UP} WHERE store = ?1 AND copy_up_for > ?2 ORDER BY copy_up_for
@@ -44,27 +60,35 @@ const SELECT_COPIES_UP = sql`
       WHERE o.store = ?1 AND o.copy_up_for > organizations.name ORDER BY o.copy_up_for LIMIT 1)
     FROM organizations WHERE organizations.name IS NOT NULL
     LIMIT ${String(ORGANIZATIONS_PER_LOOK)}
-  )
-  SELECT 0 AS last, organizations.name AS organization, due.value ->> 'digest' AS digest, due.value ->> 'size' AS size,
-    due.value ->> 'announced_at' AS announced_at, due.value ->> 'key' AS key,
-    row_number() OVER (PARTITION BY organizations.name ORDER BY due.value ->> 'size', due.value ->> 'digest') AS turn
-  FROM organizations CROSS JOIN json_each((
-    SELECT json_group_array(json_object('digest', digest, 'size', size, 'announced_at', announced_at, 'key', key))
+  ),
+  found (name, due) AS MATERIALIZED (
+    SELECT organizations.name, (
+      SELECT json_group_array(json_object('digest', digest, 'size', size, 'announced_at', announced_at, 'key', key))
       FROM (
       SELECT * FROM (
         SELECT l.digest, l.size, l.created_at AS announced_at, l.key, l.damage
         FROM locations AS l INDEXED BY locations_to_copy_up
-        WHERE l.store = ?1 AND l.copy_up_for = organizations.name
-        ORDER BY l.size, l.digest LIMIT ${String(COPIES_EXAMINED)} / (SELECT count(name) FROM organizations)) AS l
+        WHERE ${REST_OF('organizations.name')} LIMIT ${EXAMINED_OF_EACH}) AS l
       WHERE l.damage IS NULL AND l.digest NOT IN (SELECT value FROM json_each(?4)) AND ${isReferenced('l.digest')}
-      ORDER BY l.size, l.digest LIMIT max(1, CAST(?3 AS INTEGER) / (SELECT count(name) FROM organizations))))) AS due
-  WHERE organizations.name IS NOT NULL
+      ORDER BY l.size, l.digest LIMIT ${WANTED_OF_EACH}))
+    FROM organizations WHERE organizations.name IS NOT NULL
+  )
+  SELECT 'copy' AS kind, found.name AS organization, due.value ->> 'digest' AS digest, due.value ->> 'size' AS size,
+    due.value ->> 'announced_at' AS announced_at, due.value ->> 'key' AS key,
+    row_number() OVER (PARTITION BY found.name ORDER BY due.value ->> 'size', due.value ->> 'digest') AS turn
+  FROM found CROSS JOIN json_each(found.due) AS due
   UNION ALL
-  SELECT * FROM (SELECT 1, name, '', 0, 0, '', 0 FROM organizations ORDER BY name
+  SELECT 'examined', found.name, e.digest, e.size, 0, '', 0
+  FROM found CROSS JOIN locations AS e ON e.store = ?1 AND e.digest = (
+    SELECT l.digest FROM locations AS l INDEXED BY locations_to_copy_up
+    WHERE ${REST_OF('found.name')} LIMIT 1 OFFSET ${EXAMINED_OF_EACH} - 1)
+  WHERE json_array_length(found.due) < ${WANTED_OF_EACH}
+  UNION ALL
+  SELECT * FROM (SELECT 'end', name, '', 0, 0, '', 0 FROM organizations ORDER BY name
     LIMIT 1 OFFSET ${String(ORGANIZATIONS_PER_LOOK - 1)})
-  ORDER BY last, turn, size, digest`.reading(atMost((4 * LINKS_PER_BLOB + 4) * COPIES_EXAMINED));
+  ORDER BY turn, size, digest`.reading(atMost((4 * LINKS_PER_BLOB + 6) * COPIES_EXAMINED));
 
-type CopyUpRow = Copy & { readonly last: number };
+type CopyUpRow = Copy & { readonly kind: 'copy' | 'examined' | 'end' };
 
 /**
  * Lists, at central, the blobs to copy up next from a node, if a live manifest references them. The order is fair
@@ -72,7 +96,9 @@ type CopyUpRow = Copy & { readonly last: number };
  * @param after the organization after which to start; '' for the first
  * @param limit about how many to return. Each organization that was covered gets at least one.
  * @param except blobs to leave out
- * @returns `end` is the last organization that was covered; undefined if there are no more after it
+ * @param positions of organizations whose first copies were examined before, where to go on
+ * @returns `end` is the last organization that was covered; undefined if there are no more after it. `examined` tells,
+ *   of organizations that have more copies than were examined and too few due ones among those, where to go on.
  */
 export async function copiesUpFrom(
   central: Database,
@@ -80,13 +106,21 @@ export async function copiesUpFrom(
   after: string,
   limit: number,
   except: readonly Digest[],
-): Promise<{ readonly copiesUp: readonly Copy[]; readonly end: string | undefined }> {
-  const rows = await central.all<CopyUpRow>(SELECT_COPIES_UP, store, after, limit, JSON.stringify(except));
+  positions: ReadonlyMap<string, CopyPosition> = new Map(),
+): Promise<{
+  readonly copiesUp: readonly Copy[];
+  readonly examined: ReadonlyMap<string, CopyPosition>;
+  readonly end: string | undefined;
+}> {
+  const from = JSON.stringify(Object.fromEntries(positions));
+  const rows = await central.all<CopyUpRow>(SELECT_COPIES_UP, store, after, limit, JSON.stringify(except), from);
+  const examined = rows.filter(({ kind }) => kind === 'examined');
   return {
     copiesUp: rows
-      .filter(({ last }) => last === 0)
+      .filter(({ kind }) => kind === 'copy')
       .map(({ digest, organization, size, announced_at, key }) => ({ digest, organization, size, announced_at, key })),
-    end: rows.find(({ last }) => last === 1)?.organization,
+    examined: new Map(examined.map(({ organization, size, digest }) => [organization, { size, digest }])),
+    end: rows.find(({ kind }) => kind === 'end')?.organization,
   };
 }
 

@@ -1,18 +1,23 @@
 /**
  * Finds the blobs that a node's queue has to copy up or down. Each look continues with the organizations after those of
- * the previous look.
+ * the previous look. In an organization with many copies up that are not due, it continues after those, so that they
+ * hide none that is.
  */
 import type { Digest } from '../oci/digest.ts';
-import { organizationOf } from '../oci/reference.ts';
-import { copiesUpFrom, type Copy } from './copy-rows.ts';
+import { type OrganizationName, organizationOf } from '../oci/reference.ts';
+import { copiesUpFrom, type Copy, type CopyPosition } from './copy-rows.ts';
 import { copyUpJob, isDue } from './machine.ts';
 import type { Pair } from './pair.ts';
 import type { CopyDown, QueueState } from './queue-state.ts';
 import type { QueuedBlob } from './fair-queue.ts';
 
 const BLOBS_PER_LOOK = 100;
+/** The position after every copy. */
+const END: CopyPosition = { size: Number.MAX_SAFE_INTEGER, digest: '' };
 /** The most digests of waiting jobs to exclude in one query: D1 allows 2 MB per parameter. */
 const JOBS_TO_PASS_OVER = 10_000;
+
+type CopiesUp = Awaited<ReturnType<typeof copiesUpFrom>>;
 
 export type WaitingBlob = QueuedBlob & { readonly digest: Digest } & (
     | { readonly kind: 'copy up'; readonly copyUp: Copy }
@@ -24,6 +29,8 @@ export class DueBlobs {
   /** The organizations after which the next look for copies up, and for copies down, starts. */
   #copiesUpAfter = '';
   #copiesDownAfter = '';
+  /** Where to go on in organizations of which a look has examined many copies up and found few that are due. */
+  readonly #positions = new Map<string, CopyPosition>();
 
   constructor(options: Pair & { readonly state: QueueState }) {
     this.#options = options;
@@ -32,33 +39,64 @@ export class DueBlobs {
   /**
    * Returns the due copies down, followed by the due copies up. A paused queue has no copies up.
    * @param underWay blobs that are being copied, to leave out
+   * @param mayGoOn ends the look when it returns false; the next look continues
    */
-  async look(underWay: readonly Digest[]): Promise<WaitingBlob[]> {
-    const copiesUp = this.#options.state.paused() ? [] : await this.#copiesUp(underWay);
+  async look(underWay: readonly Digest[], mayGoOn: () => boolean): Promise<WaitingBlob[]> {
+    const copiesUp = this.#options.state.paused() ? [] : await this.#copiesUp(underWay, mayGoOn);
     return [...this.#copiesDown(underWay), ...copiesUp];
   }
 
-  async #copiesUp(underWay: readonly Digest[]): Promise<WaitingBlob[]> {
+  async #copiesUp(underWay: readonly Digest[], mayGoOn: () => boolean): Promise<WaitingBlob[]> {
     const { central, node, state, now } = this.#options;
     const waiting = state.waitingJobs(copyUpJob(''), now(), JOBS_TO_PASS_OVER);
     const except = [...waiting.map(({ id }) => id.slice(copyUpJob('').length) as Digest), ...underWay];
-    // If this look does not start with the first organization, it wraps around after the last.
-    const wrapsAround = this.#copiesUpAfter !== '';
-    for (let from: string | undefined = this.#copiesUpAfter; from !== undefined;) {
-      const { copiesUp, end } = await copiesUpFrom(central.database, node.name, from, BLOBS_PER_LOOK, except);
-      const due = copiesUp.filter(({ digest }) => isDue(state.job(copyUpJob(digest)), now()));
-      this.#copiesUpAfter = end ?? '';
-      if (due.length > 0) {
-        return due.map((copyUp) => ({
-          kind: 'copy up',
-          organization: copyUp.organization,
-          digest: copyUp.digest,
-          copyUp,
-        }));
+    // A look that does not start with the first copy of the first organization wraps around after the last.
+    const wrapsAround = this.#copiesUpAfter !== '' || this.#positions.size > 0;
+    const exhausted = new Map<string, CopyPosition>();
+    do {
+      for (let from: string | undefined = this.#copiesUpAfter; from !== undefined && mayGoOn();) {
+        const positions = new Map([...this.#positions, ...exhausted]);
+        const found = await copiesUpFrom(central.database, node.name, from, BLOBS_PER_LOOK, except, positions);
+        const due = found.copiesUp.filter(({ digest }) => isDue(state.job(copyUpJob(digest)), now()));
+        for (const organization of this.#advance(from, found, due)) exhausted.set(organization, END);
+        this.#copiesUpAfter = found.end ?? '';
+        if (due.length > 0) {
+          return due.map((copyUp) => ({
+            kind: 'copy up',
+            organization: copyUp.organization,
+            digest: copyUp.digest,
+            copyUp,
+          }));
+        }
+        from = found.end;
       }
-      from = end;
-    }
-    return wrapsAround ? this.#copiesUp(underWay) : [];
+    } while (this.#positions.size > 0 && mayGoOn());
+    return wrapsAround && mayGoOn() ? this.#copiesUp(underWay, mayGoOn) : [];
+  }
+
+  /**
+   * Moves the positions of the organizations that were looked at.
+   * @returns those that had a position and have no copies left after it; their next look starts at their first copy
+   */
+  #advance(from: string, { copiesUp, examined, end }: CopiesUp, due: readonly Copy[]): string[] {
+    const withDue = new Set(due.map(({ organization }) => organization));
+    // Rows come smallest first, so the last one of an organization stays.
+    const passed = new Map<string, CopyPosition>(
+      copiesUp
+        .filter(({ organization }) => !withDue.has(organization))
+        .map(({ organization, size, digest }) => [organization, { size, digest }]),
+    );
+    for (const [organization, position] of [...passed, ...examined]) this.#positions.set(organization, position);
+    const exhausted = [...this.#positions.keys()].filter(
+      (name) =>
+        name > from &&
+        (end === undefined || name <= end) &&
+        !withDue.has(name as OrganizationName) &&
+        !passed.has(name) &&
+        !examined.has(name),
+    );
+    for (const name of exhausted) this.#positions.delete(name);
+    return exhausted;
   }
 
   #copiesDown(underWay: readonly Digest[]): WaitingBlob[] {

@@ -7,6 +7,7 @@ import { copyUpJob } from '../../src/replication/machine.ts';
 import type { Progress } from '../../src/replication/queue-state.ts';
 import { FairQueue, type QueuedBlob } from '../../src/replication/fair-queue.ts';
 import { copiesUpFrom } from '../../src/replication/copy-rows.ts';
+import { DueBlobs } from '../../src/replication/due-blobs.ts';
 import { resetCounts } from '../support/counting.ts';
 import { bytesOf, type Fixture, imageOf, pushBlob, pushImage } from '../support/fixture.ts';
 import { type Host, type Hosts, type NodeHost, openHosts } from '../support/hosts.ts';
@@ -129,9 +130,10 @@ describe("central's list of copies up", () => {
     expect((await look('', 1, [digestOf(0, 3), digestOf(1, 0)])).copiesUp.map(({ size }) => size)).toEqual([
       1002, 2000,
     ]);
-    expect(await look('o0002')).toEqual({ copiesUp: [], end: undefined });
+    expect(await look('o0002')).toEqual({ copiesUp: [], examined: new Map(), end: undefined });
     expect(await copiesUpFrom(hosts.central.store.database, 'node2', '', 10, [])).toEqual({
       copiesUp: [],
+      examined: new Map(),
       end: undefined,
     });
   });
@@ -148,6 +150,31 @@ describe("central's list of copies up", () => {
     expect([second.copiesUp.length, second.end]).toEqual([40, undefined]);
     await look();
     expect(hosts.central.counts.rowsRead).toBeLessThan(4000);
+  });
+
+  test('reaches copies behind any number that are not due, and begins again at the first', async () => {
+    await announced(2, (organization) => (organization === 0 ? 5200 : 3));
+    const [due, late] = [digestOf(0, 0), digestOf(0, 5199)];
+    await env.DB_CENTRAL.prepare(`DELETE FROM links WHERE repository = 'o0000/app' AND digest NOT IN (?1)`)
+      .bind(due)
+      .run();
+    const queue = new DueBlobs({
+      node: hosts.node1.store,
+      central: hosts.central.store,
+      now: () => hosts.now,
+      graceMilliseconds: 0,
+      state: new MemoryQueueState(),
+    });
+    const looked = async (except: readonly Digest[]): Promise<Digest[]> =>
+      (await queue.look(except, ALWAYS)).map(({ digest }) => digest);
+    const small = [0, 1, 2].map((i) => digestOf(1, i));
+    expect((await looked([])).toSorted()).toEqual(small);
+    expect(await looked(small)).toEqual([due]);
+    expect(await looked([...small, due])).toEqual([]);
+    await env.DB_CENTRAL.prepare(`INSERT INTO links (repository, digest, created_at) VALUES ('o0000/app', ?1, 0)`)
+      .bind(late)
+      .run();
+    expect(await looked([...small, due])).toEqual([late]);
   });
 });
 
