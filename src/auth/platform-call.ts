@@ -16,8 +16,13 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 export type PlatformAnswer =
   | { readonly kind: 'good'; readonly organization: OrganizationName }
   | { readonly kind: 'bad' }
-  /** The platform could not be asked. `problem` is for the log. */
-  | { readonly kind: 'unavailable'; readonly problem: string };
+  | {
+      readonly kind: 'unavailable';
+      /** For the log. */
+      readonly problem: string;
+      /** Whether the platform would fail for every token: it does not answer, or with a 5xx. */
+      readonly isAway: boolean;
+    };
 
 /** The error for a platform that cannot be asked: 503, because Berth never guesses whether a token is good. */
 export class PlatformUnavailable extends OciError {
@@ -44,11 +49,11 @@ export async function askPlatform(
   const controller = new AbortController();
   const late = Promise.withResolvers<PlatformAnswer>();
   const timer = setTimeout(() => {
-    late.resolve({ kind: 'unavailable', problem: `no answer within ${milliseconds} ms` });
+    late.resolve({ kind: 'unavailable', problem: `no answer within ${milliseconds} ms`, isAway: true });
     controller.abort();
   }, milliseconds);
   const answered = answerOf(fetcher, url, token, controller.signal).catch((): PlatformAnswer => {
-    return { kind: 'unavailable', problem: 'it could not be reached, or broke off' };
+    return { kind: 'unavailable', problem: 'it could not be reached, or broke off', isAway: true };
   });
   const answer = await Promise.race([answered, late.promise]);
   clearTimeout(timer);
@@ -70,13 +75,16 @@ async function answerOf(
     // A proxy in front of the platform may answer 403 to everything. Such an answer says nothing about the token.
     if (status === 403 && isRefusal((await textOf(response, MAX_ANSWER_BYTES)) ?? '')) return { kind: 'bad' };
     await response.body?.cancel();
-    return status === 401 ? { kind: 'bad' } : { kind: 'unavailable', problem: `status ${status}` };
+    return status === 401
+      ? { kind: 'bad' }
+      : { kind: 'unavailable', problem: `status ${status}`, isAway: status >= 500 };
   }
   const body = await textOf(response, MAX_ANSWER_BYTES);
-  if (body === undefined) return { kind: 'unavailable', problem: `an answer of more than ${MAX_ANSWER_BYTES} bytes` };
+  if (body === undefined)
+    return { kind: 'unavailable', problem: `an answer of more than ${MAX_ANSWER_BYTES} bytes`, isAway: false };
   const organization = organizationIn(body);
   if (organization === undefined)
-    return { kind: 'unavailable', problem: 'an answer that does not name a valid organization' };
+    return { kind: 'unavailable', problem: 'an answer that does not name a valid organization', isAway: false };
   return { kind: 'good', organization };
 }
 

@@ -7,8 +7,8 @@
  * - Anyone can make up bad tokens, so they have their own room: no number of them evicts a good answer.
  * - Requests wait for each other's calls. A cancelled request never settles the promises that it created. So a call
  *   continues after its response (`defer`), and a request that waits for longer than a call can take asks itself.
- * - A platform that fails for a token that was good would fail for the others, too. Then one of these tokens asks every
- *   few seconds for all of them. Other tokens neither wait for that nor cause it, because anyone may send one that the
+ * - A platform that is away for a token that was good is away for the others, too. Then one of these tokens asks every
+ *   few seconds for all of them. An answer that may concern one token, such as a 429, keeps no other waiting. Other tokens neither wait for that nor cause it, because anyone may send one that the
  *   platform fails for; the limits of failed logins hold for them.
  */
 import type { OrganizationName } from '../oci/reference.ts';
@@ -119,8 +119,10 @@ export class PlatformChecks {
     const run = async (): Promise<Kept | PlatformAnswer> => {
       const answer = await this.#ask(token);
       if (this.#calls.get(hash) === call) this.#calls.delete(hash);
-      if (wasGood)
-        this.#pause = answer.kind === 'unavailable' ? { since: this.#now(), problem: answer.problem } : undefined;
+      if (wasGood) {
+        const isAway = answer.kind === 'unavailable' && answer.isAway;
+        this.#pause = isAway ? { since: this.#now(), problem: answer.problem } : undefined;
+      }
       return this.#keep(hash, answer, since);
     };
     const call: Call = { since, outcome: run() };

@@ -64,7 +64,21 @@ test.each([
     'it could not be reached, or broke off',
   ],
 ] as const)('%s means that the platform is away', async (_, fetcher, problem) => {
-  expect(await ask(fetcher)).toEqual({ kind: 'unavailable', problem });
+  expect(await ask(fetcher)).toMatchObject({ kind: 'unavailable', problem });
+});
+
+test.each([
+  [500, true],
+  [503, true],
+  [402, false],
+  [429, false],
+  [200, false],
+])('the status %i says that the platform is away for every token: %s', async (status, isAway) => {
+  expect(await ask(answering(status))).toMatchObject({ kind: 'unavailable', isAway });
+});
+
+test('a failed connection says that the platform is away for every token', async () => {
+  expect(await ask(async () => Promise.reject(new Error('refused')))).toMatchObject({ isAway: true });
 });
 
 test('an endless body is not read to its end', async () => {
@@ -92,7 +106,7 @@ test.each([
     signal = init.signal;
     return fetcher(url, init);
   }, 20);
-  expect(answer).toEqual({ kind: 'unavailable', problem: 'no answer within 20 ms' });
+  expect(answer).toEqual({ kind: 'unavailable', problem: 'no answer within 20 ms', isAway: true });
   expect(signal?.aborted).toBe(true);
 });
 

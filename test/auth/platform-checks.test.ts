@@ -5,7 +5,8 @@ import type { OrganizationName } from '../../src/oci/reference.ts';
 
 const GOOD: PlatformAnswer = { kind: 'good', organization: 'alice' as OrganizationName };
 const BAD: PlatformAnswer = { kind: 'bad' };
-const AWAY: PlatformAnswer = { kind: 'unavailable', problem: 'status 500' };
+const AWAY: PlatformAnswer = { kind: 'unavailable', problem: 'status 500', isAway: true };
+const LIMITED: PlatformAnswer = { kind: 'unavailable', problem: 'status 429', isAway: false };
 
 let now: number;
 /** One entry for each call, which the test answers. */
@@ -95,12 +96,12 @@ describe('keeps', () => {
 describe('after the platform has failed for a token that was good', () => {
   const wasGood = (checks: PlatformChecks, token: string) =>
     checks.check(token, (work) => void deferred.push(work), true);
-  const fail = async (checks: PlatformChecks, token: string) => {
+  const fail = async (checks: PlatformChecks, token: string, answer = AWAY) => {
     const before = calls.length;
     const result = wasGood(checks, token);
     result.catch(() => undefined);
     await called(before + 1);
-    calls[before]?.answer(AWAY);
+    calls[before]?.answer(answer);
     await expect(result).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
   };
 
@@ -127,6 +128,14 @@ describe('after the platform has failed for a token that was good', () => {
     await fail(checks, 'one');
     expect(await answered(checks, GOOD, 'new')).toBeDefined();
     expect(calls.map(({ token }) => token)).toEqual(['guess', 'one', 'new']);
+  });
+
+  test('an answer that may concern only its own token keeps no other waiting', async () => {
+    const checks = open();
+    await fail(checks, 'one', LIMITED);
+    void wasGood(checks, 'two');
+    await called(2);
+    expect(calls.map(({ token }) => token)).toEqual(['one', 'two']);
   });
 
   test('a pause that a clock far ahead began ends with that clock', async () => {
