@@ -216,11 +216,12 @@ CREATE TABLE audit (
 ) STRICT;
 CREATE INDEX audit_by_time ON audit (at, id);
 CREATE INDEX audit_by_organization ON audit (organization, at, id);
+CREATE INDEX audit_by_action ON audit (organization, action, at) WHERE action <> 'refuse login';
 CREATE UNIQUE INDEX audit_refused ON audit (at, organization, key, subject) WHERE action = 'refuse login';
 CREATE UNIQUE INDEX audit_of_full_hour ON audit (at - at % 3600000, organization, action, subject)
   WHERE repository = '*';
 CREATE UNIQUE INDEX audit_prefetched ON audit (at - at % 3600000, repository, key, subject)
-  WHERE action = 'prefetch image';
+  WHERE action = 'prefetch image' AND repository <> '*';
 
 CREATE TABLE removals (
   name TEXT PRIMARY KEY,

@@ -76,8 +76,9 @@ export interface AuditEntry {
 export type AuditSubject = Pick<AuditEntry, 'organization' | 'repository' | 'key'>;
 
 /**
- * The most entries of an organization in an hour, in one store, that say what each was about. Others are counted by
- * action and subject, because a tenant can delete as often as it likes, and entries are kept for long.
+ * The most entries of an organization in an hour for one action, in one store, that say what each was about. Others are
+ * counted by action and subject, because a tenant can delete as often as it likes, and entries are kept for long. No
+ * number of deletions hides which credentials were created.
  */
 const MOST_ENTRIES = 1000;
 /** Stands for many repositories in an entry that counts. No repository has this name. */
@@ -85,8 +86,8 @@ export const MANY_REPOSITORIES = '*';
 
 const HOUR_OF_ENTRY = `at - at % ${String(HOUR)}`;
 // Refused logins, which strangers cause, have a limit of their own.
-const HOUR_IS_FULL = (at: string, organization: string): string => `EXISTS (
-  SELECT 1 FROM audit INDEXED BY audit_by_organization WHERE organization = ${organization}
+const HOUR_IS_FULL = (at: string, organization: string, action: string): string => `EXISTS (
+  SELECT 1 FROM audit INDEXED BY audit_by_action WHERE organization = ${organization} AND action = ${action}
     AND at >= ${at} - ${at} % ${String(HOUR)} AND action <> 'refuse login' LIMIT 1 OFFSET ${String(MOST_ENTRIES - 1)})`;
 const readsHour = atMost(16 * MOST_ENTRIES);
 
@@ -103,7 +104,7 @@ interface Values {
 
 /** SQL that writes entries, or counts them in a full hour. @param from the rest of the SELECT */
 function insert({ at, action, organization, repository, key, subject, host }: Values, from: string): string {
-  const isFull = HOUR_IS_FULL(at, organization);
+  const isFull = HOUR_IS_FULL(at, organization, action);
   return `
     INSERT INTO audit (at, action, organization, repository, key, subject, name, host)
     SELECT ${at}, ${action}, ${organization}, iif(${isFull}, '${MANY_REPOSITORIES}', ${repository}),
@@ -132,8 +133,10 @@ export function audit(action: AuditAction, about: AuditSubject, by: Actor, now: 
 
 const AUDIT_PREFETCH = sql`
   ${insert(ABOUT, 'WHERE true')}
-  ON CONFLICT (${HOUR_OF_ENTRY}, repository, key, subject) WHERE action = 'prefetch image' DO UPDATE
-    SET count = count + 1`.reading(readsHour);
+  ON CONFLICT (${HOUR_OF_ENTRY}, repository, key, subject)
+    WHERE action = 'prefetch image' AND repository <> '${MANY_REPOSITORIES}' DO UPDATE SET count = count + 1`.reading(
+  readsHour,
+);
 
 /**
  * Writes an entry for a prefetch, or counts it in the entry of the same image, actor and hour: a caller may ask again

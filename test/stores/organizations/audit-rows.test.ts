@@ -32,7 +32,7 @@ test('prefetches of one image by one credential are one entry an hour', async ()
   ]);
 });
 
-test('in an hour with very many entries, further changes are counted by action and credential', async () => {
+test('in an hour with very many entries of an action, further ones are counted by credential, and other actions are not', async () => {
   const database = new Database(env.DB_CENTRAL);
   const change = (key: string, now = NINE + MINUTE, subject = 'ci', organization = 'alice') =>
     audit('delete tag', { organization, repository: `${organization}/app`, key }, { subject, host: 'h' }, now);
@@ -64,7 +64,27 @@ test('in an hour with very many entries, further changes are counted by action a
     ['delete tag', '*', '', 'ci', 2],
     ['delete tag', '*', '', 'admin', 1],
     ['delete tag', 'bob/app', 'other', 'ci', 1],
-    ['prefetch image', '*', '', 'ci', 1],
+    ['prefetch image', 'alice/app', 'latest', 'ci', 1],
     ['delete tag', 'alice/app', 'next hour', 'ci', 1],
+  ]);
+});
+
+test('in full hours, prefetches by one credential are counted for each organization', async () => {
+  const database = new Database(env.DB_CENTRAL);
+  await env.DB_CENTRAL.prepare(
+    `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+     INSERT INTO audit (at, action, organization, repository, key, subject, name, host)
+     SELECT ?1, 'prefetch image', o.value, o.value || '/app', i, 'ci', '', '' FROM json_each(?2) AS o CROSS JOIN n`,
+  )
+    .bind(NINE, JSON.stringify(['alice', 'bob']))
+    .run();
+  const prefetch = (organization: string) =>
+    auditPrefetch({ organization, repository: `${organization}/app`, key: 'new' }, { subject: 'ci', host: 'h' }, NINE);
+  await database.batch(['alice', 'bob', 'bob'].map(prefetch));
+  expect(
+    await env.DB_CENTRAL.prepare('SELECT organization, repository, key, count FROM audit WHERE id > 2000').raw(),
+  ).toEqual([
+    ['alice', '*', '', 1],
+    ['bob', '*', '', 2],
   ]);
 });
