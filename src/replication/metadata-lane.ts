@@ -21,6 +21,7 @@ export class MetadataLane {
   /** The backoff after the change log could not be applied. Announcements go on in the meantime. */
   readonly #changeLogBackoff = new Backoff();
   #looked = 0;
+  #wasCutOff = false;
 
   /** @param announced called after each announcement, because blobs may be due now */
   constructor(options: LaneOptions, announced: () => void) {
@@ -31,6 +32,11 @@ export class MetadataLane {
   /** When the lane last began to look for work, in milliseconds since the epoch. */
   get looked(): number {
     return this.#looked;
+  }
+
+  /** Whether the last run ended because `mayGoOn` returned false, so that more may be due. */
+  get wasCutOff(): boolean {
+    return this.#wasCutOff;
   }
 
   /**
@@ -56,6 +62,7 @@ export class MetadataLane {
     const { node, now, random, state } = this.#options;
     let after: OutboxEntryPosition | undefined;
     this.#looked = now();
+    this.#wasCutOff = false;
     while (mayGoOn()) {
       try {
         const paused = state.paused();
@@ -93,6 +100,7 @@ export class MetadataLane {
         return;
       }
     }
+    this.#wasCutOff = true;
   }
 
   async #applyChanges(mayGoOn: () => boolean): Promise<void> {

@@ -47,9 +47,13 @@ export class Replicator {
     return next === Infinity ? undefined : next;
   }
 
-  /** Returns when the next failed job is due or a backoff ends; undefined if there is neither. */
+  /**
+   * Returns when the metadata lane has to run again: when the next failed job is due or a backoff ends, or now if its
+   * last run was cut off. Undefined if there is nothing to wait for.
+   */
   nextRetry(): number | undefined {
     const now = this.#options.now();
+    if (this.#metadata.wasCutOff) return now;
     // A backoff that has ended still counts, because no success has reset it. A job that was already due when both
     // lanes last looked does not count: it was done, or there is no work for it any more. An alarm for it would repeat
     // forever.

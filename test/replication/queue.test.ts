@@ -102,6 +102,16 @@ test('a copied object is used, even if its row could not be written at first', a
   expect(objects.length).toBe(2);
 });
 
+test('metadata that a run had no time for is due at once, until a run ends by itself', async () => {
+  const { node1, central } = hosts;
+  const image = await pushSmallImage(at(node1), 1, ['latest']);
+  await node1.queue.moveMetadata(() => false);
+  expect([node1.queue.nextRetry(), node1.queue.nextAlarm()]).toEqual([hosts.now, hosts.now]);
+  await node1.queue.moveMetadata(ALWAYS);
+  expect(await tagAt(central, 'latest')).toBe(image.digest);
+  expect(node1.queue.nextRetry()).toBeUndefined();
+});
+
 describe('after its clock was days ahead and was set back', () => {
   const AHEAD = 3 * 24 * 3_600_000;
 
