@@ -49,8 +49,10 @@ export type OnlyHere =
 
 /** How long one request may spend on forgetting a store. */
 const FORGET_MILLISECONDS = 10_000;
-/** How many slices it does at most: each takes seven statements, and D1 may end a request after 1,000. */
+/** How many slices it does at most: each takes five statements, and D1 may end a request after 1,000. */
 const FORGET_SLICES = 100;
+/** Begins the `last` of a request that goes through the slices again. */
+const AGAIN = 'again ';
 
 export class Replication {
   readonly #config: Config;
@@ -154,7 +156,8 @@ export class Replication {
   }
 
   /**
-   * Makes central forget a store that no node uses any more, as far as the time allows.
+   * Makes central forget a store that no node uses any more, as far as the time allows. If that takes several requests,
+   * the first slices may have new locations by the end of the last, so the slices are gone through once more.
    * @param after the `last` of the previous answer; '' to start
    * @param lost whether to forget also the locations of bytes that central lacks
    * @throws OciError NOT_FOUND for a store that central knows nothing of; CONFLICT while a node uses the store, or if
@@ -175,16 +178,26 @@ export class Replication {
     if (!lost) requireNothingLacking(store, await onlyAt(central, store));
     const end = Date.now() + FORGET_MILLISECONDS;
     let locations = 0;
-    let last: string | undefined = after;
+    let isAgain = after.startsWith(AGAIN);
+    let last: string | undefined = isAgain ? after.slice(AGAIN.length) : after;
+    const startsAtFirst = last === '';
     let slices = 0;
     do {
       slices++;
-      const slice = await forgetStoreSlice(central, store, last, { now: Date.now(), lost });
+      const slice = await forgetStoreSlice(central, store, last, {
+        now: Date.now(),
+        lost,
+        forgetsStore: startsAtFirst || isAgain,
+      });
       requireNothingLacking(store, slice.kept);
       locations += slice.locations;
       last = slice.end;
+      if (last === undefined && !startsAtFirst && !isAgain) {
+        isAgain = true;
+        last = '';
+      }
     } while (last !== undefined && slices < FORGET_SLICES && Date.now() < end);
-    return { locations, last };
+    return { locations, last: last !== undefined && isAgain ? AGAIN + last : last };
   }
 
   /** @throws OciError NOT_FOUND, so that a misspelt name does not look like a store that has been forgotten */

@@ -81,18 +81,20 @@ export interface ForgetOptions {
   readonly now: number;
   /** Whether to forget also the locations of blobs that central lacks. */
   readonly lost: boolean;
+  /** Whether the slices before this one were done lately, so that they have no new locations. */
+  readonly forgetsStore: boolean;
 }
 
 /**
  * Forgets, at central, one slice of a store's locations, in one transaction. It can be repeated. The last slice also
- * forgets the store. If a slice keeps any locations, the caller must not go on.
+ * forgets the store, if `forgetsStore`. If a slice keeps any locations, the caller must not go on.
  * @param after the digest after which the slice starts; '' for the first slice
  */
 export async function forgetStoreSlice(
   { name, database }: Pick<Store, 'name' | 'database'>,
   store: string,
   after: string,
-  { now, lost }: ForgetOptions,
+  { now, lost, forgetsStore }: ForgetOptions,
 ): Promise<ForgottenSlice> {
   const end = (await database.first<{ digest: string }>(SELECT_SLICE_END, after))?.digest;
   const until = end ?? END;
@@ -100,7 +102,7 @@ export async function forgetStoreSlice(
     promises: [KEEP_PROMISES, store, after, until, name],
     gone: [DELETE_LOCATIONS, store, after, until, name, now, lost ? 1 : 0],
     kept: [SELECT_KEPT, store, after, until],
-    last: end === undefined ? [[DELETE_POSITION, store, after, until]] : [],
+    last: end === undefined && forgetsStore ? [[DELETE_POSITION, store, after, until]] : [],
   });
   return { locations: gone.length, kept: kept[0] ?? { blobs: 0, bytes: 0 }, end };
 }

@@ -21,7 +21,7 @@ import { type Host, type Hosts, type NodeHost, openHosts } from '../support/host
 
 const ALWAYS = (): boolean => true;
 const NOTHING = { blobs: 0, bytes: 0 };
-const KEEPING = { now: 0, lost: false };
+const KEEPING = { now: 0, lost: false, forgetsStore: true };
 const IMAGE = { blobs: 2, bytes: 60 };
 const ORGANIZATION = 'alice' as OrganizationName;
 
@@ -107,6 +107,13 @@ describe('one image, pushed to two nodes and copied from neither', () => {
     expect(await lackingFrom(node2)).toEqual(IMAGE);
     await node2.queue.moveBytes(ALWAYS);
     expect(await locationsAtCentral()).toEqual({ central: 2, node2: 2 });
+  });
+
+  test('a store is forgotten only with the locations that the first slices got meanwhile', async () => {
+    const [node1] = hosts.nodes;
+    expect(await without(node1).forget('node1', '~', true)).toEqual({ locations: 2, last: undefined });
+    for (const table of ['locations', 'change_log_positions'])
+      expect([table, await rowsOf(table, 'node1')]).toEqual([table, 0]);
   });
 
   test('when a store is retired, central still lists what is lost with it', async () => {
@@ -225,10 +232,10 @@ describe('what arrived since the first look stays, unless it is given up', () =>
     const { lease_until: until } = (await env.DB_CENTRAL.prepare('SELECT lease_until FROM locations').first<{
       lease_until: number;
     }>())!;
-    expect(await forgetStoreSlice(central.store, 'node1', '', { now: until - 1, lost: false })).toMatchObject({
+    expect(await forgetStoreSlice(central.store, 'node1', '', { ...KEEPING, now: until - 1 })).toMatchObject({
       locations: 0,
     });
-    expect(await forgetStoreSlice(central.store, 'node1', '', { now: until, lost: false })).toMatchObject({
+    expect(await forgetStoreSlice(central.store, 'node1', '', { ...KEEPING, now: until })).toMatchObject({
       locations: 1,
     });
     expect(await locationsAtCentral()).toEqual({});

@@ -139,8 +139,14 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
     ['forget repairs', () => repairs.saveRepairProgress(database, COMMON, undefined)],
     ['is a store known', () => retired.isKnownStore(database, 'node1')],
     ['known stores', () => retired.knownStores(database)],
-    ['forget a slice', () => retired.forgetStoreSlice(central, 'node1', '', { now: NOW, lost: false })],
-    ['forget the last slice', () => retired.forgetStoreSlice(central, 'node9', '~', { now: NOW, lost: false })],
+    [
+      'forget a slice',
+      () => retired.forgetStoreSlice(central, 'node1', '', { now: NOW, lost: false, forgetsStore: true }),
+    ],
+    [
+      'forget the last slice',
+      () => retired.forgetStoreSlice(central, 'node9', '~', { now: NOW, lost: false, forgetsStore: true }),
+    ],
     ['sound locations', () => scrub.soundLocations(database, 'central', '', 10)],
     ['sound locations among', () => scrub.soundAmong(database, 'central', [COMMON])],
     ['named keys', () => Array.fromAsync(scrub.namedKeys(database, 'central', '', ''))],
