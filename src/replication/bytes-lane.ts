@@ -12,10 +12,9 @@ import { DueBlobs, type WaitingBlob } from './due-blobs.ts';
 import { type LaneOptions, noteFailure, requireDatabases } from './failed-jobs.ts';
 import { FairQueue } from './fair-queue.ts';
 import { copyBlobDown } from './copy-down.ts';
-import { copyUpJob, copyDownJob } from './machine.ts';
+import { copyUpJob, copyDownJob, OutOfTime } from './machine.ts';
 import type { CopyDown } from './queue-state.ts';
 import { Signal } from './signal.ts';
-import { OutOfTime } from './transfer.ts';
 
 /** How many objects to copy at once. Each is streamed, without a buffer of its own. */
 const BLOBS_AT_ONCE = 2;
@@ -99,8 +98,9 @@ export class BytesLane {
       if (current.seen !== undefined) this.#backoff.end();
       return;
     }
-    if (failure instanceof OutOfTime) return;
-    if (!isUnavailable(failure)) throw failure;
+    // A run that still has time had no room for a buffer: try again soon, without counting an attempt.
+    if (failure instanceof OutOfTime && !mayGoOn()) return;
+    if (!(failure instanceof OutOfTime || isUnavailable(failure))) throw failure;
     this.#backoff.begin(now(), random());
   }
 

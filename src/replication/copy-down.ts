@@ -19,10 +19,10 @@ import { mergeRows } from '../stores/merge.ts';
 import type { Store } from '../stores/store.ts';
 import { leaveTagsToCentral, leaveToCentral } from '../stores/organizations/usage-rows.ts';
 import { isAlive, isVisible } from '../stores/versions.ts';
-import { PermanentError } from './machine.ts';
+import { OutOfTime, PermanentError } from './machine.ts';
 import type { Pair } from './pair.ts';
 import type { CopyDown } from './queue-state.ts';
-import { dropProgress, OutOfTime, type ProgressKeeper, transfer } from './transfer.ts';
+import { dropProgress, type ProgressKeeper, transfer } from './transfer.ts';
 
 /**
  * Copies one blob down. Returns how many bytes were copied: 0 if the node has the blob already, or central lacks it.

@@ -32,6 +32,11 @@ export class PermanentError extends Error {
   override readonly name = 'PermanentError';
 }
 
+/** Thrown when a run has no time or room left. It is no attempt: the next run continues the copy. */
+export class OutOfTime extends Error {
+  override readonly name = 'OutOfTime';
+}
+
 /**
  * Returns a job after another failed attempt.
  * @param random from 0 to 1: spreads out the retries of jobs that have failed together

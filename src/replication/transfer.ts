@@ -13,7 +13,7 @@ import { Hash } from '../stores/uploads/blob-writer.ts';
 import { type Bucket, CHANGE_MILLISECONDS, isLostUpload, type MultipartUpload } from '../stores/bucket.ts';
 import { within } from '../stores/deadline.ts';
 import { PartsInFlight } from '../stores/parts-in-flight.ts';
-import { PermanentError } from './machine.ts';
+import { OutOfTime, PermanentError } from './machine.ts';
 import type { Progress } from './queue-state.ts';
 import { SourceReader } from './source-reader.ts';
 
@@ -32,11 +32,6 @@ const READ_BACK_BYTES = 16 * 1024 * 1024;
 
 /** How long an object that is copied in one piece may take: as long as a run of the queue. */
 const WHOLE_MILLISECONDS = 5 * MINUTE;
-
-/** Thrown when the time of a run is over. The next run continues the copy. */
-export class OutOfTime extends Error {
-  override readonly name = 'OutOfTime';
-}
 
 export interface Transfer {
   /** The name under which the progress is kept: the blob and the direction. */
@@ -107,11 +102,9 @@ async function transferParts(object: Transfer, keeper: ProgressKeeper, mayGoOn: 
   const isContinued = hash === undefined;
   try {
     await passParts(object, upload, parts, hash, mayGoOn);
-    if (!isContinued && (await hash.digest()) !== digest) {
-      await upload.abort().catch(() => undefined);
-      throw wrongBytes(digest);
-    }
+    if (!isContinued && (await hash.digest()) !== digest) throw wrongBytes(digest);
   } catch (error) {
+    if (error instanceof PermanentError) await upload.abort().catch(() => undefined);
     hash?.abandon(error);
     throw error;
   }
@@ -181,7 +174,7 @@ async function passParts(
     first,
   );
   const offset = (first - 1) * PART_BYTES;
-  const source = await SourceReader.open(from, key, { offset, length: size - offset });
+  const source = await SourceReader.open(from, key, { digest, offset, size });
   if (source === undefined) throw new Gone();
   let writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
   try {

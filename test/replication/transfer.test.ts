@@ -1,8 +1,10 @@
 /** Copying an object in parts: what it asks of both buckets, and what a failure leaves for the next attempt. */
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
+import { OciError } from '../../src/oci/errors.ts';
+import { OutOfTime } from '../../src/replication/machine.ts';
 import type { Progress } from '../../src/replication/queue-state.ts';
-import { OutOfTime, PART_BYTES, transfer, WHOLE_BYTES } from '../../src/replication/transfer.ts';
+import { PART_BYTES, transfer, WHOLE_BYTES } from '../../src/replication/transfer.ts';
 import { Bucket } from '../../src/stores/bucket.ts';
 import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { passDeadlinesOfStalledCalls, stalledCall } from '../support/stalled-calls.ts';
@@ -151,6 +153,22 @@ test('everyone who waited has a turn between two parts', async () => {
   };
   await copy();
   expect(turns.asked).toBe(PARTS);
+});
+
+test('an object that is shorter than its blob is never copied, and the error names both lengths', async () => {
+  from.objects.set('object', CONTENT.subarray(0, PART_BYTES + 7));
+  await expect(copy()).rejects.toMatchObject({
+    name: 'PermanentError',
+    message: `the object of ${await digestOf('sha256', CONTENT)} ends after ${PART_BYTES + 7} bytes, not ${CONTENT.byteLength}: it is not copied`,
+  });
+  expect([to.calls['abort'], progress.size, isolateBudget.inUse()]).toEqual([1, 0, 0]);
+});
+
+test('a copy for which there is no room is not an attempt that failed', async () => {
+  const wait = vi.spyOn(isolateBudget, 'wait').mockRejectedValue(new OciError('UNAVAILABLE'));
+  await expect(copy()).rejects.toBeInstanceOf(OutOfTime);
+  wait.mockRestore();
+  expect(isWhole(await copy())).toBe(true);
 });
 
 test('an object with other bytes is not completed', async () => {

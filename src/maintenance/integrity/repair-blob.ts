@@ -7,9 +7,9 @@
  */
 import { logFailure, logLine } from '../../log.ts';
 import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts';
-import { PermanentError } from '../../replication/machine.ts';
+import { OutOfTime, PermanentError } from '../../replication/machine.ts';
 import type { Progress } from '../../replication/queue-state.ts';
-import { Gone, OutOfTime, type ProgressKeeper, transfer } from '../../replication/transfer.ts';
+import { Gone, type ProgressKeeper, transfer } from '../../replication/transfer.ts';
 import { type Damage, leaseTimes, localLocation } from '../../stores/blob-rows.ts';
 import { adoptOrphan, type Candidate, candidates, setOrphanDigest } from './orphan-rows.ts';
 import { repairProgress, saveRepairProgress } from './repair-rows.ts';
