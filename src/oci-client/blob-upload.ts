@@ -90,6 +90,9 @@ class Upload {
       });
     if (answer === undefined) return undefined;
     await textOf(answer);
+    // Only the POST of a session is sure to say the limit, and another push made it.
+    this.#options.limit.learn(answer.headers);
+    this.#options.limit.assume();
     const size = sizeIn(answer.headers);
     return size === undefined || size > this.#content.size ? undefined : sessionIn(answer, target, size);
   }

@@ -1,6 +1,7 @@
 /** The largest request body that a host takes, as far as it is known. */
 
 const MEBIBYTE = 1024 ** 2;
+const UNKNOWN_BYTES = Number.MAX_SAFE_INTEGER;
 /** Fits every plan of Cloudflare's, whose smallest limit is 100 MB, and is a multiple of all usual sizes of parts. */
 const ASSUMED_BYTES = 64 * MEBIBYTE;
 /** A host that refuses this as too large means something else. */
@@ -13,7 +14,7 @@ export class BodyLimit {
 
   /** Begins without a limit, until the host says one, or refuses a body as too large. */
   static unknown(): BodyLimit {
-    return new BodyLimit(Number.MAX_SAFE_INTEGER);
+    return new BodyLimit(UNKNOWN_BYTES);
   }
 
   /** @param bytes the most bytes of a chunk, from the user; otherwise the host says them, or refuses larger ones */
@@ -26,11 +27,16 @@ export class BodyLimit {
     return this.#bytes < this.#unit ? this.#bytes : this.#bytes - (this.#bytes % this.#unit);
   }
 
-  /** Notes what a registry says when it opens an upload, in `OCI-Chunk-Min-Length` and `OCI-Chunk-Max-Length`. */
+  /** Notes what a registry says about an upload, in `OCI-Chunk-Min-Length` and `OCI-Chunk-Max-Length`. */
   learn(headers: Headers): void {
     const [least, most] = [bytesIn(headers, 'oci-chunk-min-length'), bytesIn(headers, 'oci-chunk-max-length')];
     if (least !== undefined) this.#unit = least;
     if (most !== undefined) this.lower(most);
+  }
+
+  /** Assumes a limit that fits every host, unless one is known. */
+  assume(): void {
+    if (this.#bytes === UNKNOWN_BYTES) this.lower(ASSUMED_BYTES);
   }
 
   /** Notes that no more than this passes. */

@@ -225,6 +225,7 @@ class Upload {
     if (size > this.session.size) this.#patience.renew();
     this.session = sessionIn(answer, this.session.url, size);
     this.#progress = answer.headers;
+    this.#options.limit.learn(answer.headers);
     await discard(answer);
     await this.#options.onAdvance?.(this.session);
   }

@@ -116,6 +116,56 @@ test('another push goes on with what one has left', async () => {
   expect(await stored()).toEqual(bytes);
 });
 
+/** Leaves an upload of the blob of which the registry has 3000 bytes. */
+async function leftUpload(): Promise<Records> {
+  const records = new Records();
+  const { repository: target } = repository(({ method, headers }) => {
+    if (method === 'PATCH' && headers['content-range'] === '3000-5999') throw new TransportError('gone');
+    return undefined;
+  });
+  await uploadBlob(target, await content(), chunked({ records })).catch(() => undefined);
+  return records;
+}
+
+/** Has the answers to a method say how long a chunk may be. */
+const saying =
+  (limited: string, most: number): Interference =>
+  async ({ method, url }, pass) => {
+    if (method !== limited || !url.pathname.includes('/uploads/')) return undefined;
+    const { status, headers: given } = await pass();
+    const headers = new Headers(given);
+    headers.set('OCI-Chunk-Min-Length', '1000');
+    headers.set('OCI-Chunk-Max-Length', String(most));
+    return new Response(null, { status, headers });
+  };
+
+test('a push that goes on keeps the limit that the host says when it is asked how far it is', async () => {
+  const records = await leftUpload();
+  const { wire, repository: target } = repository(saying('GET', 4000));
+  await uploadBlob(target, await content(), { limit: BodyLimit.unknown(), records });
+  expect(lengths(wire)).toEqual(['PATCH 4000', 'PATCH 3000']);
+});
+
+test('a push that goes on assumes a limit where the host says none', async () => {
+  const records = await leftUpload();
+  const limit = BodyLimit.unknown();
+  const { repository: target } = repository(async ({ method, url }, pass) => {
+    if (method !== 'GET' || !url.pathname.includes('/uploads/')) return undefined;
+    const { status, headers: given } = await pass();
+    const headers = new Headers(given);
+    headers.delete('OCI-Chunk-Max-Length');
+    return new Response(null, { status, headers });
+  });
+  await uploadBlob(target, await content(), { limit, records });
+  expect(limit.bytes).toBe(64 * 1024 ** 2);
+});
+
+test('the limit that the host says in answer to a chunk counts for the next', async () => {
+  const { wire, repository: target } = repository(saying('PATCH', 2000));
+  await uploadBlob(target, await content(), chunked());
+  expect(lengths(wire)).toEqual(['PATCH 3000', 'PATCH 2000', 'PATCH 2000', 'PATCH 2000', 'PATCH 1000']);
+});
+
 test('an upload that the registry has forgotten is begun again', async () => {
   const records = new Records();
   const { repository: target } = repository();
