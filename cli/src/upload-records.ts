@@ -25,15 +25,18 @@ export class UploadFiles implements UploadRecords {
     }
   }
 
+  /** @returns undefined also while another process still sends into the upload */
   async read(key: string): Promise<string | undefined> {
-    return readFile(this.#fileOf(key), 'utf8').catch(() => undefined);
+    const record = await readFile(this.#fileOf(key), 'utf8').catch(() => undefined);
+    const [location, writer] = record?.split('\n') ?? [];
+    return isOtherProcess(Number(writer)) ? undefined : location;
   }
 
   async write(key: string, location: string): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const file = this.#fileOf(key);
     const partial = `${file}.${process.pid}`;
-    await writeFile(partial, location, { mode: 0o600 });
+    await writeFile(partial, `${location}\n${process.pid}`, { mode: 0o600 });
     await rename(partial, file);
   }
 
@@ -43,6 +46,17 @@ export class UploadFiles implements UploadRecords {
 
   #fileOf(key: string): string {
     return join(this.#folder, createHash('sha256').update(key).digest('hex'));
+  }
+}
+
+function isOtherProcess(id: number): boolean {
+  if (!(id > 0) || id === process.pid) return false;
+  try {
+    process.kill(id, 0);
+    return true;
+  } catch (error) {
+    // Another user's process can't be signalled, but it runs.
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 

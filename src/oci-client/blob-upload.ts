@@ -39,11 +39,11 @@ export async function uploadBlob(
   options: UploadOptions,
 ): Promise<'exists' | 'mounted' | 'uploaded'> {
   const upload = new Upload(repository, content, options);
-  if (await repository.hasBlob(content.digest)) {
-    await upload.forget();
-    return 'exists';
-  }
   for (let restarts = 0; ; restarts += 1) {
+    if (await repository.hasBlob(content.digest)) {
+      await upload.forget();
+      return 'exists';
+    }
     const left = restarts === 0 ? await upload.left() : undefined;
     const session = left ?? (await upload.open(restarts === 0 ? options.mountFrom : undefined));
     if (session === undefined) return 'mounted';
@@ -52,8 +52,8 @@ export async function uploadBlob(
       const refusal = await refusalOf('an upload', repository.host.url, answer);
       if (isTransient(refusal)) throw refusal;
       await upload.forget();
-      // The registry has lost the session, or what another push has left there is of no use.
-      if (restarts < MAX_RESTARTS && (answer.status === 404 || left !== undefined)) continue;
+      // The session is lost, is also written by another push (416), or came from an earlier push and is of no use.
+      if (restarts < MAX_RESTARTS && (answer.status === 404 || answer.status === 416 || left !== undefined)) continue;
       throw refusal;
     }
     await textOf(answer);

@@ -1,4 +1,6 @@
-import { mkdtemp, readdir, rm, stat, utimes } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -21,6 +23,19 @@ test('a record is kept from one push to the next, readable by the user alone', a
   expect((await stat(folder)).mode & 0o777).toBe(0o700);
   await new UploadFiles(folder).remove(KEY);
   expect(await new UploadFiles(folder).read(KEY)).toBeUndefined();
+});
+
+test('an upload is left to the process that sends into it, until that process has ended', async () => {
+  const other = spawn(process.execPath, ['--eval', 'process.stdin.resume()'], { stdio: ['pipe', 'ignore', 'ignore'] });
+  const ended = once(other, 'exit');
+  const records = new UploadFiles(folder);
+  await records.write(KEY, LOCATION);
+  const [name = ''] = await readdir(folder);
+  await writeFile(join(folder, name), `${LOCATION}\n${other.pid}`);
+  expect(await records.read(KEY)).toBeUndefined();
+  other.stdin.end();
+  await ended;
+  expect(await records.read(KEY)).toBe(LOCATION);
 });
 
 test('a record is forgotten once no registry can know the upload', async () => {

@@ -166,6 +166,42 @@ test('the limit that the host says in answer to a chunk counts for the next', as
   expect(lengths(wire)).toEqual(['PATCH 3000', 'PATCH 2000', 'PATCH 2000', 'PATCH 2000', 'PATCH 1000']);
 });
 
+test('two pushes that write into one upload both end with the blob', async () => {
+  let other: Promise<string> | undefined;
+  const records = new Records();
+  const { wire, repository: target } = repository(async ({ method, headers }) => {
+    if (method !== 'PATCH' || headers['content-range'] !== '3000-5999' || other !== undefined) return undefined;
+    // The other one goes on with this upload, and sends the same chunk first.
+    other = uploadBlob(
+      repository(({ headers: sent }) => {
+        if (sent['content-range'] === '6000-8999') throw new TransportError('gone');
+        return undefined;
+      }).repository,
+      await content(),
+      chunked({ records }),
+    );
+    await other.catch(() => undefined);
+    return undefined;
+  });
+  expect(await uploadBlob(target, await content(), chunked({ records }))).toBe('uploaded');
+  await expect(other).rejects.toThrow('gone');
+  expect(wire.sent.filter(({ method }) => method === 'POST')).toHaveLength(2);
+  expect(await stored()).toEqual(bytes);
+});
+
+test('an upload that another push has closed is not begun again', async () => {
+  let isClosed = false;
+  const { wire, repository: target } = repository(async ({ method, headers, url }) => {
+    if (isClosed || method !== 'PATCH' || headers['content-range'] !== '6000-8999') return undefined;
+    isClosed = true;
+    await call('DELETE', url.href, { as: 'alice' });
+    await putBlob('alice/app', bytes);
+    return undefined;
+  });
+  expect(await uploadBlob(target, await content(), chunked())).toBe('exists');
+  expect(wire.sent.filter(({ method }) => method === 'POST')).toHaveLength(1);
+});
+
 test('an upload that the registry has forgotten is begun again', async () => {
   const records = new Records();
   const { repository: target } = repository();
