@@ -1,13 +1,17 @@
-/** Writes a tar archive (POSIX ustar, with a binary size where octal digits do not suffice, as GNU's tar does). */
+/**
+ * Writes a tar archive (POSIX pax, with a binary size where octal digits do not suffice, as GNU's tar does). A path that
+ * its header can't hold has a record before it.
+ */
 import { open } from 'node:fs/promises';
 import { piecesOf } from '../../../src/oci-client/answer.ts';
 
 const BLOCK = 512;
+/** The longest path that a header holds, in bytes. */
+const MAX_NAME_BYTES = 100;
 /** The first size that eleven octal digits can't hold. */
 const OCTAL_END = 8 ** 11;
 
 export interface TarEntry {
-  /** At most 100 bytes. */
   readonly path: string;
   readonly size: number;
   open(): ReadableStream<Uint8Array>;
@@ -18,9 +22,10 @@ export async function writeTar(path: string, entries: readonly TarEntry[]): Prom
   const file = await open(path, 'w');
   try {
     for (const entry of entries) {
-      await file.writeFile(headerOf(entry));
+      if (Buffer.byteLength(entry.path) > MAX_NAME_BYTES) await file.writeFile(extensionFor(entry.path));
+      await file.writeFile(headerOf(entry, '0'));
       for await (const piece of piecesOf(entry.open())) await file.writeFile(piece);
-      await file.writeFile(Buffer.alloc((BLOCK - (entry.size % BLOCK)) % BLOCK));
+      await file.writeFile(paddingAfter(entry.size));
     }
     await file.writeFile(Buffer.alloc(2 * BLOCK));
   } finally {
@@ -28,10 +33,30 @@ export async function writeTar(path: string, entries: readonly TarEntry[]): Prom
   }
 }
 
-function headerOf({ path, size }: TarEntry): Buffer {
+/** Returns a pax header with the path of the next entry (POSIX pax, "Extended Header"). */
+function extensionFor(path: string): Buffer {
+  const record = Buffer.from(paxRecord('path', path));
+  const header = headerOf({ path: 'PaxHeaders/path', size: record.length }, 'x');
+  return Buffer.concat([header, record, paddingAfter(record.length)]);
+}
+
+/** A record begins with its own length, in bytes. */
+function paxRecord(key: string, value: string): string {
+  const rest = ` ${key}=${value}\n`;
+  const restBytes = Buffer.byteLength(rest);
+  let length = restBytes;
+  while (length !== restBytes + String(length).length) length = restBytes + String(length).length;
+  return `${length}${rest}`;
+}
+
+function paddingAfter(size: number): Buffer {
+  return Buffer.alloc((BLOCK - (size % BLOCK)) % BLOCK);
+}
+
+/** @param type '0' for a file, 'x' for a pax header */
+function headerOf({ path, size }: Omit<TarEntry, 'open'>, type: '0' | 'x'): Buffer {
   const header = Buffer.alloc(BLOCK);
-  if (Buffer.byteLength(path) > 100) throw new Error(`${path} is too long for an archive`);
-  header.write(path, 0);
+  header.write(path, 0, MAX_NAME_BYTES);
   header.write('0000644\0', 100);
   header.write('0000000\0', 108);
   header.write('0000000\0', 116);
@@ -42,7 +67,7 @@ function headerOf({ path, size }: TarEntry): Buffer {
   }
   header.write('00000000000\0', 136);
   header.write('        ', 148);
-  header.write('0', 156);
+  header.write(type, 156);
   header.write('ustar\u000000', 257, 'latin1');
   const sum = header.reduce((total, byte) => total + byte, 0);
   header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);

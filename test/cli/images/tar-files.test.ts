@@ -60,6 +60,22 @@ test('an archive that is written here is one for tar', async () => {
   ]);
 });
 
+test.each([95, 100, 101, 140, 1000])('a path of %d bytes is written, for tar and for berth', async (length) => {
+  const archive = join(folder, `path-${length}.tar`);
+  // Two bytes each, and one before them.
+  const path = length % 2 === 0 ? 'ä'.repeat(length / 2) : `a${'ä'.repeat((length - 1) / 2)}`;
+  const entry = (name: string, text: string) => ({
+    path: name,
+    size: text.length,
+    open: () => new Blob([text]).stream(),
+  });
+  await writeTar(archive, [entry(path, 'long'), entry('short', 'after it')]);
+  const listed = execFileSync('tar', ['--list', '--quoting-style=literal', '--file', archive], { encoding: 'utf8' });
+  expect(listed).toBe(`${path}\nshort\n`);
+  const files = await TarFiles.open(archive);
+  expect([await textOf(files, path), await textOf(files, 'short')]).toEqual(['long', 'after it']);
+});
+
 test.each([
   [
     'compressed',
