@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 /** The program `berth`. */
+import { inspect } from 'node:util';
 import { CommanderError } from 'commander';
 import { TransportError } from '../../src/oci-client/transport.ts';
 import { Failure } from './errors.ts';
 import { program } from './program.ts';
 import { explained } from './registry.ts';
+import { harmless } from './terminal.ts';
 
 // A reader such as `head` may have read enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -20,13 +22,18 @@ try {
     // Commander has printed its message. Help and the version end this way too, with code 0.
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else if (error instanceof Failure) {
-    console.error(`berth: ${error.message}`);
+    tell(error.message);
     process.exitCode = error.exitCode;
   } else if (error instanceof TransportError) {
-    console.error(`berth: ${error.message}`);
+    tell(error.message);
     process.exitCode = 1;
   } else {
-    console.error(error);
+    console.error(inspect(error).split('\n').map(harmless).join('\n'));
     process.exitCode = 1;
   }
+}
+
+/** A message may quote a registry, which must not control the terminal. */
+function tell(message: string): void {
+  console.error(`berth: ${harmless(message)}`);
 }
