@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
@@ -12,7 +12,7 @@ const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const descriptor = { mediaType: MANIFEST, digest: `sha256:${'0'.repeat(64)}`, size: 2 };
 
 /** Pulls for docker from a registry that answers everything with one document. */
-async function pullOf(document: { readonly mediaType: string }): Promise<Result> {
+async function pullOf(document: { readonly mediaType: string }): Promise<Result & { readonly left: string[] }> {
   const server = createServer((_, response) => {
     response.writeHead(200, { 'Content-Type': document.mediaType }).end(JSON.stringify(document));
   }).listen(0, '127.0.0.1');
@@ -23,7 +23,8 @@ async function pullOf(document: { readonly mediaType: string }): Promise<Result>
     await rm(cwd, { recursive: true });
   });
   const image = `127.0.0.1:${(server.address() as AddressInfo).port}/acme/app:1`;
-  return berth(['pull', '--quiet', image, 'docker-archive:app.tar'], { cwd, env: { HOME: cwd } });
+  const result = await berth(['pull', '--quiet', image, 'docker-archive:app.tar'], { cwd, env: { HOME: cwd } });
+  return { ...result, left: await readdir(cwd) };
 }
 
 test('a registry can not write control characters to the terminal', async () => {
@@ -34,4 +35,13 @@ test('a registry can not write control characters to the terminal', async () => 
     manifests: [{ ...descriptor, platform }],
   } as { mediaType: string });
   expect([code, stderr]).toEqual([2, expect.stringContaining('from linux\u{fffd}[2J\u{fffd}31m/none\n')]);
+});
+
+test.each([
+  ['an artifact without layers', { mediaType: MANIFEST, config: descriptor }],
+  ['an image without a config', { mediaType: MANIFEST, layers: [descriptor] }],
+  ['an index without images', { mediaType: INDEX, manifests: [] }],
+])('%s is not pulled for docker, and the message says where it can go', async (_, document) => {
+  const { code, stderr, left } = await pullOf({ schemaVersion: 2, ...document } as { mediaType: string });
+  expect([code, stderr, left]).toEqual([1, expect.stringMatching(/^berth: .* docker can load: .* oci:FOLDER\n$/), []]);
 });

@@ -58,7 +58,7 @@ async function run(image: string, target: string, options: Options): Promise<voi
     const platform = options.platform ?? (name.kind === 'docker-archive' ? ownPlatform() : undefined);
     const found = await rootOf(repository, from);
     const chosen = platform === undefined ? found : await imageFor(source, found, platform);
-    return { source, destination: await local.open(abort.signal), root: chosen, tag, referrers };
+    return { source, destination: await local.open(chosen, abort.signal), root: chosen, tag, referrers };
   });
   await local.finish(root, dockerNameOf(from));
   console.log(`${from.host}/${from.repository}@${root.digest}`);

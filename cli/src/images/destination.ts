@@ -42,7 +42,9 @@ export class LocalDestination {
     this.#folder = name.kind === 'oci' ? name.path : `${name.path}.partial`;
   }
 
-  async open(signal: AbortSignal): Promise<ImageDestination> {
+  /** @throws Failure before anything is written, if docker can't load what is to go into its archive */
+  async open(root: StoredManifest, signal: AbortSignal): Promise<ImageDestination> {
+    if (this.#name.kind === 'docker-archive') dockerImageIn(root);
     // An archive has one image, whatever another pull has left here.
     if (this.#name.kind !== 'oci') await rm(join(this.#folder, 'index.json'), { force: true });
     this.#layout = new LayoutDestination(this.#folder, signal);
@@ -68,10 +70,7 @@ export class LocalDestination {
   /** Docker's "combined image JSON + filesystem changeset format", version 1.2. */
   async #dockerImage(root: StoredManifest, dockerName: string): Promise<TarEntry[]> {
     const { blobs } = linksOf(root);
-    const { config, layers } = objectIn(root.bytes, root.digest) as {
-      config: { digest: Digest };
-      layers: readonly { digest: Digest }[];
-    };
+    const { config, layers } = dockerImageIn(root);
     const manifest = new TextEncoder().encode(
       JSON.stringify([
         {
@@ -96,4 +95,20 @@ export class LocalDestination {
     });
     return { path, size, open: () => new FolderFiles(this.#folder).open(file, 0, size) };
   }
+}
+
+interface DockerImage {
+  readonly config: { readonly digest: Digest };
+  readonly layers: readonly { readonly digest: Digest }[];
+}
+
+/** @throws Failure for an index, or an artifact without a config or layers */
+function dockerImageIn({ bytes, digest }: StoredManifest): DockerImage {
+  const { config, layers } = objectIn(bytes, digest);
+  if (config === undefined || !Array.isArray(layers)) {
+    throw new Failure(
+      `${digest} has no config or no layers, so it is nothing that docker can load: pull it to oci:FOLDER`,
+    );
+  }
+  return { config, layers } as DockerImage;
 }
