@@ -22,6 +22,11 @@ export interface Call {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A call that may be made again although its answer was lost. A DELETE is answered with 404 the second time. */
+export interface RepeatableCall extends Call {
+  readonly method: Exclude<Request['method'], 'DELETE' | 'PATCH'>;
+}
+
 /** A registry: logs in to it, follows its redirects, and turns its refusals into errors. */
 export class Host {
   readonly url: URL;
@@ -50,7 +55,7 @@ export class Host {
   }
 
   /** Makes a call, again as long as it fails for a reason that may pass. @throws RegistryError, TransportError */
-  callAgain(call: Call): Promise<Response> {
+  callAgain(call: RepeatableCall): Promise<Response> {
     return withRetries(this.surroundings, call.signal, () => this.call(call));
   }
 

@@ -9,8 +9,9 @@ import {
 } from '../oci/media-type.ts';
 import { bytesUpTo, textOf } from './answer.ts';
 import { type Descriptor, mediaTypeOf, objectIn, parseDescriptor, type StoredManifest } from './descriptor.ts';
-import type { Call, Host } from './host.ts';
+import type { Call, Host, RepeatableCall } from './host.ts';
 import { RegistryError } from './registry-error.ts';
+import { withRetries } from './retry.ts';
 
 const MANIFESTS = [OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST, DOCKER_MANIFEST_LIST, DOCKER_MANIFEST, '*/*;q=0.5'].join(', ');
 /** The most pages of a list that are read. */
@@ -104,14 +105,19 @@ export class Repository {
    * @returns whether there was one
    */
   async deleteManifest(reference: string): Promise<boolean> {
-    const response = await this.#callAgain({
-      method: 'DELETE',
-      target: `${this.#root}/manifests/${reference}`,
-      scope: `repository:${this.name}:pull,push,delete`,
-      expect: [200, 202, 204, 404],
+    let attempts = 0;
+    const response = await withRetries(this.host.surroundings, this.signal, () => {
+      attempts += 1;
+      return this.call({
+        method: 'DELETE',
+        target: `${this.#root}/manifests/${reference}`,
+        scope: `repository:${this.name}:pull,push,delete`,
+        expect: [200, 202, 204, 404],
+      });
     });
     await textOf(response);
-    return response.status !== 404;
+    // An attempt whose answer was lost may have removed it.
+    return response.status !== 404 || attempts > 1;
   }
 
   /** Lists the tags, in the registry's order; undefined if there is no such repository. */
@@ -199,7 +205,7 @@ export class Repository {
     return list === undefined ? [] : descriptorsIn(list.bytes, `the list of referrers of ${digest}`);
   }
 
-  #callAgain(call: Omit<Call, 'scope' | 'signal'> & { readonly scope?: string }): Promise<Response> {
+  #callAgain(call: Omit<RepeatableCall, 'scope' | 'signal'> & { readonly scope?: string }): Promise<Response> {
     return this.host.callAgain({ scope: this.scope, signal: this.signal, ...call });
   }
 

@@ -1,5 +1,6 @@
 import { beforeEach, expect, test } from 'vitest';
 import { Repository } from '../../src/oci-client/repository.ts';
+import { TransportError } from '../../src/oci-client/transport.ts';
 import { addUsers } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
 import { hostOf, type Interference, wired } from './support.ts';
@@ -29,4 +30,15 @@ test('a tag is removed alone, a digest with all its tags, and what is absent is 
   expect(await repository().deleteManifest(digest)).toBe(true);
   expect(await repository().tags()).toEqual([]);
   expect(await repository().deleteManifest('b')).toBe(false);
+});
+
+test('a tag that was removed, although the answer was lost, counts as removed', async () => {
+  await putImage('alice/app', 1, ['a']);
+  let isLost = false;
+  const target = repository('alice/app', async ({ method, headers }, pass) => {
+    if (method !== 'DELETE' || headers['authorization'] === undefined || isLost) return undefined;
+    isLost = (await pass()).ok;
+    throw new TransportError('the answer is lost');
+  });
+  expect([await target.deleteManifest('a'), isLost]).toEqual([true, true]);
 });
