@@ -1,5 +1,5 @@
 /** Answers the requests of clients with what the host answers. Bodies that are too large for the host go in chunks. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { textOf } from '../../../src/oci-client/answer.ts';
 import { withRetries } from '../../../src/oci-client/retry.ts';
 import type { Surroundings } from '../../../src/oci-client/surroundings.ts';
@@ -56,6 +56,9 @@ export class Gateway {
     if (!OWN_NAME.test(headers.host ?? '')) {
       return refusal(421, 'DENIED', `it serves localhost, not ${headers.host}: use the address that it printed`);
     }
+    if (isFromPage(headers)) {
+      return refusal(403, 'DENIED', 'it answers no web page: use a client of registries, or open the address yourself');
+    }
     if (!METHODS.has(method)) return refusal(405, 'UNSUPPORTED', `it passes no ${method} on`);
     const url = new URL(exchange.incoming.url ?? '/', this.#options.host);
     if (url.origin !== this.#options.host.origin) return refusal(400, 'UNSUPPORTED', 'it is no proxy: use a path');
@@ -79,8 +82,7 @@ export class Gateway {
   async #send(exchange: Exchange, url: URL, request: Request): Promise<Response> {
     const { transport } = this.#options;
     const ask = (): Promise<Response> => transport(url, request);
-    // Only a DELETE answers differently if it took effect before.
-    const answer = await (request.method === 'DELETE' ? ask() : withRetries(this.#options, exchange.signal, ask));
+    const answer = await (isRepeatable(request, url) ? withRetries(this.#options, exchange.signal, ask) : ask());
     const realm = realmPath(answer, this.#options.host);
     if (realm !== undefined) this.#realms.add(realm);
     this.#uploads.note(request.method, url, answer);
@@ -89,4 +91,20 @@ export class Gateway {
     this.#tokens.remember(url, request, text);
     return new Response(text, answer);
   }
+}
+
+/**
+ * Returns whether a page of another origin has made a request. Browsers say so in either header: Sec-Fetch-Site
+ * (Fetch Metadata, "The Sec-Fetch-Site HTTP Request Header"), which some leave out, or Origin (RFC 6454 §7).
+ */
+function isFromPage({ host, origin, 'sec-fetch-site': site }: IncomingHttpHeaders): boolean {
+  const isForeign = origin !== undefined && origin.toLowerCase() !== `http://${host?.toLowerCase()}`;
+  return isForeign || site === 'cross-site' || site === 'same-site';
+}
+
+/** Returns whether a request whose answer was lost may be made again. */
+function isRepeatable({ method }: Request, { pathname }: URL): boolean {
+  // An upload that was opened twice ends by itself.
+  if (method === 'POST') return /\/uploads\/?$/.test(pathname);
+  return method === 'GET' || method === 'HEAD' || method === 'PUT';
 }

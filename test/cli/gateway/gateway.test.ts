@@ -129,6 +129,25 @@ test.each([
   expect((await ask({ method: 'PUT', path: `${path}?digest=${digestOf(body)}` })).status).toBe(201);
 });
 
+test.each([
+  ['GET', '/v2/', 2],
+  ['HEAD', '/v2/acme/app/blobs/sha256:a', 2],
+  ['PUT', '/v2/acme/app/manifests/1', 2],
+  ['POST', '/v2/acme/app/blobs/uploads/', 2],
+  ['POST', '/token', 1],
+  ['PATCH', '/v2/acme/app/blobs/uploads/1', 1],
+  ['DELETE', '/v2/acme/app/manifests/1', 1],
+])('a %s of %s whose answer is lost goes %i times', async (method, path, times) => {
+  const { host, ask } = await startGateway(CHUNK);
+  host.first = (_incoming, outgoing) => {
+    if (host.received.length === 1) outgoing.destroy();
+    else outgoing.writeHead(202).end();
+    return true;
+  };
+  expect((await ask({ method, path })).status).toBe(times === 2 ? 202 : 502);
+  expect(host.received).toHaveLength(times);
+});
+
 test('the limit that a 413 shows is kept for the next layer', async () => {
   const { host, ask, open } = await startGateway(4 * MEBIBYTE);
   host.largest = 2 * MEBIBYTE;

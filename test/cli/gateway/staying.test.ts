@@ -134,6 +134,30 @@ test('a web page cannot use it through a name of its own', async () => {
   }
 });
 
+test('a web page of another origin cannot use it by its address', async () => {
+  const { host, port, ask } = await startGateway(CHUNK);
+  for (const headers of [
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site' },
+    { origin: 'https://evil.example' },
+    { origin: 'null' },
+    { origin: `http://localhost:${port + 1}` },
+    { origin: `https://127.0.0.1:${port}` },
+  ]) {
+    expect(
+      (await ask({ method: 'POST', path: '/v2/acme/app/uploads/', headers })).status,
+      JSON.stringify(headers),
+    ).toBe(403);
+  }
+  expect(host.received).toEqual([]);
+  for (const headers of [
+    { 'sec-fetch-site': 'none' },
+    { 'sec-fetch-site': 'same-origin', origin: `http://127.0.0.1:${port}` },
+  ]) {
+    expect((await ask({ path: '/v2/', headers })).status, JSON.stringify(headers)).toBe(404);
+  }
+});
+
 test('a request for another origin is refused', async () => {
   const { host, ask } = await startGateway(CHUNK);
   for (const path of ['//evil.example/v2/', 'http://evil.example/v2/']) {
