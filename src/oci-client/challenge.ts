@@ -6,8 +6,6 @@ export type Challenge =
       readonly scheme: 'bearer';
       readonly realm: URL;
       readonly service: string | undefined;
-      /** The scopes of the request that was refused, divided by spaces. */
-      readonly scope: string | undefined;
     };
 
 const SCHEME = /(?:^|,\s*)(basic|bearer)(?=\s|$)/gi;
@@ -31,7 +29,6 @@ export function parseChallenge(header: string | null, registry: URL): Challenge 
     scheme: 'bearer',
     realm: new URL(realm, registry),
     service: parameters.get('service'),
-    scope: parameters.get('scope'),
   };
 }
 

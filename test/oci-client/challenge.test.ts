@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { parseChallenge } from '../../src/oci-client/challenge.ts';
 
 const registry = new URL('https://registry.example/');
-const bearer = { scheme: 'bearer', realm: new URL('https://auth.example/token'), service: undefined, scope: undefined };
+const bearer = { scheme: 'bearer', realm: new URL('https://auth.example/token'), service: undefined };
 
 test.each([
   [null, undefined],
@@ -16,7 +16,7 @@ test.each([
   ['Bearer realm="https://auth.example/token",service="a \\"b\\", c"', { ...bearer, service: 'a "b", c' }],
   [
     'Bearer service="s", realm="https://auth.example/token", scope="repository:a/b:pull,push"',
-    { ...bearer, service: 's', scope: 'repository:a/b:pull,push' },
+    { ...bearer, service: 's' },
   ],
   ['Basic realm="registry", Bearer realm="https://auth.example/token"', bearer],
   ['Bearer realm="https://auth.example/token", Basic realm="registry"', bearer],
