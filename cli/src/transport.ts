@@ -9,7 +9,7 @@ import { ReadableStream as NodeStream } from 'node:stream/web';
 import { rootCertificates } from 'node:tls';
 import { Agent, type Dispatcher, EnvHttpProxyAgent, request as send } from 'undici';
 import { type Request, type Transport, TransportError } from '../../src/oci-client/transport.ts';
-import { Failure } from './errors.ts';
+import { Failure, WrongUse } from './errors.ts';
 
 /** The options that say how hosts are reached. Each command that talks to a host has them. */
 export interface TransportOptions {
@@ -32,9 +32,14 @@ const ANSWER_MS = 300_000;
 /**
  * Returns the URL of a host, as `host[:port]`. This machine is reached over http unless certificates are spoken of.
  * @param host may also be a URL, whose scheme then counts
+ * @throws WrongUse if it is neither
  */
 export function baseUrl(host: string, { ca, insecure, plainHttp }: TransportOptions = {}): URL {
-  if (/^https?:\/\//.test(host)) return new URL(host);
+  const isUrl = /^https?:\/\//.test(host);
+  if (!URL.canParse(isUrl ? host : `http://${host}`)) {
+    throw new WrongUse(`'${host}' is no host: write a name or an address, and a port if it has one: host[:port]`);
+  }
+  if (isUrl) return new URL(host);
   const wantsCertificates = ca !== undefined || insecure === true;
   const isPlain = plainHttp === true || (!wantsCertificates && isLoopback(new URL(`http://${host}`).hostname));
   return new URL(`${isPlain ? 'http' : 'https'}://${host}`);
