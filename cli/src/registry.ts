@@ -90,8 +90,9 @@ export function parseJobs(text: string): number {
 
 /** @returns bytes */
 export function parseChunk(text: string): number {
-  if (/^[1-9]\d{0,4}$/.test(text)) return Number(text) * MEBIBYTE;
-  throw new InvalidArgumentError('Write a number of MiB, like 64.');
+  const number = Number(text);
+  if (/^\d+$/.test(text) && number >= 1 && number <= 256) return number * MEBIBYTE;
+  throw new InvalidArgumentError('A chunk has 1 to 256 MiB.');
 }
 
 /** @param chunk bytes; undefined for what the host says, or takes */

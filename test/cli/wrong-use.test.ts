@@ -9,6 +9,11 @@ test.each([
   [['credential', 'create', 'x'], { BERTH_HOST: '127.0.0.1:1' }, /--org.*--kind/],
   [['quota', 'acme', 'much'], { BERTH_HOST: '127.0.0.1:1' }, /Write a size as 10GB/],
   [['wait', '127.0.0.1:1/alice/app:1', '--timeout', 'long'], {}, /Write a duration as 90s/],
+  [['org', 'ls', '--host', 'a b'], {}, /^berth: 'a b' is no host: /],
+  [['org', 'ls', '--host', '127.0.0.1:port'], {}, /^berth: '127\.0\.0\.1:port' is no host: /],
+  [['gateway', 'https://'], {}, /^berth: 'https:\/\/' is no host: /],
+  [['gateway', '127.0.0.1:99999'], {}, /^berth: '127\.0\.0\.1:99999' is no host: /],
+  [['push', '--chunk', '257', 'app.tar', '127.0.0.1:1/alice/app'], {}, /A chunk has 1 to 256 MiB/],
 ])('%j is wrong use', async (args, env, message) => {
   expect(await berth(args, { env })).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(message) });
 });

@@ -4,9 +4,8 @@ import { BodyLimit } from '../../../src/oci-client/body-limit.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { type Listening, listenOnLoopback } from '../gateway/listen.ts';
 import { withExamples } from '../options.ts';
+import { parseChunk } from '../registry.ts';
 import { baseUrl, createTransport, type TransportOptions } from '../transport.ts';
-
-const MEBIBYTE = 1024 ** 2;
 
 interface Options extends TransportOptions {
   readonly port?: number;
@@ -84,10 +83,4 @@ function parsePort(text: string): number {
   const number = Number(text);
   if (Number.isInteger(number) && number >= 1 && number <= 65_535) return number;
   throw new InvalidArgumentError('A port is a number from 1 to 65535.');
-}
-
-function parseChunk(text: string): number {
-  const number = Number(text);
-  if (Number.isInteger(number) && number >= 5 && number <= 256) return number * MEBIBYTE;
-  throw new InvalidArgumentError('A chunk has 5 to 256 MiB.');
 }

@@ -63,7 +63,7 @@ test('Ctrl-C lets a running upload come to its end, and a second one does not', 
 
 test.each([
   [['--port', '70000'], 'A port is a number'],
-  [['--chunk', '1'], 'A chunk has 5 to 256 MiB'],
+  [['--chunk', '0'], 'A chunk has 1 to 256 MiB'],
   [[], "missing required argument 'host'"],
 ])('wrong use is refused: %j', async (options, message) => {
   const { code, stderr } = await berth(['gateway', ...(options.length === 0 ? [] : ['index.example.com']), ...options]);
