@@ -21,7 +21,7 @@ export function withExamples(command: Command, ...examples: readonly (readonly [
 
 /** Adds `--json`. */
 export function withJson(command: Command): Command {
-  return command.option('--json', "print the registry's answer as JSON");
+  return command.option('--json', "print JSON: the registry's answer, or what was removed");
 }
 
 /** Adds `--json`, and `--host` to a command whose arguments name no host. */

@@ -60,7 +60,7 @@ export function program(): Command {
     .exitOverride()
     .option('--ca <file>', 'also trust the certificate authorities in this PEM file')
     .option('--insecure', 'do not check certificates')
-    .option('--plain-http', 'use http; this machine is reached so anyway')
+    .option('--plain-http', 'use http (loopback uses it by default)')
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('Run it with --help to see how it is used.');
   // Subcommands inherit what stands above only if they are added after it.

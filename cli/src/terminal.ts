@@ -89,6 +89,12 @@ export function printJson(value: unknown): void {
   print(`${JSON.stringify(value, undefined, 2)}\n`);
 }
 
+/** Prints what was removed: a line, or `{ "removed": … }` as JSON. The API answers a DELETE with nothing. */
+export function printRemoved(name: string, asJson: boolean): void {
+  if (asJson) printJson({ removed: name });
+  else print(`removed ${name}\n`);
+}
+
 /** Returns a digest, shortened to 12 hexadecimal digits for a terminal. */
 export function digestFor(digest: string, screen = screenOf()): string {
   return screen.isTerminal ? digest.replace(/^(\w+:[0-9a-f]{12})[0-9a-f]+$/, '$1') : digest;

@@ -82,7 +82,8 @@ describe('images', () => {
     const pinned = 'alice/prefetched:1';
     expect(await as('admin', ['pin', 'add', pinned, 'node2'])).toEqual(succeeded(`pinned ${pinned} to node2\n`));
     expect(rows(await as('admin', ['pin', 'ls', pinned]))[1]?.[0]).toBe('node2');
-    expect(await as('admin', ['pin', 'rm', pinned, 'node2'])).toMatchObject({ code: 0 });
+    const unpinned = await as('admin', ['pin', 'rm', pinned, 'node2', '--json']);
+    expect(JSON.parse(unpinned.stdout)).toEqual({ removed: pinned, node: 'node2' });
     expect(rows(await as('admin', ['pin', 'ls', pinned]))).toEqual([['NODE', 'PINNED']]);
   });
 });
@@ -163,8 +164,10 @@ describe('one image', () => {
       code: 1,
       stderr: expect.stringContaining('there is no alice/removed:1'),
     });
-    expect(await as('alice', ['rm', `alice/removed@${digest}`])).toMatchObject({ code: 0 });
-    expect(await as('alice', ['inspect', `alice/removed@${digest}`])).toMatchObject({
+    const image = `alice/removed@${digest}`;
+    const { code, stdout } = await as('alice', ['rm', '--json', image, 'alice/removed:1']);
+    expect([code, JSON.parse(stdout)]).toEqual([1, { removed: [image] }]);
+    expect(await as('alice', ['inspect', image])).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('has no image'),
     });
@@ -224,6 +227,9 @@ describe('the deployment', () => {
     expect(rows(await as('admin', ['repo', 'ls', 'acme']))[1]?.slice(0, 2)).toEqual(['acme/app', 'public']);
     expect(await as('admin', ['repo', 'rm', 'acme/app'])).toMatchObject({ code: 2 });
     expect(await as('admin', ['repo', 'rm', 'acme/app', '--yes'])).toEqual(succeeded('removed acme/app\n'));
+    const asJson = (name: string): Result => succeeded(`${JSON.stringify({ removed: name }, undefined, 2)}\n`);
+    await as('admin', ['repo', 'create', 'acme/other']);
+    expect(await as('admin', ['repo', 'rm', 'acme/other', '--yes', '--json'])).toEqual(asJson('acme/other'));
 
     const made = await as('admin', ['credential', 'create', 'ci', '--org', 'acme', '--rights', 'pull,push']);
     expect(made).toMatchObject({ code: 0, stderr: expect.stringContaining('shown only now') });
@@ -252,7 +258,8 @@ describe('the deployment', () => {
       code: 2,
       stderr: expect.stringContaining('--yes'),
     });
-    expect(await as('admin', ['org', 'rm', 'acme', '--yes'])).toEqual(succeeded('removed acme\n'));
+    expect(await as('admin', ['credential', 'rm', 'ci', '--org', 'acme', '--json'])).toEqual(asJson('ci'));
+    expect(await as('admin', ['org', 'rm', 'acme', '--yes', '--json'])).toEqual(asJson('acme'));
   });
 
   test('the bootstrap secret acts as an administrator', async () => {

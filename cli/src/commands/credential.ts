@@ -4,7 +4,7 @@ import type { CreatedCredential, Credential } from '../answers.ts';
 import { path } from '../api.ts';
 import { Failure, WrongUse } from '../errors.ts';
 import { connected, wantsJson, withExamples, withHost } from '../options.ts';
-import { print, printJson, table, time } from '../terminal.ts';
+import { print, printJson, printRemoved, table, time } from '../terminal.ts';
 
 /** The most credentials that the API returns on a page. */
 const PAGE = 100;
@@ -85,7 +85,7 @@ export function credential(berth: Command): void {
     .addOption(ofOrganization())
     .action(async (name: string, { org: organization }: { readonly org?: string }) => {
       await (await connected(remove)).send('DELETE', pathOf(organization) + path`/${name}`);
-      print(`removed ${name}\n`);
+      printRemoved(name, wantsJson(remove));
     });
   withExamples(remove, ['berth credential rm ci --org acme --host index.example.com']);
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Organization, Usage } from '../answers.ts';
 import { path } from '../api.ts';
 import { connected, wantsJson, withExamples, withHost } from '../options.ts';
-import { confirm, fields, print, printJson, size, table, time } from '../terminal.ts';
+import { confirm, fields, print, printJson, printRemoved, size, table, time } from '../terminal.ts';
 
 export function org(berth: Command): void {
   const group = berth.command('org').description('manage organizations');
@@ -62,7 +62,7 @@ export function org(berth: Command): void {
     .action(async (name: string, { yes }: { readonly yes?: true }) => {
       await confirm(`Remove ${name} and all its credentials?`, yes === true);
       await (await connected(remove)).send('DELETE', path`/api/organizations/${name}`);
-      print(`removed ${name}\n`);
+      printRemoved(name, wantsJson(remove));
     });
   withExamples(remove, ['berth org rm acme --host index.example.com']);
 }

@@ -33,14 +33,14 @@ export function pin(berth: Command): void {
     });
   withExamples(add, ['berth pin add index.example.com/acme/app:1.2 fra']);
 
-  const remove = group
-    .command('rm')
+  const remove = withJson(group.command('rm'))
     .description('remove a pin')
     .argument('<image>', IMAGE)
     .argument('<node>', 'the name of the node')
     .action(async (text: string, node: string) => {
       const { host, to } = pinsOf(text);
       await (await connected(remove, host)).send('DELETE', to + path`/${node}`);
+      if (wantsJson(remove)) return printJson({ removed: text, node });
       print(`${text} may be evicted from ${node}\n`);
     });
   withExamples(remove, ['berth pin rm index.example.com/acme/app:1.2 fra']);

@@ -4,7 +4,7 @@ import { path, splitRepository } from '../api.ts';
 import { WrongUse } from '../errors.ts';
 import { connected, wantsJson, withExamples, withJson } from '../options.ts';
 import { parseRepositoryReference, splitHost } from '../reference.ts';
-import { confirm, print, printJson, table, time } from '../terminal.ts';
+import { confirm, print, printJson, printRemoved, table, time } from '../terminal.ts';
 
 const REPOSITORY = '[HOST/]ORG/NAME';
 
@@ -57,8 +57,7 @@ export function repo(berth: Command): void {
     });
   withExamples(set, ['berth repo set index.example.com/acme/app public']);
 
-  const remove = group
-    .command('rm')
+  const remove = withJson(group.command('rm'))
     .description('remove a repository with all its tags and images')
     .argument('<repository>', REPOSITORY)
     .option('--yes', 'do not ask')
@@ -66,7 +65,7 @@ export function repo(berth: Command): void {
       const { host, to } = partsOf(text);
       await confirm(`Remove ${text} with all its tags and images? Nothing brings them back.`, yes === true);
       await (await connected(remove, host)).send('DELETE', to);
-      print(`removed ${text}\n`);
+      printRemoved(text, wantsJson(remove));
     });
   withExamples(remove, ['berth repo rm index.example.com/acme/app']);
 }

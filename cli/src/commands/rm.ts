@@ -1,12 +1,11 @@
 import type { Command } from 'commander';
 import { Failure, WrongUse } from '../errors.ts';
-import { repositoryOf, withExamples } from '../options.ts';
+import { repositoryOf, wantsJson, withExamples, withJson } from '../options.ts';
 import { parseImageReference } from '../reference.ts';
-import { print } from '../terminal.ts';
+import { print, printJson } from '../terminal.ts';
 
 export function rm(berth: Command): void {
-  const command = berth
-    .command('rm')
+  const command = withJson(berth.command('rm'))
     .description('remove a tag, or an image with all its tags')
     .argument('<image...>', '[HOST/]ORG/NAME:TAG removes the tag, [HOST/]ORG/NAME@DIGEST the image')
     .action(async (texts: readonly string[]) => {
@@ -17,9 +16,16 @@ export function rm(berth: Command): void {
         if (reference === undefined) throw new WrongUse(`${text} is a repository: add the :TAG or @DIGEST to remove`);
         return { text, image, reference };
       });
-      for (const { text, image, reference } of images) {
-        if (!(await repositoryOf(command, image).deleteManifest(reference))) throw new Failure(`there is no ${text}`);
-        print(`removed ${text}\n`);
+      const removed: string[] = [];
+      try {
+        for (const { text, image, reference } of images) {
+          if (!(await repositoryOf(command, image).deleteManifest(reference))) throw new Failure(`there is no ${text}`);
+          removed.push(text);
+          if (!wantsJson(command)) print(`removed ${text}\n`);
+        }
+      } finally {
+        // After a failure, the list says what was removed before it.
+        if (wantsJson(command)) printJson({ removed });
       }
     });
   withExamples(
