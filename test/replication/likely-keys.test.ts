@@ -4,6 +4,7 @@ import { beforeEach, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { NotPublic } from '../../src/registry/access.ts';
+import { CENTRAL_MILLISECONDS } from '../../src/registry/federated/central.ts';
 import { pushImage } from '../support/collecting.ts';
 import { resetCounts } from '../support/counting.ts';
 import { bytesIn, bytesOf, first, granted, ifPublic, type Image } from '../support/fixture.ts';
@@ -45,6 +46,31 @@ test('the bucket is asked at the same time as the database', async () => {
   };
   expect(await read(hosts.node1)).toEqual(bytesOf(1, 100));
   expect(asked.toSorted()).toEqual(['all', 'get']);
+});
+
+test('a manifest whose keys come late is served without them', async () => {
+  hosts = await openHosts({ pushWaitMilliseconds: 50 });
+  const served = Promise.withResolvers<void>();
+  let asked = 0;
+  hosts.central.gate = async (call, work) => {
+    if (call === 'all' && ++asked === 2) await served.promise;
+    return work();
+  };
+  const started = Date.now();
+  const manifest = await hosts.node2.registry.getManifest(granted(), { kind: 'digest', digest: image.digest });
+  expect(Date.now() - started).toBeLessThan(CENTRAL_MILLISECONDS);
+  expect([manifest.digest, asked >= 2]).toEqual([image.digest, true]);
+  served.resolve();
+  await hosts.settled();
+});
+
+test('a manifest whose keys cannot be read is served without them', async () => {
+  let asked = 0;
+  hosts.central.gate = (call, work) =>
+    call === 'all' && ++asked === 2 ? Promise.reject(new Error('the keys cannot be read')) : work();
+  const manifest = await hosts.node2.registry.getManifest(granted(), { kind: 'digest', digest: image.digest });
+  expect([manifest.digest, asked >= 2]).toEqual([image.digest, true]);
+  await hosts.settled();
 });
 
 test('bytes under another key than the row names are not served', async () => {

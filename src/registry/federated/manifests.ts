@@ -1,12 +1,14 @@
 /** Manifests at a node. The rows of the node's store and of central are merged before deciding what is visible. */
 import { HOUR } from '../../durations.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { OciError } from '../../oci/errors.ts';
+import { logFailure } from '../../log.ts';
+import { isUnavailable, OciError } from '../../oci/errors.ts';
 import type { Reference, RepositoryName } from '../../oci/reference.ts';
 import { readHeads, readManifests } from '../../stores/manifests/manifest-records.ts';
 import { keysOfBlobs } from '../../stores/manifests/blob-keys.ts';
 import { raiseClockTo } from '../../stores/clock.ts';
 import type { Database } from '../../stores/database.ts';
+import { within } from '../../stores/deadline.ts';
 import {
   findManifest,
   type ManifestRow,
@@ -176,13 +178,22 @@ export class FederatedManifests {
     throw remote;
   }
 
-  /** Remembers central's keys of the blobs of a manifest that the node lacks, because a pull asks for them next. */
+  /**
+   * Remembers central's keys of the blobs of a manifest that the node lacks, because a pull asks for them next. They
+   * only make that quicker, so an answer waits for them only briefly, and no failure of theirs fails it.
+   */
   async #rememberKeys(central: Database, repository: RepositoryName, reference: Reference, want: Want): Promise<void> {
     if (want.part !== 'content') return;
     const { central: store, options } = this.#federation;
-    const asked = keysOfBlobs(central, repository, reference, store.name);
-    const keys = await answerOfCentral(asked, want.milliseconds).catch(orUnavailable);
-    if (!(keys instanceof OciError)) options.likelyKeys.remember(repository, keys);
+    const asked = answerOfCentral(keysOfBlobs(central, repository, reference, store.name), want.milliseconds);
+    const remembered = asked.then(
+      (keys) => options.likelyKeys.remember(repository, keys),
+      (error: unknown) => {
+        if (!isUnavailable(error)) logFailure({ central: String(error), repository });
+      },
+    );
+    options.defer(remembered);
+    await within(options.pushWaitMilliseconds, remembered).catch(() => undefined);
   }
 
   /**
