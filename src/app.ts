@@ -71,8 +71,12 @@ export function createApp(
   app.use(async (c, next) => {
     const runtime = await loadRuntime(c.env);
     const [url, port] = [c.get('url'), c.get('port')];
-    const namespace = resolveNamespace(runtime.config.hosts, url, port);
-    if (namespace === undefined && writtenAs(url, port).some((host) => runtime.config.consoleHosts.includes(host))) {
+    const { hosts, consoleHosts } = runtime.config;
+    const namespace = resolveNamespace(hosts, url, port);
+    // The console's name is the console on every port, as a registry's is the registry.
+    const isConsole = (form: string): boolean => consoleHosts.includes(form);
+    const form = writtenAs(url, port).find((each) => isConsole(each) || hosts.some(({ host }) => host === each));
+    if (form !== undefined && isConsole(form)) {
       const send = (request: Request): Response | Promise<Response> => app.fetch(request, c.env, c.executionCtx);
       return encryptedOnly(c, async () => {
         c.res = await consoleApp.fetch(await withSmallBody(c), { runtime, url, send }, c.executionCtx);

@@ -50,6 +50,11 @@ test('a browser that opens a registry is told what it is, and where the console 
   expect(answer.headers.get('Content-Security-Policy')).toContain("default-src 'none'");
 });
 
+test("the console's name is the console on the ports of registries, too", async () => {
+  const answer = await call('GET', 'http://console.localhost:8787/sign-in', {});
+  expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('<title>Sign in')]);
+});
+
 test('any name of this machine leads to the one that shares no cookies with a registry', async () => {
   const answer = await call('GET', 'http://localhost:8790/images', {});
   expect([answer.status, answer.headers.get('Location')]).toEqual([307, `${ORIGIN}/images`]);
