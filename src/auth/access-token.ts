@@ -110,8 +110,8 @@ export class AccessTokens {
 
   /** Returns the principal of a token, or undefined if it is forged, expired, or for another namespace. */
   async verify(token: string, audience: string, now: number): Promise<Principal | undefined> {
-    // A password must not be kept, but a token ends within five minutes, and hashing it would take longer than the
-    // rest.
+    // The key is the token itself: it expires within five minutes, and hashing it would cost more than the look-up.
+    // Only verified tokens are kept, so a password never is.
     const name = `${audience} ${token}`;
     const known = this.#verified.get(name);
     if (known !== undefined && known.issuedAt <= now + SKEW_SECONDS * 1000 && now < known.expiresAt)

@@ -4,14 +4,8 @@
  * without an organization that names none may list everything that it may pull.
  */
 import type { OrganizationName } from '../oci/reference.ts';
+import type { NameRange } from '../stores/name-ranges.ts';
 import { type Credential, pullableRanges } from './credential.ts';
-
-export interface NameRange {
-  /** Inclusive. */
-  readonly from: string;
-  /** Exclusive. */
-  readonly to: string;
-}
 
 interface Listable {
   readonly ranges: readonly NameRange[];

@@ -1,6 +1,6 @@
 /**
- * Matches a path against every route in turn, by one regular expression each. Hono's own router for patterns such as
- * ours walks a tree segment by segment: it took a twentieth of the time of a manifest GET, several times as much.
+ * Matches a path against every route in turn, by one regular expression each. Hono's own router walks a tree segment by
+ * segment, which took 5% of a manifest GET; this takes a fraction of that.
  */
 import type { Params, Result, Router } from 'hono/router';
 

@@ -1,4 +1,5 @@
 import type { RepositoryName } from '../oci/reference.ts';
+import type { NameRange } from '../stores/name-ranges.ts';
 
 /**
  * A repository that a caller may read, and the condition for it. The store knows whether a repository is public. The
@@ -12,7 +13,7 @@ export interface ReadAccess {
 /** The repositories that a caller may pull, for lists and for mounts without a source. */
 export interface PullableRepositories {
   /** Ranges of names: `from` inclusive, `to` exclusive. */
-  readonly ranges: readonly { readonly from: string; readonly to: string }[];
+  readonly ranges: readonly NameRange[];
   /** Whether the public repositories of other organizations are included as well. */
   readonly withPublic: boolean;
 }
@@ -20,9 +21,9 @@ export interface PullableRepositories {
 /** The repositories whose images a caller wants to list, limited to those that it may pull. */
 export interface ListableRepositories {
   /** Ranges of names: `from` inclusive, `to` exclusive. */
-  readonly ranges: readonly { readonly from: string; readonly to: string }[];
+  readonly ranges: readonly NameRange[];
   /** The public repositories within this range are included as well. */
-  readonly publicWithin: { readonly from: string; readonly to: string } | undefined;
+  readonly publicWithin: NameRange | undefined;
 }
 
 /**

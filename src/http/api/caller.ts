@@ -99,7 +99,7 @@ async function callerOf(c: AppContext): Promise<Delegate> {
   const caller = login ?? (scheme === 'bearer' ? await bootstrapOf(c, value) : undefined);
   if (caller === undefined) {
     throw new OciError('UNAUTHORIZED', {
-      message: 'log in with a credential that has the admin right, or with the bootstrap secret',
+      message: 'log in with a credential, or with the bootstrap secret',
       headers: { 'WWW-Authenticate': 'Basic realm="Berth", charset="UTF-8"' },
     });
   }

@@ -172,8 +172,8 @@ function pages<Row>(
 }
 
 /**
- * Sorts the rows of several ranges or stores, and keeps each once: ranges may overlap. SQLite compares UTF-8 bytes, and
- * this compares UTF-16. For names, which are ASCII, the order is the same.
+ * Sorts the rows of several ranges or stores, and keeps each once, because ranges may overlap. Names are ASCII, so the
+ * order of UTF-16 is SQLite's order of bytes.
  */
 export function inOrder<Row extends { readonly repository: string }>(
   rows: readonly Row[],
