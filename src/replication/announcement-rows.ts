@@ -6,6 +6,7 @@
  * manifests reachable from it that have outbox entries themselves. Children go before the index that lists them, and
  * manifests before their tags, so that an image never resolves elsewhere before all of its parts do.
  */
+import { descriptorsOf } from '../stores/manifests/descriptors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import { organizationOf, type RepositoryName } from '../oci/reference.ts';
@@ -62,7 +63,7 @@ const CHILDREN_OF = (level: number): string => `
       SELECT m.repository, d.value ->> 'digest' AS digest FROM wanted${level - 1}
       CROSS JOIN manifests m
         ON m.repository = wanted${level - 1}.repository AND m.digest = wanted${level - 1}.digest
-      CROSS JOIN json_each(m.descriptors) AS d WHERE d.value ->> 'kind' = 'child'
+      CROSS JOIN json_each(${descriptorsOf('m')}) AS d WHERE d.value ->> 'kind' = 'child'
       LIMIT ${CHILDREN_PER_LEVEL}) AS child
     WHERE EXISTS (SELECT 1 FROM outbox k
       WHERE k.kind = 'manifest' AND k.repository = child.repository AND k.key = child.digest))`;

@@ -1,4 +1,5 @@
 /** The SQL for the state of a whole image: its manifests, the blobs that they need, and the writes of its tag. */
+import { descriptorsOf } from '../stores/manifests/descriptors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type Database, sql } from '../stores/database.ts';
@@ -17,7 +18,7 @@ const REACHABLE = `WITH ${reachedFrom('?1', '?2', MOST)}`;
 const SELECT_BLOBS = sql`${REACHABLE}, named AS MATERIALIZED (
     SELECT d.value ->> 'digest' AS digest, d.value ->> 'size' AS size FROM reached
     CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reached.digest AND ${isAliveManifest('m')}
-    CROSS JOIN json_each(m.descriptors) AS d LIMIT ${MOST}
+    CROSS JOIN json_each(${descriptorsOf('m')}) AS d LIMIT ${MOST}
   )
   SELECT DISTINCT named.digest, coalesce(l.size, named.size) AS size, l.store FROM named
   CROSS JOIN links k ON k.repository = ?1 AND k.digest = named.digest

@@ -10,6 +10,7 @@ import { raiseClock } from './clock.ts';
 import { type BoundStatement, sql } from './database.ts';
 import { inFull, perTag } from './rows-read.ts';
 import { forgetIndexesAbove, KEEPS_MEASURE, measureIndexes, measureOf } from './manifests/image-measure.ts';
+import { DESCRIPTOR_CHARACTERS, inline, mayBeLarge, MOST_INLINE } from './manifests/descriptors.ts';
 import { hiddenUntil, isAliveManifest, removedVersion, isAliveLink } from './deletion/removals.ts';
 import { ARTIFACT_TYPE, MEDIA_TYPE, type TypeClaim } from './manifests/manifest-type.ts';
 import type { TagVersion } from './versions.ts';
@@ -77,8 +78,6 @@ function greatestVersion({ tags, lifecycles, manifests }: Pick<Rows, 'tags' | 'l
 
 // D1 takes at most 2 MB per parameter. JSON escapes quotes, of which manifests have many.
 const CONTENT_JSON_CHARACTERS = 500_000;
-/** The most characters of a descriptor in JSON: with a sha512 digest. */
-const DESCRIPTOR_CHARACTERS = 200;
 
 const INCOMING_TAG = "incoming.value ->> 'version', incoming.value ->> 'digest', incoming.value ->> 'origin'";
 const ORDER = (version: string, digest: string, origin: string): string =>
@@ -151,13 +150,19 @@ const INCOMING_MEASURE = measureOf(
   "(incoming.value ->> 'digest')",
   "(incoming.value -> 'descriptors')",
 );
+const MERGE_LARGE_DESCRIPTORS = sql`
+  INSERT INTO large_descriptors (repository, digest, descriptors)
+  SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value -> 'descriptors'
+  FROM json_each(?1) AS incoming WHERE length(incoming.value -> 'descriptors') > ${String(MOST_INLINE)}
+  ON CONFLICT DO NOTHING`;
 const MERGE_MANIFESTS = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
     last_pull, typed, typed_otherwise, evictable, descriptors, image_size, image_kind)
   SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value ->> 'mediaType',
     incoming.value ->> 'artifactType', incoming.value ->> 'subject', incoming.value ->> 'size',
     incoming.value ->> 'created', ${INCOMING_DELETED}, 0, incoming.value ->> 'typed',
-    incoming.value ->> 'typedOtherwise', CAST(?2 AS INTEGER), incoming.value -> 'descriptors',
+    incoming.value ->> 'typedOtherwise', CAST(?2 AS INTEGER),
+    ${inline("(incoming.value -> 'descriptors')")},
     ${INCOMING_MEASURE}
   FROM json_each(?1) AS incoming WHERE true
   ON CONFLICT (repository, digest) DO UPDATE SET
@@ -313,12 +318,16 @@ function mergeManifests(manifests: readonly ManifestRecord[], evictable: boolean
       content,
     ]),
     ...grouped(small, ({ content }) => content.length).map((group): BoundStatement => [MERGE_CONTENTS, group]),
-    ...grouped(heads, ({ descriptors }) => descriptors.length * DESCRIPTOR_CHARACTERS).map((group): BoundStatement => [
-      MERGE_MANIFESTS,
+    ...groupsOf(heads.filter(({ descriptors }) => mayBeLarge(descriptors))).map((group): BoundStatement => [
+      MERGE_LARGE_DESCRIPTORS,
       group,
-      evictable ? 1 : 0,
     ]),
+    ...groupsOf(heads).map((group): BoundStatement => [MERGE_MANIFESTS, group, evictable ? 1 : 0]),
   ];
+}
+
+function groupsOf(heads: readonly Pick<ManifestRecord, 'descriptors'>[]): string[] {
+  return grouped(heads, ({ descriptors }) => descriptors.length * DESCRIPTOR_CHARACTERS);
 }
 
 /** Turns rows into JSON arrays that are about as long as {@link CONTENT_JSON_CHARACTERS}. */

@@ -1,3 +1,5 @@
+import { MOST_INLINE } from '../../src/stores/manifests/descriptors.ts';
+
 /**
  * Gives the manifests of a database the descriptors that its rows of `manifest_references` stand for. Triggers make
  * these rows from the descriptors; a test that inserts very many rows does without triggers.
@@ -12,4 +14,12 @@ export async function describeManifests(database: D1Database): Promise<void> {
       WHERE manifests.repository = named.repository AND manifests.digest = named.manifest`,
     )
     .run();
+  await database.batch([
+    database.prepare(
+      `INSERT INTO large_descriptors (repository, digest, descriptors)
+       SELECT repository, digest, descriptors FROM manifests WHERE length(descriptors) > ${MOST_INLINE}
+       ON CONFLICT DO NOTHING`,
+    ),
+    database.prepare(`UPDATE manifests SET descriptors = NULL WHERE length(descriptors) > ${MOST_INLINE}`),
+  ]);
 }

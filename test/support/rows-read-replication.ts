@@ -60,7 +60,7 @@ export function replication(central: Store, node: Store): [string, Operation][] 
     typedOtherwise: '',
     subject: null,
     size: 5,
-    descriptors: [],
+    descriptors: Array.from({ length: 60 }, (_, i) => ({ kind: 'child', digest: digest('c', i), size: 0 })),
     contents: ['x'.repeat(600_000)],
   };
   const entries: changeLog.ChangeLogEntry[] = [

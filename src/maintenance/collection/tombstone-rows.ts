@@ -171,6 +171,9 @@ const NAMES = "SELECT deletion.value ->> 'repository', deletion.value ->> 'diges
 const STRIP_CONTENTS = sql`
   DELETE FROM manifest_contents WHERE (repository, digest) IN (${NAMES})
     AND ${IS_DEAD('manifest_contents.repository', 'manifest_contents.digest')}`.reading(inFull(8));
+const STRIP_DESCRIPTORS = sql`
+  DELETE FROM large_descriptors WHERE (repository, digest) IN (${NAMES})
+    AND ${IS_DEAD('large_descriptors.repository', 'large_descriptors.digest')}`.reading(inFull(8));
 const STRIP_MANIFESTS = sql`
   UPDATE manifests AS m SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '',
     subject = NULL, size = 0, last_pull = 0, image_size = NULL, image_kind = NULL, descriptors = NULL
@@ -179,7 +182,7 @@ const STRIP_MANIFESTS = sql`
 /** Removes everything that deleted manifests have left except their versions. */
 export function stripDeleted(deletions: readonly ManifestDeletion[]): BoundStatement[] {
   const list = JSON.stringify(deletions);
-  return [STRIP_CONTENTS, STRIP_MANIFESTS].map((statement): BoundStatement => [statement, list]);
+  return [STRIP_CONTENTS, STRIP_DESCRIPTORS, STRIP_MANIFESTS].map((statement): BoundStatement => [statement, list]);
 }
 
 const DELETION_GOES = `${DELETION_IS_LISTED} AND m.deleted_version < CAST(?3 AS INTEGER)

@@ -7,6 +7,7 @@
  * `evictions` if the image may be evicted. The other statements look for that row, and the last one removes it. An
  * image can list more digests than one parameter holds, so statements take lists in parts.
  */
+import { descriptorsOf } from '../../stores/manifests/descriptors.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
 import { auditEviction } from '../../stores/organizations/audit-rows.ts';
@@ -64,7 +65,7 @@ const MEMBERS = `
   )`;
 const ofMembers = atMost(12 * MOST_LISTED);
 const COUNT_REFERENCES = sql<{ count: number }>`${MEMBERS}
-  SELECT coalesce(sum(json_array_length(m.descriptors)), 0) AS count FROM member
+  SELECT coalesce(sum(json_array_length(${descriptorsOf('m')})), 0) AS count FROM member
   CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = member.digest`.reading(ofMembers);
 const SELECT_MEMBERS = sql<Member>`${MEMBERS} SELECT digest, depth, used_at FROM member ORDER BY depth, digest`.reading(
   ofMembers,
@@ -76,7 +77,7 @@ const SELECT_BLOBS = sql<NeededBlob>`${MEMBERS}, named AS MATERIALIZED (
     SELECT DISTINCT digest FROM (
       SELECT d.value ->> 'digest' AS digest FROM member
       CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = member.digest
-      CROSS JOIN json_each(m.descriptors) AS d LIMIT ${String(MOST_REFERENCES)})
+      CROSS JOIN json_each(${descriptorsOf('m')}) AS d LIMIT ${String(MOST_REFERENCES)})
   )
   SELECT named.digest, l.size, l.lease_until, (EXISTS (
       SELECT 1 FROM manifest_references o WHERE o.digest = named.digest AND o.repository = ?1
@@ -218,6 +219,9 @@ const HAS_GONE = (digest: string): string => `NOT EXISTS (SELECT 1 FROM manifest
 const DELETE_CONTENTS = sql`
   DELETE FROM manifest_contents WHERE repository = ?2 AND digest IN ${LISTED}
     AND ${HAS_GONE('manifest_contents.digest')}`.reading(inFull());
+const DELETE_DESCRIPTORS = sql`
+  DELETE FROM large_descriptors WHERE repository = ?2 AND digest IN ${LISTED}
+    AND ${HAS_GONE('large_descriptors.digest')}`.reading(inFull());
 // Tags that a deletion hides are deleted with its tombstone. Tags with a history stay, since this store may be the only
 // one that knows the writes.
 const DELETE_TAGS = sql`
@@ -274,6 +278,7 @@ export async function evictImage(
     ),
     parts: lists.flatMap((list): BoundStatement[] => [
       [DELETE_CONTENTS, token, repository, list],
+      [DELETE_DESCRIPTORS, token, repository, list],
       [DELETE_TAGS, token, repository, list],
       [HIDE_TAGS, token, repository, list],
     ]),

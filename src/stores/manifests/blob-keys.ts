@@ -1,4 +1,5 @@
 /** The keys under which a store has the blobs of one manifest. */
+import { descriptorsOf } from './descriptors.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Reference, RepositoryName } from '../../oci/reference.ts';
 import { type Database, sql } from '../database.ts';
@@ -17,7 +18,7 @@ const SELECT_KEYS = sql<BlobKey>`
   SELECT l.digest, l.key
   FROM (
     SELECT d.value ->> 'digest' AS digest, d.value ->> 'kind' AS kind
-    FROM manifests m CROSS JOIN json_each(m.descriptors) AS d
+    FROM manifests m CROSS JOIN json_each(${descriptorsOf('m')}) AS d
     WHERE m.repository = ?1
       AND m.digest = coalesce((SELECT t.digest FROM tags t WHERE t.repository = ?1 AND t.name = ?2), ?2)
     LIMIT ${String(MOST_BLOBS)}

@@ -11,6 +11,7 @@
  * manifest. How much is read depends on the size of the image's own document, so a small index of large images costs no
  * more than any other small index.
  */
+import { descriptorsOf } from './descriptors.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
 import { committed } from '../clock.ts';
@@ -73,14 +74,14 @@ const SIZE_AND_KIND = (references: string): string => `(
   WITH ${reachedFrom('manifests.repository', 'manifests.digest', references)}, named AS MATERIALIZED (
     SELECT d.value ->> 'digest' AS digest, d.value ->> 'size' AS size, d.value ->> 'kind' AS kind
     FROM reached CROSS JOIN manifests m ON m.repository = manifests.repository AND m.digest = reached.digest
-    CROSS JOIN json_each(m.descriptors) AS d LIMIT ${references}
+    CROSS JOIN json_each(${descriptorsOf('m')}) AS d LIMIT ${references}
   ), blobs (digest, size) AS (
     SELECT digest, size FROM named WHERE kind IN ('config', 'layer') OR kind = 'child' AND EXISTS (
       SELECT 1 FROM links k WHERE k.repository = manifests.repository AND k.digest = named.digest)
   )
   SELECT
     ${total('blobs')},
-    (SELECT max(coalesce(m.image_kind, iif(${hasChildren('m.descriptors')}, '',
+    (SELECT max(coalesce(m.image_kind, iif(${hasChildren(descriptorsOf('m'))}, '',
         ${kindOfDocument('m.repository', 'm.digest')}), '')) FROM reached
       CROSS JOIN manifests m ON m.repository = manifests.repository AND m.digest = reached.digest))`;
 

@@ -3,6 +3,7 @@
  * after it has read everything that the indexes list. Here each level ends at its own LIMIT, and reads no more rows
  * than it may return.
  */
+import { descriptorsOf } from './descriptors.ts';
 
 /** Indexes may list indexes. Anything more than this many levels below an image is not counted as part of it. */
 export const LEVELS_BELOW = 4;
@@ -22,7 +23,7 @@ export function reachedFrom(repository: string, manifest: string, most: string):
     levels.push(`level${level} (digest) AS MATERIALIZED (
       SELECT d.value ->> 'digest' FROM level${level - 1}
       CROSS JOIN manifests m ON m.repository = ${repository} AND m.digest = level${level - 1}.digest
-      CROSS JOIN json_each(m.descriptors) AS d WHERE d.value ->> 'kind' = 'child'
+      CROSS JOIN json_each(${descriptorsOf('m')}) AS d WHERE d.value ->> 'kind' = 'child'
       LIMIT ${most})`);
   }
   const all = levels.map((_, level) => `SELECT digest, ${level} AS depth FROM level${level}`).join(' UNION ALL ');

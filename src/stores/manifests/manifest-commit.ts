@@ -27,6 +27,7 @@ import {
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from '../deletion/shown.ts';
 import { CONTRADICTIONS, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
 import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from '../organizations/usage-rows.ts';
+import { inline, mayBeLarge, MOST_INLINE } from './descriptors.ts';
 import { INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
 import { hiddenUntil, isAliveManifest, removedVersion, isAliveLink } from '../deletion/removals.ts';
 
@@ -84,17 +85,22 @@ const RENEWED_CLAIM = CLAIM('excluded.created_version', TYPE, TYPE_OF_ARTIFACT);
 // A row that only records a deletion has neither size nor subject. `claimsAfterPush` defines the rule for media types.
 // The size of a blob is that of its bytes if this database has a location for it; otherwise the size that the
 // descriptor states.
-const UPSERT_MANIFEST = sql`
+const NAMED = (references: string): string => `
   WITH named (descriptors) AS MATERIALIZED (
     SELECT json_group_array(json_object('kind', named.value ->> 'kind', 'digest', named.value ->> 'digest', 'size',
       coalesce((SELECT max(l.size) FROM locations l WHERE l.digest = named.value ->> 'digest'),
         named.value ->> 'size', 0)))
-    FROM json_each(?8) AS named WHERE named.value ->> 'kind' <> 'subject')
+    FROM json_each(${references}) AS named WHERE named.value ->> 'kind' <> 'subject')`;
+const INSERT_LARGE_DESCRIPTORS = sql`${NAMED('?3')}
+  INSERT INTO large_descriptors (repository, digest, descriptors)
+  SELECT ?1, ?2, named.descriptors FROM clock CROSS JOIN named
+  WHERE ${committed('?4')} AND length(named.descriptors) > ${String(MOST_INLINE)} ON CONFLICT DO NOTHING`;
+const UPSERT_MANIFEST = sql`${NAMED('?8')}
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
     last_pull, typed, typed_otherwise, evictable, descriptors, image_size, image_kind)
   SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.version, 0, 0,
     iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}), CAST(?9 AS INTEGER),
-    named.descriptors,
+    ${inline('named.descriptors')},
     ${measureOf('?1', '?2', 'named.descriptors')}
   FROM clock CROSS JOIN named WHERE ${committed('?7')}
   ON CONFLICT (repository, digest) DO UPDATE SET
@@ -189,6 +195,9 @@ export async function commitManifest(
       tagsOfManifest: [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
       indexes: forgetIndexesAbove([commit], id),
       content: splitContent(manifest.text).map((part, i) => [INSERT_CONTENT, repository, digest, i, part, id] as const),
+      descriptors: mayBeLarge(manifest.references)
+        ? [[INSERT_LARGE_DESCRIPTORS, repository, digest, references, id] as const]
+        : [],
       manifest: [
         UPSERT_MANIFEST,
         repository,

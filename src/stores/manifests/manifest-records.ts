@@ -2,6 +2,7 @@
  * Reads manifests that are to be sent to another store: first the heads of live ones, then whole manifests with the
  * blobs that they need.
  */
+import { descriptorsOf } from './descriptors.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { type Database, sql } from '../database.ts';
@@ -56,13 +57,13 @@ const SELECT_CONTENTS = sql<{ repository: RepositoryName; digest: Digest; conten
   CROSS JOIN manifest_contents c ON c.repository = asked.value ->> 'repository' AND c.digest = asked.value ->> 'digest'
   ORDER BY c.repository, c.digest, c.part`;
 const SELECT_DESCRIPTORS = sql<{ repository: RepositoryName; digest: Digest; descriptors: string | null }>`
-  SELECT m.repository, m.digest, m.descriptors FROM json_each(?1) AS asked
+  SELECT m.repository, m.digest, ${descriptorsOf('m')} AS descriptors FROM json_each(?1) AS asked
   CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = asked.value ->> 'digest'`;
 const SELECT_BLOBS = sql<BlobRecord>`
   SELECT m.repository, k.digest, m.digest AS manifest, l.key, coalesce(l.size, d.value ->> 'size') AS size
   FROM json_each(?1) AS asked
   CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = asked.value ->> 'digest'
-  CROSS JOIN json_each(m.descriptors) AS d
+  CROSS JOIN json_each(${descriptorsOf('m')}) AS d
   CROSS JOIN links k ON k.repository = m.repository AND k.digest = d.value ->> 'digest'
   LEFT JOIN locations l ON l.digest = k.digest AND l.store = ?2 AND l.damage IS NULL`.reading(
   atMost(8 * CHUNK_REFERENCES),

@@ -38,13 +38,20 @@ CREATE INDEX manifests_used ON manifests (used_at, repository, digest)
   WHERE evictable = 1 AND created_version > deleted_version;
 CREATE INDEX manifests_deleted ON manifests (deleted_version) WHERE deleted_version > 0;
 
+CREATE TABLE large_descriptors (
+  repository TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  descriptors TEXT NOT NULL,
+  PRIMARY KEY (repository, digest)
+) STRICT;
+
 CREATE TABLE manifest_contents (
   repository TEXT NOT NULL,
   digest TEXT NOT NULL,
   part INTEGER NOT NULL,
   content TEXT NOT NULL,
   PRIMARY KEY (repository, digest, part)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE manifest_references (
   digest TEXT NOT NULL,
@@ -472,7 +479,8 @@ WHEN NEW.created_version > NEW.deleted_version
 BEGIN
   INSERT INTO manifests_gained (repository, organization, digest, size, stored_bytes, descriptors)
   VALUES (NEW.repository, substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size, NEW.size,
-    NEW.descriptors);
+    coalesce(NEW.descriptors, (SELECT l.descriptors FROM large_descriptors l
+      WHERE l.repository = NEW.repository AND l.digest = NEW.digest)));
 END;
 
 CREATE TRIGGER count_of_revived_manifest AFTER UPDATE OF created_version, deleted_version ON manifests
@@ -480,7 +488,8 @@ WHEN NEW.created_version > NEW.deleted_version AND OLD.created_version <= OLD.de
 BEGIN
   INSERT INTO manifests_gained (repository, organization, digest, size, stored_bytes, descriptors)
   VALUES (NEW.repository, substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size,
-    NEW.size - OLD.size, NEW.descriptors);
+    NEW.size - OLD.size, coalesce(NEW.descriptors, (SELECT l.descriptors FROM large_descriptors l
+      WHERE l.repository = NEW.repository AND l.digest = NEW.digest)));
 END;
 
 CREATE TRIGGER count_of_dead_manifest AFTER UPDATE OF created_version, deleted_version ON manifests
@@ -488,7 +497,8 @@ WHEN NEW.created_version <= NEW.deleted_version AND OLD.created_version > OLD.de
 BEGIN
   INSERT INTO manifests_lost (repository, organization, digest, stored_bytes, descriptors)
   VALUES (NEW.repository, substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size - OLD.size,
-    OLD.descriptors);
+    coalesce(OLD.descriptors, (SELECT l.descriptors FROM large_descriptors l
+      WHERE l.repository = OLD.repository AND l.digest = OLD.digest)));
 END;
 
 CREATE TRIGGER count_of_gone_manifest AFTER DELETE ON manifests
@@ -496,7 +506,15 @@ WHEN OLD.created_version > OLD.deleted_version
 BEGIN
   INSERT INTO manifests_lost (repository, organization, digest, stored_bytes, descriptors)
   VALUES (OLD.repository, substr(OLD.repository, 1, instr(OLD.repository, '/') - 1), OLD.digest, - OLD.size,
-    OLD.descriptors);
+    coalesce(OLD.descriptors, (SELECT l.descriptors FROM large_descriptors l
+      WHERE l.repository = OLD.repository AND l.digest = OLD.digest)));
+  DELETE FROM large_descriptors WHERE repository = OLD.repository AND digest = OLD.digest;
+END;
+
+CREATE TRIGGER descriptors_of_gone_dead_manifest AFTER DELETE ON manifests
+WHEN OLD.created_version <= OLD.deleted_version
+BEGIN
+  DELETE FROM large_descriptors WHERE repository = OLD.repository AND digest = OLD.digest;
 END;
 
 CREATE TRIGGER document_of_new_dead_manifest AFTER INSERT ON manifests

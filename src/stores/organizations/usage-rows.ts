@@ -8,6 +8,7 @@
  * At a node the usage has two parts: what the node uses that central is not known to count, and what central last
  * reported. Merging refuses nothing: central accepts whatever a node has acknowledged.
  */
+import { descriptorsOf } from '../manifests/descriptors.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
@@ -147,7 +148,7 @@ const LEAVE_TO_CENTRAL = sql`
   UPDATE usage_blobs SET known = 1 WHERE known = 0 AND (organization, digest) IN (
     SELECT ${ofRepository('m.repository')}, d.value ->> 'digest' FROM json_each(?1) AS alive
     CROSS JOIN manifests m ON m.repository = alive.value ->> 'repository' AND m.digest = alive.value ->> 'digest'
-    CROSS JOIN json_each(m.descriptors) AS d)`.reading((run) => keyed(run) + 3 * MOST_REFERENCES * run.keys);
+    CROSS JOIN json_each(${descriptorsOf('m')}) AS d)`.reading((run) => keyed(run) + 3 * MOST_REFERENCES * run.keys);
 
 const LEAVE_MANIFESTS_TO_CENTRAL = sql`
   UPDATE usage_manifests SET known = 1 WHERE known = 0 AND (organization, digest) IN (
