@@ -23,6 +23,7 @@ import { tagsOfManifest } from '../../src/stores/manifests/tags-above.ts';
 import { MIN_PART_BYTES } from '../../src/stores/bucket.ts';
 import { MAX_CHUNKS } from '../../src/stores/uploads/upload-rows.ts';
 import * as shown from '../../src/stores/organizations/usage-shown.ts';
+import { isQuotaExceeded } from '../../src/stores/organizations/usage-rows.ts';
 import * as limits from '../../src/stores/organizations/organization-limits.ts';
 import {
   BIG,
@@ -371,6 +372,7 @@ function control(database: Database, data: ControlData): [string, Operation][] {
       () => limits.limitExceeded(database, BIG, limits.addition(digest('9', 9), 5, [TAG])),
     ],
     ['limits on another upload', () => limits.uploadsExceeded(database, BIG)],
+    ['whether a quota has room', () => isQuotaExceeded(database, BIG, 5)],
     ['most usage', () => shown.mostUsage(database)],
     ['a full quota', () => data.setQuota(MALLORY, 1, NOW)],
   ];

@@ -59,6 +59,13 @@ export function addedByManifest(repository: string, blobs: string): string {
     WHERE NOT EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = o.name AND u.digest = blob.value)), 0)`;
 }
 
+const SELECT_EXCEEDED = sql`SELECT 1 WHERE ${exceedsQuota('?1', '?2')}`;
+
+/** Tells whether `bytes` more would exceed the quota of a repository's organization. */
+export async function isQuotaExceeded(database: Database, repository: RepositoryName, bytes: number): Promise<boolean> {
+  return (await database.first(SELECT_EXCEEDED, repository, bytes)) !== undefined;
+}
+
 const SELECT_LIMIT = sql`SELECT o.quota_bytes AS quota, ${USED} AS used FROM organizations o WHERE o.name = ?1`;
 
 /**

@@ -122,7 +122,7 @@ export class SessionClosing {
     );
     const [now] = taken;
     if (now?.write_id !== writeId && !isFinished(now, digest))
-      throw await order.notTaken(this.#owner, this.#upload, now, length);
+      throw await order.notTaken(this.#owner, this.#upload, now, written.to);
     await this.#at(written.to).received();
   }
 

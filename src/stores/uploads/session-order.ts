@@ -3,6 +3,7 @@ import { OciError } from '../../oci/errors.ts';
 import { noRoomFor } from '../blob-rows.ts';
 import type { Database } from '../database.ts';
 import { uploadsExceeded } from '../organizations/organization-limits.ts';
+import { isQuotaExceeded } from '../organizations/usage-rows.ts';
 import type { SessionOwner, UploadReference } from './upload-reference.ts';
 import { chunksExceeded, selectUpload, type UploadIdentity, type UploadRow } from './upload-rows.ts';
 import { ChunkOutOfOrder, type UploadProgress } from './upload-session.ts';
@@ -41,7 +42,9 @@ export class SessionOrder {
   }
 
   /**
-   * Returns the error for a write that did not take the session: the session has moved on, or there is no room.
+   * Returns the error for a write that did not take the session: the session has moved on, or there is no room. If it is
+   * neither by now, such as after another request sealed the session's parts, the write can be tried again.
+   * @param size bytes of the chunks, or of the whole blob
    * @param chunks how many chunks it would have added; none if it is the whole blob
    */
   async notTaken(
@@ -53,13 +56,20 @@ export class SessionOrder {
   ): Promise<OciError> {
     const isInOrder = row === undefined ? upload.offset === 0 : row.state === 'open' && row.size === upload.offset;
     if (!isInOrder) return this.refusal(owner, upload, row);
+    const { repository } = owner;
     const database = this.#database;
-    if (chunks === 0) return noRoomFor(database, owner.repository, 'blob', size);
-    const exceeded =
-      row === undefined
-        ? await uploadsExceeded(database, owner.repository)
+    const isWhole = chunks === 0;
+    const exceeded = isWhole
+      ? undefined
+      : row === undefined
+        ? await uploadsExceeded(database, repository)
         : await chunksExceeded(database, upload.id, chunks);
-    return exceeded ?? noRoomFor(database, owner.repository, 'chunk', size);
+    if (exceeded !== undefined) return exceeded;
+    // The bytes that the session has are counted already.
+    const added = isWhole ? size - upload.offset : size;
+    if (await isQuotaExceeded(database, repository, added))
+      return noRoomFor(database, repository, isWhole ? 'blob' : 'chunk', size);
+    return new OciError('UNAVAILABLE', { headers: { 'Retry-After': '2' } });
   }
 
   /** Returns the error for a request that is out of order. */

@@ -97,7 +97,7 @@ const INSERT_UPLOAD = sql`
   INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, digest, key)
   SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), ?6, CAST(?7 AS INTEGER), ?8, ?9
   WHERE NOT ${exceedsQuota('?2', `iif(?6 = 'open', ?7, ${addedBy('?8', '?7')})`)}
-    AND NOT (?6 = 'open' AND ${hasTooManyUploads('?2')})
+    AND NOT (?6 = 'open' AND ${hasTooManyUploads('?2')} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()}))
   ON CONFLICT DO UPDATE SET write_id = excluded.write_id, state = excluded.state, size = excluded.size,
     digest = excluded.digest, key = coalesce(excluded.key, key), leftover = excluded.key IS NULL,
     multipart = iif(excluded.key IS NULL, multipart, NULL), part_size = NULL, next_part = NULL

@@ -186,6 +186,14 @@ describe('a first chunk that breaks off', () => {
     await expectStored(content);
   });
 
+  test('is not another upload of an organization that has the most that it may have', async () => {
+    await env.DB_CENTRAL.prepare('UPDATE usage SET open_uploads = 10000').run();
+    const content = bytesOf(1, 1000);
+    const progress = await fixture.registry.appendChunk(session(open), undefined, bodyOf(content));
+    await close(progress, await digestOf('sha256', content));
+    await expectStored(content);
+  });
+
   test('leaves room for the whole blob in the PUT', async () => {
     const content = bytesOf(1, 1000);
     await close(open, await digestOf('sha256', content), content);
@@ -242,6 +250,26 @@ test('a chunk that arrives while the session is being closed is no part, and is 
   whole.set(more, 2 * PART);
   await close(next!, await digestOf('sha256', whole));
   await expectStored(whole);
+});
+
+test.each(['PATCH', 'PUT'])('a %s that finds the parts sealed can be tried again', async (method) => {
+  const content = bytesOf(1, 2 * PART);
+  const [first, second] = cut(content, [PART, PART]);
+  const progress = await patch(open, first!);
+  const digest = await digestOf('sha256', content);
+  // Another request has sealed them, and has not completed the upload yet.
+  const seal = env.DB_CENTRAL.prepare('UPDATE uploads SET next_part = NULL');
+  const overtaken = await fixture.fresh({
+    bucket: faultyR2(env.BLOBS_CENTRAL, 'central', ({ kind }) =>
+      kind === 'uploadPart' ? { until: seal.run() } : 'ok',
+    ),
+  });
+  const send = (of: Fixture): Promise<unknown> =>
+    method === 'PATCH' ? patch(progress, second!, of) : close(progress, digest, second, of);
+  await expect(send(overtaken)).rejects.toMatchObject({ kind: 'UNAVAILABLE', headers: { 'Retry-After': '2' } });
+  const next = await send(fixture);
+  if (method === 'PATCH') await close(next as UploadProgress, digest);
+  await expectStored(content);
 });
 
 describe('a failure while closing', () => {
