@@ -41,24 +41,19 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
       return blobCreated(c, repository, blob);
     }
     const progress = await registry.openUpload(repository, subject, parseAlgorithm(algorithm));
-    return c.body(null, 202, {
-      ...progressHeaders(repository, progress),
-      'OCI-Chunk-Min-Length': String(CHUNK_MIN_LENGTH),
-      // Proposed in opencontainers/distribution-spec#485. Cloudflare's edge answers 413 to a body above its own limit.
-      'OCI-Chunk-Max-Length': String(c.get('runtime').config.chunkMaxBytes),
-    });
+    return c.body(null, 202, progressHeaders(c, repository, progress));
   });
 
   v2.get(SESSION, async (c) => {
     const session = sessionOf(c);
-    return c.body(null, 204, progressHeaders(session.repository, await c.get('registry').uploadProgress(session)));
+    return c.body(null, 204, progressHeaders(c, session.repository, await c.get('registry').uploadProgress(session)));
   });
 
   v2.patch(SESSION, async (c) => {
     const session = sessionOf(c);
     const { body, start } = chunkOf(c);
-    const progress = await withSessionRange(session.repository, c.get('registry').appendChunk(session, start, body));
-    return c.body(null, 202, progressHeaders(session.repository, progress));
+    const progress = await withSessionRange(c, session.repository, c.get('registry').appendChunk(session, start, body));
+    return c.body(null, 202, progressHeaders(c, session.repository, progress));
   });
 
   v2.put(SESSION, async (c) => {
@@ -68,7 +63,7 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
     const digest = parseDigest(text, 'the parameter digest');
     await requireBlobAsAsked(c, session.repository, digest);
     const { body, start } = chunkOf(c);
-    await withSessionRange(session.repository, c.get('registry').finishUpload(session, digest, start, body));
+    await withSessionRange(c, session.repository, c.get('registry').finishUpload(session, digest, start, body));
     return blobCreated(c, session.repository, digest);
   });
 
@@ -97,22 +92,32 @@ function blobCreated(c: AppContext, repository: RepositoryName, digest: string):
   return c.body(null, 201, { Location: `/v2/${repository}/blobs/${digest}`, 'Docker-Content-Digest': digest });
 }
 
-/** Returns the headers of an upload's progress. `Range` is `0-<end>`, inclusive and without a unit; `0-0` if empty. */
-function progressHeaders(repository: RepositoryName, { id, reference, size }: UploadProgress): Record<string, string> {
+/**
+ * Returns the headers of an upload's progress, and of the chunks to continue it with. `Range` is `0-<end>`, inclusive and
+ * without a unit; `0-0` if empty.
+ */
+function progressHeaders(
+  c: AppContext,
+  repository: RepositoryName,
+  { id, reference, size }: UploadProgress,
+): Record<string, string> {
   return {
     Location: `/v2/${repository}/blobs/uploads/${reference}`,
     Range: `0-${Math.max(0, size - 1)}`,
     'Docker-Upload-UUID': id,
+    'OCI-Chunk-Min-Length': String(CHUNK_MIN_LENGTH),
+    // Proposed in opencontainers/distribution-spec#485. Cloudflare's edge answers 413 to a body above its own limit.
+    'OCI-Chunk-Max-Length': String(c.get('runtime').config.chunkMaxBytes),
   };
 }
 
 /** Adds the session's range to the error of a chunk that is out of order, so that the client can continue there. */
-async function withSessionRange<T>(repository: RepositoryName, taken: Promise<T>): Promise<T> {
+async function withSessionRange<T>(c: AppContext, repository: RepositoryName, taken: Promise<T>): Promise<T> {
   try {
     return await taken;
   } catch (error) {
     if (!(error instanceof ChunkOutOfOrder)) throw error;
-    const headers = progressHeaders(repository, error.progress);
+    const headers = progressHeaders(c, repository, error.progress);
     throw new OciError('CHUNK_OUT_OF_ORDER', { detail: error.detail ?? {}, headers });
   }
 }

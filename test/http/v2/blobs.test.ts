@@ -118,16 +118,17 @@ describe('uploads', () => {
     expect(finished.headers.get('Docker-Content-Digest')).toBe(digest);
   });
 
-  test('only POST states the longest body, as configured', async () => {
+  test('every answer about an open upload states the longest body, as configured', async () => {
     const most = (response: Response) => response.headers.get('OCI-Chunk-Max-Length');
     const opened = await call('POST', SESSIONS, { as });
-    expect(most(opened)).toBe('67108864');
-    expect(most(await patch(opened.headers.get('Location') ?? '', bytesOf(1, 5)))).toBeNull();
+    const patched = await patch(opened.headers.get('Location') ?? '', bytesOf(1, 5));
+    const resumed = await call('GET', patched.headers.get('Location') ?? '', { as });
+    expect([opened, patched, resumed].map(most)).toEqual(['67108864', '67108864', '67108864']);
     const fetcher = workerConfigured({ chunk_max_mib: 90 });
     expect(most(await call('POST', SESSIONS, { as, fetcher }))).toBe('94371840');
   });
 
-  test('only POST states the minimum chunk length; shorter chunks are still accepted', async () => {
+  test('every answer about an open upload states the minimum chunk length; shorter chunks are accepted', async () => {
     const content = bytesOf(1, 15);
     const digest = await digestOf('sha256', content);
     const minimum = (response: Response) => response.headers.get('OCI-Chunk-Min-Length');
@@ -137,12 +138,13 @@ describe('uploads', () => {
     }
     const first = await patch(await open(), content.slice(0, 5), '0-4');
     const second = await patch(first.headers.get('Location') ?? '', content.slice(5), '5-14');
+    const resumed = await call('GET', second.headers.get('Location') ?? '', { as });
     const finished = await call('PUT', `${second.headers.get('Location')}?digest=${digest}`, { as });
     const whole = await call('POST', `${SESSIONS}?digest=${digest}`, { as, body: content });
     const mounted = await call('POST', `/v2/alice/other/blobs/uploads/?mount=${digest}`, { as });
-    const answers = [first, second, finished, whole, mounted];
-    expect(answers.map(({ status }) => status)).toEqual([202, 202, 201, 201, 201]);
-    expect(answers.map(minimum)).toEqual([null, null, null, null, null]);
+    const answers = [first, second, resumed, finished, whole, mounted];
+    expect(answers.map(({ status }) => status)).toEqual([202, 202, 204, 201, 201, 201]);
+    expect(answers.map(minimum)).toEqual(['8388608', '8388608', '8388608', null, null, null]);
     const stored = await call('GET', `/v2/alice/app/blobs/${digest}`, { as });
     expect(new Uint8Array(await stored.arrayBuffer())).toEqual(content);
   });
