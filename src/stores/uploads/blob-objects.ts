@@ -2,6 +2,7 @@
  * Decides which object is a blob's, if the store has one already and an upload has written another. The object that is
  * not used is deleted after the response.
  */
+import { logFailure } from '../../log.ts';
 import { OciError } from '../../oci/errors.ts';
 import {
   type BlobCommit,
@@ -77,7 +78,7 @@ export class BlobObjects {
 
   /** Aborts a multipart upload that a session no longer needs. */
   abandon({ key, multipart }: SessionObject): void {
-    if (multipart !== null) this.#defer(abandon(this.#store.bucket.resumeMultipartUpload(key, multipart)));
+    if (multipart !== null) this.#defer(abort(this.#store.bucket.resumeMultipartUpload(key, multipart)));
   }
 
   /**
@@ -94,18 +95,24 @@ export class BlobObjects {
   }
 }
 
-/** Deletes the objects of a session that has ended, and aborts its multipart upload. */
+/**
+ * Deletes the objects of a session that has ended, and aborts its multipart upload. If that fails, R2 ends the upload by
+ * itself after seven days, so the session need not stay for it.
+ */
 export async function deleteObjects(
   bucket: Bucket,
   object: SessionObject | undefined,
   chunks: readonly ChunkRow[],
 ): Promise<void> {
-  if (object?.multipart != null) await abandon(bucket.resumeMultipartUpload(object.key, object.multipart));
+  if (object?.multipart != null) {
+    const upload = bucket.resumeMultipartUpload(object.key, object.multipart);
+    await abort(upload).catch((cause: unknown) => logFailure({ key: object.key, error: String(cause) }));
+  }
   await bucket.delete([...(object === undefined ? [] : [object.key]), ...chunks.flatMap(({ key }) => key ?? [])]);
 }
 
 /** Aborts a multipart upload. One that R2 does not know is complete, or has been aborted before. */
-async function abandon(upload: Pick<MultipartUpload, 'abort'>): Promise<void> {
+async function abort(upload: Pick<MultipartUpload, 'abort'>): Promise<void> {
   await upload.abort().catch((cause: unknown) => {
     if (!isLostUpload(cause)) throw cause;
   });

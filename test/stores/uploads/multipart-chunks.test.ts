@@ -399,6 +399,15 @@ test.each(['cancelled', 'expired'])('a session that is %s leaves neither object 
   expect(await rowsOf('SELECT start FROM upload_chunks')).toEqual([]);
 });
 
+test('an expired session goes even if R2 does not abort its upload', async () => {
+  await patch(open, bytesOf(1, PART));
+  const stuck = faultyR2(env.BLOBS_CENTRAL, 'central', ({ kind }) => (kind.startsWith('abort') ? 'before' : 'ok'));
+  const end = fixture.now + SESSION_MILLISECONDS + HOUR;
+  await maintain(parseConfig(env), { ...env, BLOBS_CENTRAL: stuck }, end);
+  expect(await rowsOf('SELECT id FROM uploads')).toEqual([]);
+  expect(await rowsOf('SELECT start FROM upload_chunks')).toEqual([]);
+});
+
 test('a session whose parts R2 has lost is unknown, so that the client starts again', async () => {
   const progress = await patch(open, bytesOf(1, PART));
   const [{ key, multipart } = { key: '', multipart: '' }] = await rowsOf<{ key: string; multipart: string }>(
