@@ -27,11 +27,12 @@ export class PartsInFlight {
   /**
    * Starts the next part, which will have `length` bytes, once fewer than {@link PARTS_AT_ONCE} are under way.
    * @returns the writer of the part's bytes. The caller closes it before the next part starts
-   * @throws the failure of an earlier part
+   * @throws the failure of an earlier part; OciError UNAVAILABLE if none ends in time, because the caller's buffer is on
+   *   loan while it waits
    */
   async start(length: number): Promise<WritableStreamDefaultWriter<Uint8Array>> {
     const number = this.#next++;
-    while (this.#underWay.size >= PARTS_AT_ONCE) await Promise.race(this.#underWay);
+    while (this.#underWay.size >= PARTS_AT_ONCE) await within(CHANGE_MILLISECONDS, Promise.race(this.#underWay));
     if (this.#failure !== undefined) throw this.#failure.cause;
     const { readable, writable } = new FixedLengthStream(length);
     const writer = writable.getWriter();
