@@ -133,7 +133,7 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
       () => orphans.adoptOrphan(central, digest('d', 1), 'blobs/d1', 'blobs/o00002', NOW, NOW),
     ],
     ['delete orphans', () => orphans.beginDeleting(database, ['blobs/o00003'], NOW)],
-    ['forget orphans', () => database.batch([orphans.forgetOrphans(['blobs/o00003'])])],
+    ['forget orphans', () => database.batch(orphans.forgetOrphans(['blobs/o00003']))],
     ['save repairs', () => repairs.saveRepairProgress(database, COMMON, '{}')],
     ['repairs', () => repairs.repairProgress(database, COMMON)],
     ['forget repairs', () => repairs.saveRepairProgress(database, COMMON, undefined)],

@@ -83,7 +83,7 @@ async function compareSlice(
   const due = [...known].flatMap(([key, firstSeen]) => (here.has(key) && firstSeen <= firstSeenBy ? [key] : []));
   const deleted = await deleteOrphans(context, store, due, firstSeenBy);
   const gone = [...known.keys()].filter((key) => !here.has(key));
-  for (const keys of chunksOf(gone)) await store.database.batch([forgetOrphans(keys)]);
+  for (const keys of chunksOf(gone)) await store.database.batch(forgetOrphans(keys));
   return { end, orphans, deleted };
 }
 
@@ -153,7 +153,7 @@ async function deleteOrphans(
   for (const asked of chunksOf(due.filter((key) => !kept.has(key)))) {
     const keys = await beginDeleting(store.database, asked, firstSeenBy);
     await store.bucket.delete(keys);
-    await store.database.batch([forgetOrphans(keys)]);
+    await store.database.batch(forgetOrphans(keys));
     deleted += keys.length;
   }
   return deleted;

@@ -61,6 +61,8 @@ export async function beginDeleting(
 
 const FORGET_ORPHANS = sql`DELETE FROM orphans WHERE key IN (SELECT value FROM json_each(?1))`;
 
+const FORGET_REPAIRS = sql`DELETE FROM repairs WHERE name IN (SELECT value FROM json_each(?1))`;
+
 const FORGET_NAMED = sql`
   DELETE FROM orphans WHERE key IN (
     SELECT l.key FROM json_each(?1) AS blob CROSS JOIN locations l ON l.digest = blob.value
@@ -71,9 +73,13 @@ export function forgetNamedOrphans(digests: readonly Digest[], store: string): B
   return [FORGET_NAMED, JSON.stringify(digests), store];
 }
 
-/** Removes orphan rows whose object is gone, or named by a row again. */
-export function forgetOrphans(keys: readonly string[]): BoundStatement {
-  return [FORGET_ORPHANS, JSON.stringify(keys)];
+/** Removes orphan rows whose object is gone, or named by a row again, and what was hashed of them for a repair. */
+export function forgetOrphans(keys: readonly string[]): BoundStatement[] {
+  const parameter = JSON.stringify(keys);
+  return [
+    [FORGET_ORPHANS, parameter],
+    [FORGET_REPAIRS, parameter],
+  ];
 }
 
 const SELECT_CANDIDATES = sql`

@@ -50,6 +50,7 @@ describe('an object without a row', () => {
     hosts.now += DAY;
     await compare(hosts);
     expect(await orphansAt('central')).toEqual([key]);
+    await DATABASES.central.prepare("INSERT INTO repairs (name, progress) VALUES (?, '{}')").bind(key).run();
     hosts.now += ORPHAN_DAYS * DAY - 1;
     await compare(hosts);
     expect(await BUCKETS.central.head(key)).not.toBeNull();
@@ -57,6 +58,7 @@ describe('an object without a row', () => {
     await compare(hosts);
     expect(await BUCKETS.central.head(key)).toBeNull();
     expect(await orphansAt('central')).toEqual([]);
+    expect(await DATABASES.central.prepare('SELECT count(*) AS count FROM repairs').first('count')).toBe(0);
     expect(await BUCKETS.central.head(await keyAt('central', blob))).not.toBeNull();
     expect(await counterAt('central', 'orphans_found')).toBe(1);
     expect(await counterAt('central', 'orphans_deleted')).toBe(1);
