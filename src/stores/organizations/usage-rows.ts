@@ -10,6 +10,7 @@
  */
 import { descriptorsOf } from '../manifests/descriptors.ts';
 import { OciError } from '../../oci/errors.ts';
+import { MAX_REFERENCES } from '../../oci/manifest-limits.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
 import { keyed, paged } from '../rows-read.ts';
@@ -148,14 +149,11 @@ export function putCentralUsage(reported: readonly CentralUsage[]): BoundStateme
   return reported.length === 0 ? [] : [[PUT_CENTRAL_USAGE, JSON.stringify(reported)]];
 }
 
-/** The most references that a manifest of 4 MiB can have. */
-const MOST_REFERENCES = 30_000;
-
 const LEAVE_TO_CENTRAL = sql`
   UPDATE usage_blobs SET known = 1 WHERE known = 0 AND (organization, digest) IN (
     SELECT ${ofRepository('m.repository')}, d.value ->> 'digest' FROM json_each(?1) AS alive
     CROSS JOIN manifests m ON m.repository = alive.value ->> 'repository' AND m.digest = alive.value ->> 'digest'
-    CROSS JOIN json_each(${descriptorsOf('m')}) AS d)`.reading((run) => keyed(run) + 3 * MOST_REFERENCES * run.keys);
+    CROSS JOIN json_each(${descriptorsOf('m')}) AS d)`.reading((run) => keyed(run) + 3 * MAX_REFERENCES * run.keys);
 
 const LEAVE_MANIFESTS_TO_CENTRAL = sql`
   UPDATE usage_manifests SET known = 1 WHERE known = 0 AND (organization, digest) IN (

@@ -4,8 +4,8 @@
  */
 import { HOUR } from '../../durations.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
-import { atMost, paged } from '../rows-read.ts';
-import { isUpload, KEEP_BLOB, MAX_CHUNKS, type UploadIdentity, uploadKey } from './upload-rows.ts';
+import { paged } from '../rows-read.ts';
+import { deleteChunks, isUpload, KEEP_BLOB, type UploadIdentity, uploadKey } from './upload-rows.ts';
 
 const HAS_OBJECTS = `((u.key IS NOT NULL AND (u.state <> 'finished' OR u.leftover = 1))
   OR EXISTS (SELECT 1 FROM upload_chunks WHERE upload = u.id))`;
@@ -31,7 +31,6 @@ const DELETE_EXPIRED_WITHOUT_OBJECTS = sql<{ id: string }>`
 const CLOSE_UPLOAD = sql`
   UPDATE uploads SET state = iif(state = 'open', 'cancelled', state), write_id = ?5, ${KEEP_BLOB} WHERE ${isUpload()}`;
 
-const DELETE_CHUNKS = sql`DELETE FROM upload_chunks WHERE upload = ?1`.reading(atMost(2 * MAX_CHUNKS));
 const DELETE_UPLOAD = sql`DELETE FROM uploads WHERE ${isUpload()}`;
 
 /**
@@ -44,10 +43,7 @@ export function closeUpload(upload: UploadIdentity, store: string, writeId: stri
 
 /** Removes the rows of a session whose objects are gone. */
 export function deleteUpload(upload: UploadIdentity): BoundStatement[] {
-  return [
-    [DELETE_CHUNKS, upload.id],
-    [DELETE_UPLOAD, ...uploadKey(upload)],
-  ];
+  return [deleteChunks(upload), [DELETE_UPLOAD, ...uploadKey(upload)]];
 }
 
 /**

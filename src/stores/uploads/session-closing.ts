@@ -1,6 +1,7 @@
 /**
  * Closes upload sessions. Whatever way it takes, the digest is compared before the commit (invariant 4), and a request
- * that is refused leaves the session where it was (invariant 7).
+ * that is refused leaves the session where it was (invariant 7). A refused PUT with a digest of another algorithm seals
+ * the session all the same: later chunks are objects, not parts.
  *
  * If D1 fails during a commit, the object stays, because the transaction may have happened.
  */
@@ -77,8 +78,7 @@ export class SessionClosing {
    */
   async received(): Promise<void> {
     const { objects, multipart } = this.#tools;
-    const { before, chunks, location, object } = await this.#finish(false);
-    const { row, isTaken } = before;
+    const { row, isTaken, chunks, location, object } = await this.#finish(false);
     if (isTaken) return this.#settle(location, object, []);
     if (isFinished(row, this.#blob.digest)) return objects.promiseAgain(this.#blob);
     if (row?.state !== 'open' || row.size !== this.#upload.offset)
@@ -90,11 +90,12 @@ export class SessionClosing {
     }
     await multipart.complete(row, chunks);
     const after = await this.#finish(true);
-    if (after.before.isTaken) return this.#settle(after.location, after.object, []);
-    if (isFinished(after.before.row, this.#blob.digest)) return objects.promiseAgain(this.#blob);
-    // A session that was cancelled meanwhile has aborted the upload perhaps before it was complete.
-    if (row.key !== null && after.before.row?.state === 'cancelled') objects.discard([row.key]);
-    throw await this.#tools.order.refusal(this.#owner, this.#upload, after.before.row);
+    if (after.isTaken) return this.#settle(after.location, after.object, []);
+    if (isFinished(after.row, this.#blob.digest)) return objects.promiseAgain(this.#blob);
+    // If the session was cancelled meanwhile, the cancellation may have run before the upload was complete, so its
+    // object may still be there.
+    if (row.key !== null && after.row?.state === 'cancelled') objects.discard([row.key]);
+    throw await this.#tools.order.refusal(this.#owner, this.#upload, after.row);
   }
 
   /** Closes a session with the rest of its bytes. */
@@ -159,20 +160,21 @@ export class SessionClosing {
     const { offset } = this.#upload;
     const { digest } = this.#blob;
     const writeId = crypto.randomUUID();
-    const { row, ...rest } = await store.database.batch(
+    const { session, ...rest } = await store.database.batch(
       {
         seal: isComplete ? [] : [sealUpload(this.#id, offset, digest)],
         finish: finishUpload(this.#id, writeId, { size: offset, digest, store: store.name, isComplete }),
         commit: commitObjectOfSession(this.#blob, this.#id, writeId),
         parts: deleteParts(this.#id, writeId),
-        row: selectUpload(this.#id),
+        session: selectUpload(this.#id),
         chunks: selectChunks(this.#id.id),
         object: selectObject(this.#id),
         location: selectLocation(this.#blob),
       },
       { again: true },
     );
-    return { before: { row: row[0], isTaken: row[0]?.write_id === writeId }, ...rest };
+    const [row] = session;
+    return { row, isTaken: row?.write_id === writeId, ...rest };
   }
 
   /** Decides between the session's object and the one that the store has, once the blob is committed. */

@@ -91,8 +91,8 @@ const HAS_TAKEN = `EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()} AND write_i
 const IS_AT_SIZE = `${isUpload()} AND state = 'open' AND size = CAST(?5 AS INTEGER)`;
 
 // An open session counts with its bytes, whatever they will become. A finished one is a blob, which may count already.
-// A row without bytes is that of a multipart upload. Its caller aborts it if another object takes its place; otherwise
-// it is left over.
+// A row without bytes belongs to a multipart upload. If another object takes its place, the caller aborts the upload;
+// otherwise its key is marked as left over.
 const INSERT_UPLOAD = sql`
   INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, digest, key)
   SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), ?6, CAST(?7 AS INTEGER), ?8, ?9
@@ -359,9 +359,14 @@ export function promoteLeftover(upload: UploadIdentity, store: string): BoundSta
   return [PROMOTE_LEFTOVER, ...uploadKey(upload), store];
 }
 
+/** Forgets all chunks of a session that has ended, after their objects are gone. */
+export function deleteChunks({ id }: UploadIdentity): BoundStatement {
+  return [DELETE_CHUNKS, id];
+}
+
 /** Forgets the objects of a session that has ended, after they are gone. */
 export function forgetObjects(upload: UploadIdentity, object: SessionObject | undefined): BoundStatement[] {
-  const chunks: BoundStatement = [DELETE_CHUNKS, upload.id];
+  const chunks = deleteChunks(upload);
   return object === undefined ? [chunks] : [chunks, [FORGET_OBJECT, ...uploadKey(upload), object.key]];
 }
 
