@@ -12,7 +12,7 @@ export const Time: FC<{ at: string | null; none?: string }> = ({ at, none = 'nev
 /** An amount of bytes, in decimal units. */
 export const Bytes: FC<{ of: number }> = ({ of }) => <span title={`${of} bytes`}>{inUnits(of)}</span>;
 
-/** Returns a number with its thousands apart. */
+/** Returns a number with thousands separators. */
 export function counted(number: number): string {
   return number.toLocaleString('en-US');
 }
@@ -73,6 +73,23 @@ export const Table: FC<TableProps> = ({ caption, columns, rows, empty }) =>
 
 const GOOD = new Set(['settled', 'ok', 'yes', 'public']);
 const BAD = new Set(['parked', 'does not answer', 'lost']);
+
+/** The most rows of a table that a tenant decides the length of. */
+const MAX_ROWS = 100;
+
+/** A table of the first entries of a list, and how many more there are. */
+export function FirstRows<Entry>({
+  of,
+  row,
+  ...table
+}: Omit<TableProps, 'rows'> & { of: readonly Entry[]; row: (entry: Entry) => readonly Child[] }) {
+  return (
+    <>
+      <Table {...table} rows={of.slice(0, MAX_ROWS).map(row)} />
+      {of.length > MAX_ROWS && <p>and {counted(of.length - MAX_ROWS)} more</p>}
+    </>
+  );
+}
 
 /** One word that says how something is. Its color repeats what the word says. */
 export const State: FC<{ children: string }> = ({ children }) => (

@@ -55,6 +55,15 @@ export class RegistryClient {
     });
   }
 
+  /** Reads text; undefined if it is longer than the limit, in bytes. @throws RegistryError */
+  async textUpTo(limit: number, path: string, headers: Readonly<Record<string, string>>): Promise<string | undefined> {
+    const answer = await this.#ask('GET', path, { headers });
+    const length = answer.headers.get('Content-Length');
+    if (length !== null && Number(length) <= limit) return answer.text();
+    await answer.body?.cancel();
+    return undefined;
+  }
+
   /**
    * Requests a change.
    * @param body sent as JSON

@@ -4,12 +4,23 @@ import { addUsers, call, callApi } from '../support/client.ts';
 import { ThreeHosts } from '../support/three-hosts.ts';
 import { ORIGIN, Reader } from './support.ts';
 
+const APP = 'alice/app';
+
 let hosts: ThreeHosts;
 
 beforeEach(async () => {
   await addUsers();
   hosts = await ThreeHosts.open();
 });
+
+async function put(tag: string, manifest: object, type: string): Promise<void> {
+  const answer = await call('PUT', `/v2/${APP}/manifests/${tag}`, {
+    as: 'alice',
+    body: JSON.stringify(manifest),
+    headers: { 'Content-Type': type },
+  });
+  expect(answer.status).toBe(201);
+}
 
 const SECURITY = {
   'content-security-policy':
@@ -124,9 +135,7 @@ describe("an organization's admin", () => {
 });
 
 describe('an image', () => {
-  const APP = 'alice/app';
-
-  test('is shown with its layers, its state and where its bytes lie', async () => {
+  test('is shown with its layers, its state and its locations', async () => {
     const image = await hosts.push('central', APP, 1, 'latest');
     const reader = await Reader.signedIn('alice');
     expect(await reader.text('/images')).toContain('href="/images/alice/app"');
@@ -176,16 +185,51 @@ describe('an image', () => {
     const evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>';
     const { bytes } = await hosts.push('central', APP, 1, 'good');
     const manifest = { ...(JSON.parse(new TextDecoder().decode(bytes)) as object), annotations: { [evil]: evil } };
-    const put = await call('PUT', `/v2/${APP}/manifests/evil`, {
-      as: 'alice',
-      body: JSON.stringify(manifest),
-      headers: { 'Content-Type': 'application/vnd.oci.image.manifest.v1+json' },
-    });
-    expect(put.status).toBe(201);
+    await put('evil', manifest, 'application/vnd.oci.image.manifest.v1+json');
     const page = await (await Reader.signedIn('alice')).text(`/images/${APP}:evil`);
     expect(page).not.toContain('<script>');
     expect(page).not.toContain('<img');
     expect(page).toContain('&lt;script&gt;');
+  });
+});
+
+describe('a manifest', () => {
+  const OTHER = 'application/vnd.example.thing.v1+json';
+  const entry = (i: number) => ({ mediaType: OTHER, size: 2, digest: `sha256:${String(i).padStart(64, '0')}` });
+
+  async function shown(manifest: object): Promise<string> {
+    await put('odd', manifest, OTHER);
+    return (await Reader.signedIn('alice')).text('/images/alice/app:odd');
+  }
+
+  test('above 64 KiB is not shown, and its page says how to read it', async () => {
+    const page = await shown({ mediaType: OTHER, annotations: { a: '&'.repeat(64 * 1024) } });
+    expect(page.length).toBeLessThan(64 * 1024);
+    expect(page).toContain('crane manifest localhost:8787/alice/app:odd');
+  });
+
+  test('that nests deeply makes no page many times its size', async () => {
+    let nested: unknown = Array.from({ length: 30_000 }, () => 1);
+    for (let depth = 0; depth < 60; depth++) nested = [nested];
+    expect((await shown({ mediaType: OTHER, nested })).length).toBeLessThan(512 * 1024);
+  });
+
+  test('with many entries is shown with the first 100', async () => {
+    const page = await shown({ mediaType: OTHER, manifests: Array.from({ length: 130 }, (_, i) => entry(i)) });
+    expect(page.split('<tr><td>any').length - 1).toBe(100);
+    expect(page).toContain('and 30 more');
+  });
+
+  test.each([
+    ['an object for layers', { layers: {} }],
+    ['a text for manifests', { manifests: 'x' }],
+    ['null for a layer', { layers: [null] }],
+    ['a layer of other types', { layers: [{ digest: 1, size: '2', mediaType: {} }] }],
+    ['a text for a platform', { manifests: [{ ...entry(1), platform: 'linux' }] }],
+    ['numbers for a platform and a type', { manifests: [{ ...entry(1), mediaType: 1, platform: { os: 1 } }] }],
+    ['a text for the config', { config: 'x', annotations: [null] }],
+  ])('of another media type, with %s, is shown all the same', async (_, fields) => {
+    expect(await shown({ mediaType: OTHER, ...fields })).toContain('Manifest</h2>');
   });
 });
 

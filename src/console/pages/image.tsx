@@ -1,37 +1,13 @@
-/** One image: what it consists of, where it lies, what refers to it, and the writes of its tag. */
+/** One image: what it consists of, its locations, what refers to it, and the writes of its tag. */
 import { Hono } from 'hono';
 import type { FC } from 'hono/jsx';
 import type { HistoryEntry, ImageState, Pin } from '../answers.ts';
-import { Bytes, Digest, Facts, Next, State, Table, Time } from '../components.tsx';
+import { Bytes, Digest, Facts, FirstRows, Next, State, Table, Time } from '../components.tsx';
 import type { ConsoleEnv, SignedIn } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Page } from '../layout.tsx';
+import { type Descriptor, readManifest, type ShownManifest } from '../manifest.ts';
 import { apiImage, imagePath, imageRoute, repositoryPath, splitImage } from '../paths.ts';
-
-/** The types of manifests that the page asks for. */
-const ACCEPT = [
-  'application/vnd.oci.image.index.v1+json',
-  'application/vnd.oci.image.manifest.v1+json',
-  'application/vnd.docker.distribution.manifest.list.v2+json',
-  'application/vnd.docker.distribution.manifest.v2+json',
-  '*/*',
-].join(', ');
-
-interface Descriptor {
-  readonly digest: string;
-  readonly size: number;
-  readonly mediaType?: string;
-  readonly artifactType?: string;
-  readonly platform?: { readonly os?: string; readonly architecture?: string; readonly variant?: string };
-}
-
-interface Manifest {
-  readonly mediaType?: string;
-  readonly config?: Descriptor;
-  readonly layers?: readonly Descriptor[] | null;
-  readonly manifests?: readonly Descriptor[] | null;
-  readonly annotations?: Readonly<Record<string, string>>;
-}
 
 export function imagePages(): Hono<ConsoleEnv> {
   const pages = new Hono<ConsoleEnv>();
@@ -118,7 +94,7 @@ export function imagePages(): Hono<ConsoleEnv> {
     const { repository, reference } = splitImage(c.req.param('image') ?? '');
     const [state, manifest, pins] = await Promise.all([
       registry.get<ImageState>(apiImage(repository, reference)),
-      registry.get<Manifest>(`/v2/${repository}/manifests/${reference}`, {}, { Accept: ACCEPT }),
+      readManifest(registry, repository, reference),
       caller.kind === 'administrator'
         ? registry.get<{ pins: Pin[] }>(`${apiImage(repository, reference)}/pins`)
         : undefined,
@@ -136,7 +112,7 @@ export function imagePages(): Hono<ConsoleEnv> {
           of={[
             ['State', <State>{state.state}</State>],
             ['Digest', <code>{digest}</code>],
-            ['Type', manifest.mediaType ?? manifest.config?.mediaType ?? 'not stated'],
+            ['Type', manifest?.mediaType ?? manifest?.config?.mediaType ?? 'not stated'],
             ['Pushed at', state.origin ?? 'unknown'],
             ['Repository', <a href={repositoryPath(repository)}>{repository}</a>],
           ]}
@@ -146,8 +122,8 @@ export function imagePages(): Hono<ConsoleEnv> {
             <a href={`${path}/history`}>History of this tag</a>
           </p>
         )}
-        <Contents repository={repository} manifest={manifest} />
-        <h2>Where its bytes lie</h2>
+        {manifest && <Contents repository={repository} manifest={manifest} />}
+        <h2>Locations</h2>
         <Table
           caption="Stores that hold blobs of the image"
           columns={['Store', 'Blobs', 'Bytes']}
@@ -156,14 +132,15 @@ export function imagePages(): Hono<ConsoleEnv> {
         />
         <Nodes reader={reader} path={path} pins={pins?.pins} />
         <h2>Signatures and attestations</h2>
-        <Table
+        <FirstRows
           caption="Manifests that refer to this one"
           columns={['Digest', 'Type', 'Size']}
-          rows={referrers.map((each) => [
+          of={referrers}
+          row={(each) => [
             <Digest of={each.digest} href={imagePath(repository, each.digest)} />,
             each.artifactType ?? each.mediaType ?? '',
             <Bytes of={each.size} />,
-          ])}
+          ]}
           empty="Nothing refers to this image."
         />
         <Commands reader={reader} title={title} />
@@ -179,28 +156,29 @@ export function imagePages(): Hono<ConsoleEnv> {
           </>
         )}
         <h2>Manifest</h2>
-        <pre tabindex={0}>{JSON.stringify(manifest, undefined, 2)}</pre>
+        {manifest ? <pre tabindex={0}>{manifest.text}</pre> : <TooLarge reader={reader} title={title} />}
       </Page>,
     );
   });
   return pages;
 }
 
-const Contents: FC<{ repository: string; manifest: Manifest }> = ({ repository, manifest }) => {
+const Contents: FC<{ repository: string; manifest: ShownManifest }> = ({ repository, manifest }) => {
   if (manifest.manifests) {
     return (
       <>
         <h2>Platforms</h2>
-        <Table
+        <FirstRows
           caption="Manifests of the index"
           columns={['Platform', 'Digest', 'Size']}
-          rows={manifest.manifests.map(({ platform, digest, size }) => [
+          of={manifest.manifests}
+          row={({ platform, digest, size }) => [
             platform === undefined
               ? 'any'
               : [platform.os, platform.architecture, platform.variant].filter((part) => part !== undefined).join('/'),
             <Digest of={digest} href={imagePath(repository, digest)} />,
             <Bytes of={size} />,
-          ])}
+          ]}
           empty="The index is empty."
         />
       </>
@@ -211,20 +189,28 @@ const Contents: FC<{ repository: string; manifest: Manifest }> = ({ repository, 
   return (
     <>
       <h2>Layers</h2>
-      <Table
+      <FirstRows
         caption="Layers, the lowest first"
         columns={['Digest', 'Type', 'Size', 'Share of the largest']}
-        rows={layers.map(({ digest, size, mediaType = '' }) => [
+        of={layers}
+        row={({ digest, size, mediaType = '' }) => [
           <Digest of={digest} />,
           mediaType,
           <Bytes of={size} />,
           <Bar share={size / largest} />,
-        ])}
+        ]}
         empty="The image has no layers."
       />
     </>
   );
 };
+
+const TooLarge: FC<{ reader: SignedIn; title: string }> = ({ reader, title }) => (
+  <>
+    <p>This manifest is too large to be shown here. Read it with:</p>
+    <pre tabindex={0}>{`crane manifest ${reader.caller.registries[0]?.host ?? ''}/${title}`}</pre>
+  </>
+);
 
 const Bar: FC<{ share: number }> = ({ share }) => (
   <svg width="120" height="10" role="img" aria-label={`${Math.round(share * 100)} %`}>
