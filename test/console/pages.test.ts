@@ -97,6 +97,15 @@ describe('an administrator', () => {
     expect(await (await callApi('GET', 'organizations/acme', 'admin')).json()).toMatchObject({ quota: null });
   });
 
+  test.each(['1,5', 'none', '-1', '1e400', '1e300', 'NaN'])('is refused a quota of %s GB', async (gigabytes) => {
+    const reader = await Reader.signedIn('admin');
+    expect((await callApi('PUT', 'organizations/alice/quota', 'admin', { bytes: 5e9 })).ok).toBe(true);
+    const answer = await reader.submit('/organizations/alice', '/organizations/alice/quota', { gigabytes });
+    expect(answer.status).toBe(400);
+    expect(await answer.text()).toContain('gigabytes must be a number');
+    expect(await (await callApi('GET', 'organizations/alice', 'admin')).json()).toMatchObject({ quota: 5e9 });
+  });
+
   test('pauses a queue, and resumes it', async () => {
     const reader = await Reader.signedIn('admin');
     await reader.submit('/replication/node1', '/replication/node1/paused');
@@ -125,6 +134,14 @@ describe("an organization's admin", () => {
     });
     expect(answer.status).toBe(400);
     expect(await answer.text()).toContain('role="alert"');
+  });
+
+  test.each(['soon', '-1', '1e15'])('is refused a credential that ends after %s days', async (days) => {
+    const reader = await Reader.signedIn('alice');
+    const path = '/organizations/alice';
+    const answer = await reader.submit(path, `${path}/credentials`, { name: 'ci', rights: 'pull', days });
+    expect(answer.status).toBe(400);
+    expect(await answer.text()).toContain('days must be a number');
   });
 
   test.each(['/organizations', '/organizations/bob', '/replication', '/storage'])('may not open %s', async (path) => {

@@ -1,5 +1,6 @@
 /** Organizations: what they use, and their credentials. */
 import { Hono } from 'hono';
+import { HTTPException } from 'hono/http-exception';
 import type { FC } from 'hono/jsx';
 import type { CreatedCredential, Credential, Organization, Usage } from '../answers.ts';
 import { Bytes, counted, Facts, inUnits, Next, Problem, Table, Time } from '../components.tsx';
@@ -11,6 +12,9 @@ import { apiOrganization } from '../paths.ts';
 import { RegistryError } from '../registry-client.ts';
 
 const ON_PAGE = 50;
+/** So that bytes stay safe integers. */
+const MAX_GIGABYTES = 9_000_000;
+const MAX_DAYS = 36_500;
 const RIGHTS = ['pull', 'push', 'delete', 'admin'] as const;
 
 export function organizationPages(): Hono<ConsoleEnv> {
@@ -62,9 +66,10 @@ export function organizationPages(): Hono<ConsoleEnv> {
 
   pages.post('/organizations/:name/quota', async (c) => {
     const name = c.req.param('name');
-    const gigabytes = (await FormFields.of(c)).text('gigabytes');
-    const bytes = gigabytes === '' ? null : Math.round(Number(gigabytes) * 1e9);
+    const form = await FormFields.of(c);
     return orProblem(c, name, async () => {
+      const gigabytes = form.number('gigabytes', MAX_GIGABYTES);
+      const bytes = gigabytes === undefined ? null : Math.round(gigabytes * 1e9);
       await c.get('reader').registry.change('PUT', `${apiOrganization(name)}/quota`, { bytes });
       return c.redirect(`/organizations/${name}`, 303);
     });
@@ -77,9 +82,9 @@ export function organizationPages(): Hono<ConsoleEnv> {
       .text('repositories')
       .split(/[\s,]+/)
       .filter((pattern) => pattern !== '');
-    const days = form.text('days');
-    const end = days === '' ? undefined : new Date(Date.now() + Number(days) * DAY);
     return orProblem(c, organization, async () => {
+      const days = form.number('days', MAX_DAYS);
+      const end = days === undefined ? undefined : new Date(Date.now() + days * DAY);
       const created = await c
         .get('reader')
         .registry.change<CreatedCredential>('POST', `${apiOrganization(organization)}/credentials`, {
@@ -103,12 +108,12 @@ export function organizationPages(): Hono<ConsoleEnv> {
   return pages;
 }
 
-/** Makes a change. If the API refuses it, answers with the organization's page, which says why. */
+/** Makes a change. If it is refused, answers with the organization's page, which says why. */
 async function orProblem(c: ConsoleContext, name: string, change: () => Promise<Response>): Promise<Response> {
   try {
     return await change();
   } catch (error) {
-    if (!(error instanceof RegistryError)) throw error;
+    if (!(error instanceof RegistryError || error instanceof HTTPException)) throw error;
     c.status(error.status as 400);
     return organizationPage(c, name, { problem: error.message });
   }
