@@ -1,6 +1,7 @@
 /** Who reads the console, and whether a change comes from one of its own forms. */
 import { getCookie, setCookie, deleteCookie } from 'hono/cookie';
 import { createMiddleware } from 'hono/factory';
+import { html } from 'hono/html';
 import { HTTPException } from 'hono/http-exception';
 import { isLoopback } from '../config.ts';
 import type { Caller } from './answers.ts';
@@ -45,7 +46,8 @@ export const signedInOnly = createMiddleware<ConsoleEnv>(async (c, next) => {
   const registry = session && registryAs(c, session);
   const caller = registry && (await callerOf(registry));
   if (session === undefined || registry === undefined || caller === undefined) {
-    endSession(c);
+    if (getCookie(c, cookieName(c)) !== undefined) endSession(c);
+    else if (isLinkFromElsewhere(c)) return c.html(continuePage(), 200, { 'Cache-Control': 'no-store' });
     const { pathname, search } = c.env.url;
     const back = c.req.method === 'GET' ? `?to=${encodeURIComponent(pathname + search)}` : '';
     return c.redirect(`/sign-in${back}`, 303);
@@ -72,6 +74,27 @@ export const ownFormsOnly = createMiddleware<ConsoleEnv>(async (c, next) => {
   }
   await next();
 });
+
+/** A browser opens a link of another site without the `SameSite=Strict` cookie (RFC 6265bis §5.2). */
+function isLinkFromElsewhere(c: ConsoleContext): boolean {
+  return (
+    c.req.method === 'GET' &&
+    c.req.header('Sec-Fetch-Site') === 'cross-site' &&
+    c.req.header('Sec-Fetch-Mode') === 'navigate' &&
+    c.req.header('Sec-Fetch-Dest') === 'document'
+  );
+}
+
+/** Returns a page that opens itself again. The console itself then asks for it, so the browser sends the cookie. */
+function continuePage() {
+  return html`<!doctype html>
+    <html lang="en">
+      <meta charset="utf-8" />
+      <meta http-equiv="refresh" content="0" />
+      <title>Berth</title>
+      <p>Opening the console…</p>
+    </html>`;
+}
 
 async function sessionOf(c: ConsoleContext, sessions: Sessions): Promise<Session | undefined> {
   const cookie = getCookie(c, cookieName(c));

@@ -93,6 +93,15 @@ describe('signing in', () => {
     await page.getByLabel('Secret').waitFor();
   });
 
+  test('lasts for links of other sites', async () => {
+    const page = await signedIn('alice');
+    await page.goto(`http://localhost:${server.current.port}/`);
+    // The registry's own page says where the console is.
+    await page.evaluate(`location.href = ${JSON.stringify(address(`/images/${APP}`))}`);
+    await page.getByRole('heading', { name: APP }).waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).waitFor();
+  });
+
   test('reveals no cookie to scripts or to a registry', async () => {
     const page = await signedIn('alice');
     expect(await page.evaluate('document.cookie')).toBe('');

@@ -82,6 +82,26 @@ test('signing out ends the session in this browser', async () => {
   expect((await reader.send('GET', '/images')).status).toBe(303);
 });
 
+describe('a link of another site', () => {
+  const headers = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' };
+
+  test('opens its page once more, with the cookie, and ends no session', async () => {
+    const answer = await new Reader().send('GET', '/images?prefix=a', { headers });
+    expect([answer.status, answer.headers.get('Set-Cookie')]).toEqual([200, null]);
+    expect(answer.headers.get('Cache-Control')).toBe('no-store');
+    expect(await answer.text()).toContain('<meta http-equiv="refresh" content="0" />');
+  });
+
+  test.each([
+    ['the second time', { 'Sec-Fetch-Site': 'same-origin' }],
+    ['in a frame', { 'Sec-Fetch-Dest': 'iframe' }],
+    ['by a script', { 'Sec-Fetch-Mode': 'no-cors' }],
+  ])('leads to the sign-in %s', async (_, other) => {
+    const answer = await new Reader().send('GET', '/images', { headers: { ...headers, ...other } });
+    expect([answer.status, answer.headers.get('Set-Cookie')]).toEqual([303, null]);
+  });
+});
+
 describe('a cookie that Berth has not sealed', () => {
   test.each([
     ['nonsense', 'x'],
