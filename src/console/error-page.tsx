@@ -2,6 +2,7 @@ import type { FC } from 'hono/jsx';
 import { Page } from './layout.tsx';
 
 const TITLES: Readonly<Record<number, string>> = {
+  401: 'Signed out',
   403: 'Not allowed',
   404: 'Not found',
   429: 'Too many attempts',

@@ -12,6 +12,9 @@ interface PageProps {
   readonly children?: Child;
 }
 
+/** An error in place of what was asked for, such as 401 once the session has ended, changes nothing on the page. */
+const HTMX = JSON.stringify({ includeIndicatorCSS: false, noSwap: [204, 304, '4xx', '5xx'] });
+
 /** A whole page. */
 export const Page: FC<PageProps> = ({ title, reader, section, children }) => (
   <>
@@ -20,7 +23,7 @@ export const Page: FC<PageProps> = ({ title, reader, section, children }) => (
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <meta name="htmx-config" content='{"includeIndicatorCSS":false}' />
+        <meta name="htmx-config" content={HTMX} />
         <title>{title} · Berth</title>
         <link rel="stylesheet" href="/assets/style.css" />
         <script src="/assets/htmx.js" defer></script>

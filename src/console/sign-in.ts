@@ -48,6 +48,9 @@ export const signedInOnly = createMiddleware<ConsoleEnv>(async (c, next) => {
   if (session === undefined || registry === undefined || caller === undefined) {
     if (getCookie(c, cookieName(c)) !== undefined) endSession(c);
     else if (isLinkFromElsewhere(c)) return c.html(continuePage(), 200, { 'Cache-Control': 'no-store' });
+    // The script would show the page to sign in where a part of this page was.
+    if (c.req.header('HX-Request') !== undefined)
+      throw new HTTPException(401, { message: 'the session has ended: sign in again' });
     const { pathname, search } = c.env.url;
     const back = c.req.method === 'GET' ? `?to=${encodeURIComponent(pathname + search)}` : '';
     return c.redirect(`/sign-in${back}`, 303);

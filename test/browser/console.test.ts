@@ -171,6 +171,20 @@ test('a push appears on an open page without reloading it', async () => {
   expect(await page.evaluate('window.stillHere')).toBe(true);
 });
 
+test.each([
+  ['the registry fails', (page: Page) => page.route('**/images/**', (route) => route.fulfill({ status: 503 }))],
+  ['the session has ended', (page: Page) => page.context().clearCookies()],
+])('a table that is read anew stays when %s', async (_, fail) => {
+  const page = await signedIn('alice');
+  await page.goto(address(`/images/${APP}`));
+  await fail(page);
+  const answer = await page.waitForResponse((response) => response.url() === address(`/images/${APP}`));
+  expect([401, 503]).toContain(answer.status());
+  // The next request is sent only by a table that is still there.
+  await page.waitForRequest((request) => request.url() === address(`/images/${APP}`));
+  expect(await page.getByRole('link', { name: 'latest' }).count()).toBe(1);
+});
+
 test('a search shows what starts with it, as it is typed', async () => {
   await pushImage(loggedIn(server.current.url, 'alice'), 'alice/other', 'latest', imageOf(10));
   const page = await signedIn('alice');

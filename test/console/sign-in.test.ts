@@ -82,6 +82,11 @@ test('signing out ends the session in this browser', async () => {
   expect((await reader.send('GET', '/images')).status).toBe(303);
 });
 
+test('a part of an open page is refused without a session, not replaced by the sign-in', async () => {
+  const answer = await new Reader().send('GET', '/images', { headers: { 'HX-Request': 'true' } });
+  expect([answer.status, answer.headers.get('Location')]).toEqual([401, null]);
+});
+
 describe('a link of another site', () => {
   const headers = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' };
 
