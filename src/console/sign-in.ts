@@ -13,6 +13,9 @@ import { type Session, SESSION_MILLISECONDS, Sessions } from './session.ts';
 /** The field of a form that holds its token. */
 export const FORM_TOKEN = 'form-token';
 
+/** The largest cookie that browsers keep, with its name (RFC 6265bis §5.6). */
+const MAX_COOKIE_BYTES = 4096;
+
 /** Methods that change nothing (RFC 9110 §9.2.1). */
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -29,10 +32,15 @@ export async function callerOf(registry: RegistryClient): Promise<Caller | undef
   });
 }
 
-/** Begins a session, in a cookie that scripts and other sites don't get. */
-export async function beginSession(c: ConsoleContext, user: string, secret: string): Promise<void> {
+/**
+ * Begins a session, in a cookie that scripts and other sites don't get.
+ * @returns whether the secret is short enough for that
+ */
+export async function beginSession(c: ConsoleContext, user: string, secret: string): Promise<boolean> {
   const value = await new Sessions(c.env.runtime.keys).seal(user, secret, Date.now());
+  if (cookieName(c).length + 1 + value.length > MAX_COOKIE_BYTES) return false;
   setCookie(c, cookieName(c), value, { ...attributes(c), maxAge: SESSION_MILLISECONDS / 1000 });
+  return true;
 }
 
 export function endSession(c: ConsoleContext): void {

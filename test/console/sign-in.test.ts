@@ -1,6 +1,6 @@
 /** Sessions of the console: how they begin and end, and who can use them. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { addUsers, call, callApi } from '../support/client.ts';
+import { addCredentials, addUsers, call, callApi } from '../support/client.ts';
 import { ORIGIN, Reader } from './support.ts';
 
 beforeEach(() => addUsers());
@@ -47,6 +47,17 @@ test('a wrong secret is refused with a message, and begins no session', async ()
   expect(answer.status).toBe(401);
   expect(await answer.text()).toContain('Wrong user or secret');
   expect(reader.cookie).toBe('');
+});
+
+test.each([
+  ['too long for a cookie is refused, because browsers would drop it', 3000, 400, 'too long for a session'],
+  ['that just fits begins a session', 2800, 303, ''],
+] as const)('a secret %s', async (_, length, status, text) => {
+  const password = 'x'.repeat(length);
+  await addCredentials([{ kind: 'organization', name: 'long', password, organization: 'alice' }]);
+  const answer = await new Reader().signIn('alice', password);
+  expect([answer.status, await answer.text()]).toEqual([status, expect.stringContaining(text)]);
+  expect((answer.headers.get('Set-Cookie') ?? '').split(';')[0]?.length).toBeLessThanOrEqual(4096);
 });
 
 test('a form without a user is refused', async () => {

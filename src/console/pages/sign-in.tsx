@@ -15,7 +15,7 @@ export function signInPages(): Hono<ConsoleEnv> {
   pages.post('/sign-in', async (c) => {
     const form = await FormFields.of(c);
     const [user, secret, path] = [form.text('user'), form.text('secret'), ownPath(form.text('to'))];
-    const refuse = (status: 400 | 401 | 429 | 503, message: string) => {
+    const refuse = (status: 400 | 401 | 429, message: string) => {
       c.status(status);
       return c.html(<SignIn to={path} user={user} problem={message} />);
     };
@@ -30,7 +30,8 @@ export function signInPages(): Hono<ConsoleEnv> {
         return refuse(429, 'Too many attempts. Wait a minute, and try again.');
       throw error;
     }
-    await beginSession(c, user, secret);
+    if (!(await beginSession(c, user, secret)))
+      return refuse(400, 'This secret is too long for a session. Enter one of a credential, which Berth has created.');
     return c.redirect(path, 303);
   });
 
