@@ -119,6 +119,11 @@ export const Live: FC<{ id: string; path: string; children?: Child }> = ({ id, p
   </div>
 );
 
+/** Said in place of images, to those who administer a repository that they may not pull from. */
+export const NotShown: FC = () => (
+  <p class="empty">Your credential may not pull from here, so contents are not shown.</p>
+);
+
 /** Terms with what they are. */
 export const Facts: FC<{ of: readonly (readonly [term: string, what: Child])[] }> = ({ of }) => (
   <dl>

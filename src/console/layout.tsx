@@ -96,7 +96,7 @@ export const Form: FC<FormProps> = ({ reader, action, children, ...rest }) => (
   </form>
 );
 
-/** A form with one button. @param confirm what the change does, for the reader to confirm first */
+/** A form with one button. */
 export const Action: FC<Omit<FormProps, 'children'> & { label: string; fields?: Readonly<Record<string, string>> }> = ({
   label,
   fields = {},

@@ -21,6 +21,16 @@ interface ErrorBody {
   readonly errors?: readonly { readonly message?: string }[];
 }
 
+/** Awaits an answer; undefined if it was an error of this status. @throws RegistryError of other statuses */
+export async function unless<Answer>(status: number, answer: Promise<Answer>): Promise<Answer | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof RegistryError && error.status === status) return undefined;
+    throw error;
+  }
+}
+
 export class RegistryClient {
   readonly #send: Send;
   /** The origin of the host that answers, such as `https://index.example.com`. */
@@ -49,10 +59,7 @@ export class RegistryClient {
 
   /** Reads JSON; undefined if there is no such thing. @throws RegistryError of other statuses */
   async find<Answer>(path: string): Promise<Answer | undefined> {
-    return this.get<Answer>(path).catch((error: unknown) => {
-      if (error instanceof RegistryError && error.status === 404) return undefined;
-      throw error;
-    });
+    return unless(404, this.get<Answer>(path));
   }
 
   /** Reads text; undefined if it is longer than the limit, in bytes. @throws RegistryError */

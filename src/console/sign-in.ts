@@ -7,7 +7,7 @@ import { isLoopback } from '../config.ts';
 import type { Caller } from './answers.ts';
 import type { ConsoleContext, ConsoleEnv } from './context.ts';
 import { FormFields } from './form.ts';
-import { RegistryClient, RegistryError } from './registry-client.ts';
+import { RegistryClient, unless } from './registry-client.ts';
 import { type Session, SESSION_MILLISECONDS, Sessions } from './session.ts';
 
 /** The field of a form that holds its token. */
@@ -26,10 +26,7 @@ export function registryAs(c: ConsoleContext, session: Session): RegistryClient 
 
 /** Checks a login. @returns the caller; undefined if the user or secret is wrong @throws RegistryError */
 export async function callerOf(registry: RegistryClient): Promise<Caller | undefined> {
-  return registry.get<Caller>('/api/caller').catch((error: unknown) => {
-    if (error instanceof RegistryError && error.status === 401) return undefined;
-    throw error;
-  });
+  return unless(401, registry.get<Caller>('/api/caller'));
 }
 
 /**

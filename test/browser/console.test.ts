@@ -122,7 +122,10 @@ const PAGES: readonly (readonly [user: string, path: string])[] = [
   ['alice', `/images/${APP}`],
   ['alice', `/images/${APP}:latest`],
   ['alice', `/images/${APP}:latest/history`],
+  ['admin', `/images/${APP}`],
+  ['admin', '/organizations/alice/repositories'],
   ['alice', `/images/${APP}/-/delete`],
+  ['alice', `/images/${APP}:latest/delete`],
   ['alice', '/organizations/alice'],
 ];
 
@@ -213,6 +216,7 @@ test('an image is deleted, and put back from its history', async () => {
   const page = await signedIn('alice');
   await pushImage(loggedIn(server.current.url, 'alice'), APP, 'brief', imageOf(20));
   await page.goto(address(`/images/${APP}:brief`));
+  await page.getByRole('link', { name: `Delete ${APP}:brief` }).click();
   await page.getByRole('button', { name: `Delete ${APP}:brief` }).click();
   await page.getByRole('heading', { name: APP }).waitFor();
   expect(await page.getByRole('link', { name: 'brief' }).count()).toBe(0);

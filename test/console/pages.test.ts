@@ -106,6 +106,21 @@ describe('an administrator', () => {
     expect(await (await callApi('GET', 'organizations/alice', 'admin')).json()).toMatchObject({ quota: 5e9 });
   });
 
+  test('manages private repositories and images without seeing their contents', async () => {
+    const { digest } = await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('admin');
+    expect(await reader.text('/organizations/alice')).toContain('href="/organizations/alice/repositories"');
+    expect(await reader.text('/organizations/alice/repositories')).toContain(`href="/images/${APP}"`);
+    const repository = await reader.text(`/images/${APP}`);
+    for (const text of ['contents are not shown', 'Make public', `/images/${APP}/-/delete`])
+      expect(repository).toContain(text);
+    expect(repository).not.toContain(digest);
+    await reader.submit(`/images/${APP}:latest`, `/images/${APP}:latest/pin`, { node: 'node1', method: 'PUT' });
+    const image = await reader.text(`/images/${APP}:latest`);
+    for (const text of ['contents are not shown', 'Let node1 evict it']) expect(image).toContain(text);
+    expect(image).not.toContain(digest);
+  });
+
   test('pauses a queue, and resumes it', async () => {
     const reader = await Reader.signedIn('admin');
     await reader.submit('/replication/node1', '/replication/node1/paused');
@@ -175,10 +190,11 @@ describe('an image', () => {
     expect(shown).not.toContain(second.digest);
   });
 
-  test('is deleted by its tag', async () => {
+  test('is deleted by its tag, once that is confirmed', async () => {
     await hosts.push('central', APP, 1, 'latest');
     const reader = await Reader.signedIn('alice');
-    const answer = await reader.submit(`/images/${APP}:latest`, `/images/${APP}:latest/delete`);
+    expect(await reader.text(`/images/${APP}:latest`)).toContain(`<a href="/images/${APP}:latest/delete">`);
+    const answer = await reader.submit(`/images/${APP}:latest/delete`, `/images/${APP}:latest/delete`);
     expect(answer.headers.get('Location')).toBe(`/images/${APP}`);
     expect((await reader.send('GET', `/images/${APP}:latest`)).status).toBe(404);
   });

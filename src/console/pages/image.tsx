@@ -2,11 +2,12 @@
 import { Hono } from 'hono';
 import type { FC } from 'hono/jsx';
 import type { HistoryEntry, ImageState, Pin } from '../answers.ts';
-import { Bytes, Digest, Facts, FirstRows, Next, State, Table, Time } from '../components.tsx';
+import { Bytes, Digest, Facts, FirstRows, Next, NotShown, State, Table, Time } from '../components.tsx';
 import type { ConsoleEnv, SignedIn } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Page } from '../layout.tsx';
 import { type Descriptor, readManifest, type ShownManifest } from '../manifest.ts';
+import { unless } from '../registry-client.ts';
 import { apiImage, imagePath, imageRoute, repositoryPath, splitImage } from '../paths.ts';
 
 export function imagePages(): Hono<ConsoleEnv> {
@@ -82,6 +83,22 @@ export function imagePages(): Hono<ConsoleEnv> {
     return c.redirect(imagePath(repository, reference), 303);
   });
 
+  pages.get(imageRoute('/delete'), (c) => {
+    const { repository, reference } = splitImage(c.req.param('image') ?? '');
+    const [path, title] = [imagePath(repository, reference), titleOf(repository, reference)];
+    return c.html(
+      <Page title={`Delete ${title}?`} reader={c.get('reader')} section="/images">
+        <p>
+          {isTag(reference)
+            ? 'Only the tag goes, at every registry. Its history can put it back.'
+            : 'The manifest and all its tags go, at every registry. They can only be pushed again.'}
+        </p>
+        <Action reader={c.get('reader')} action={`${path}/delete`} label={`Delete ${title}`} />
+        <a href={path}>Keep it</a>
+      </Page>,
+    );
+  });
+
   pages.post(imageRoute('/delete'), async (c) => {
     const { repository, reference } = splitImage(c.req.param('image') ?? '');
     await c.get('reader').registry.change('DELETE', `/v2/${repository}/manifests/${reference}`);
@@ -90,80 +107,109 @@ export function imagePages(): Hono<ConsoleEnv> {
 
   pages.get(imageRoute(), async (c) => {
     const reader = c.get('reader');
-    const { registry, caller } = reader;
     const { repository, reference } = splitImage(c.req.param('image') ?? '');
-    const [state, manifest, pins] = await Promise.all([
-      registry.get<ImageState>(apiImage(repository, reference)),
-      readManifest(registry, repository, reference),
-      caller.kind === 'administrator'
-        ? registry.get<{ pins: Pin[] }>(`${apiImage(repository, reference)}/pins`)
+    const images = contentsOf(reader, repository, reference);
+    const [contents, pins] = await Promise.all([
+      // Administrators pin images that they may not pull.
+      reader.caller.kind === 'administrator' ? unless(403, images) : images,
+      reader.caller.kind === 'administrator'
+        ? reader.registry.get<{ pins: Pin[] }>(`${apiImage(repository, reference)}/pins`)
         : undefined,
     ]);
-    const digest = state.digest ?? '';
-    const { manifests: referrers } = await registry.get<{ manifests: Descriptor[] }>(
-      `/v2/${repository}/referrers/${digest}`,
-    );
-    const isTag = !reference.includes(':');
     const path = imagePath(repository, reference);
-    const title = `${repository}${isTag ? ':' : '@'}${reference}`;
+    const title = titleOf(repository, reference);
     return c.html(
       <Page title={title} reader={reader} section="/images">
-        <Facts
-          of={[
-            ['State', <State>{state.state}</State>],
-            ['Digest', <code>{digest}</code>],
-            ['Type', manifest?.mediaType ?? manifest?.config?.mediaType ?? 'not stated'],
-            ['Pushed at', state.origin ?? 'unknown'],
-            ['Repository', <a href={repositoryPath(repository)}>{repository}</a>],
-          ]}
-        />
-        {isTag && (
-          <p>
-            <a href={`${path}/history`}>History of this tag</a>
-          </p>
-        )}
-        {manifest && <Contents repository={repository} manifest={manifest} />}
-        <h2>Locations</h2>
-        <Table
-          caption="Stores that hold blobs of the image"
-          columns={['Store', 'Blobs', 'Bytes']}
-          rows={state.locations.map(({ store, blobs, bytes }) => [store, blobs, <Bytes of={bytes} />])}
-          empty="The image has no blobs."
-        />
+        <p>
+          <a href={repositoryPath(repository)}>{repository}</a>
+        </p>
+        {contents ? <Contents repository={repository} reference={reference} {...contents} /> : <NotShown />}
         <Nodes reader={reader} path={path} pins={pins?.pins} />
-        <h2>Signatures and attestations</h2>
-        <FirstRows
-          caption="Manifests that refer to this one"
-          columns={['Digest', 'Type', 'Size']}
-          of={referrers}
-          row={(each) => [
-            <Digest of={each.digest} href={imagePath(repository, each.digest)} />,
-            each.artifactType ?? each.mediaType ?? '',
-            <Bytes of={each.size} />,
-          ]}
-          empty="Nothing refers to this image."
-        />
         <Commands reader={reader} title={title} />
         {mayDelete(reader, repository) && (
+          <p>
+            <a href={`${path}/delete`}>Delete {title}…</a>
+          </p>
+        )}
+        {contents && (
           <>
-            <h2>Delete</h2>
-            <p>
-              {isTag
-                ? 'Only the tag goes, at every registry. Its history can put it back.'
-                : 'The manifest and all its tags go, at every registry. They can only be pushed again.'}
-            </p>
-            <Action reader={reader} action={`${path}/delete`} label={`Delete ${title}`} />
+            <h2>Manifest</h2>
+            {contents.manifest ? (
+              <pre tabindex={0}>{contents.manifest.text}</pre>
+            ) : (
+              <TooLarge reader={reader} title={title} />
+            )}
           </>
         )}
-        <h2>Manifest</h2>
-        {manifest ? <pre tabindex={0}>{manifest.text}</pre> : <TooLarge reader={reader} title={title} />}
       </Page>,
     );
   });
   return pages;
 }
 
-const Contents: FC<{ repository: string; manifest: ShownManifest }> = ({ repository, manifest }) => {
+interface ImageContents {
+  readonly state: ImageState;
+  /** Undefined if it is too large to show. */
+  readonly manifest: ShownManifest | undefined;
+  readonly referrers: readonly Descriptor[];
+}
+
+async function contentsOf({ registry }: SignedIn, repository: string, reference: string): Promise<ImageContents> {
+  const [state, manifest] = await Promise.all([
+    registry.get<ImageState>(apiImage(repository, reference)),
+    readManifest(registry, repository, reference),
+  ]);
+  const { manifests: referrers } = await registry.get<{ manifests: Descriptor[] }>(
+    `/v2/${repository}/referrers/${state.digest ?? ''}`,
+  );
+  return { state, manifest, referrers };
+}
+
+const Contents: FC<ImageContents & { repository: string; reference: string }> = ({
+  repository,
+  reference,
+  state,
+  manifest,
+  referrers,
+}) => (
+  <>
+    <Facts
+      of={[
+        ['State', <State>{state.state}</State>],
+        ['Digest', <code>{state.digest ?? ''}</code>],
+        ['Type', manifest?.mediaType ?? manifest?.config?.mediaType ?? 'not stated'],
+        ['Pushed at', state.origin ?? 'unknown'],
+      ]}
+    />
+    {isTag(reference) && (
+      <p>
+        <a href={`${imagePath(repository, reference)}/history`}>History of this tag</a>
+      </p>
+    )}
+    {manifest && <Parts repository={repository} manifest={manifest} />}
+    <h2>Locations</h2>
+    <Table
+      caption="Stores that hold blobs of the image"
+      columns={['Store', 'Blobs', 'Bytes']}
+      rows={state.locations.map(({ store, blobs, bytes }) => [store, blobs, <Bytes of={bytes} />])}
+      empty="The image has no blobs."
+    />
+    <h2>Signatures and attestations</h2>
+    <FirstRows
+      caption="Manifests that refer to this one"
+      columns={['Digest', 'Type', 'Size']}
+      of={referrers}
+      row={(each) => [
+        <Digest of={each.digest} href={imagePath(repository, each.digest)} />,
+        each.artifactType ?? each.mediaType ?? '',
+        <Bytes of={each.size} />,
+      ]}
+      empty="Nothing refers to this image."
+    />
+  </>
+);
+
+const Parts: FC<{ repository: string; manifest: ShownManifest }> = ({ repository, manifest }) => {
   if (manifest.manifests) {
     return (
       <>
@@ -268,6 +314,14 @@ const Commands: FC<{ reader: SignedIn; title: string }> = ({ reader, title }) =>
     ))}
   </>
 );
+
+function isTag(reference: string): boolean {
+  return !reference.includes(':');
+}
+
+function titleOf(repository: string, reference: string): string {
+  return `${repository}${isTag(reference) ? ':' : '@'}${reference}`;
+}
 
 function mayDelete({ caller }: SignedIn, repository: string): boolean {
   return caller.rights.includes('delete') && repository.startsWith(`${caller.organization}/`);

@@ -2,13 +2,13 @@
 import { Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { FC } from 'hono/jsx';
-import type { CreatedCredential, Credential, Organization, Usage } from '../answers.ts';
-import { Bytes, counted, Facts, inUnits, Next, Problem, Table, Time } from '../components.tsx';
+import type { CreatedCredential, Credential, Organization, Repository, Usage } from '../answers.ts';
+import { Bytes, counted, Facts, inUnits, Next, Problem, State, Table, Time } from '../components.tsx';
 import type { ConsoleContext, ConsoleEnv, SignedIn } from '../context.ts';
 import { DAY } from '../../durations.ts';
 import { FormFields } from '../form.ts';
 import { Action, Form, Page } from '../layout.tsx';
-import { apiOrganization } from '../paths.ts';
+import { apiOrganization, repositoryPath } from '../paths.ts';
 import { RegistryError } from '../registry-client.ts';
 
 const ON_PAGE = 50;
@@ -63,6 +63,31 @@ export function organizationPages(): Hono<ConsoleEnv> {
   });
 
   pages.get('/organizations/:name', (c) => organizationPage(c, c.req.param('name'), {}));
+
+  pages.get('/organizations/:name/repositories', async (c) => {
+    const reader = c.get('reader');
+    const name = c.req.param('name');
+    const { repositories } = await reader.registry.get<{ repositories: Repository[] }>(
+      `${apiOrganization(name)}/repositories`,
+      { n: ON_PAGE, last: c.req.query('last') ?? '' },
+    );
+    const last = repositories.length === ON_PAGE ? repositories.at(-1)?.name : null;
+    return c.html(
+      <Page title={`Repositories of ${name}`} reader={reader} section={sectionOf(reader, name)}>
+        <Table
+          caption={`Repositories of ${name}`}
+          columns={['Repository', 'Visibility', 'Created']}
+          rows={repositories.map((each) => [
+            <a href={repositoryPath(each.name)}>{each.name}</a>,
+            <State>{each.visibility}</State>,
+            <Time at={each.created_at} />,
+          ])}
+          empty="There are no repositories yet. A push creates one."
+        />
+        <Next path={`/organizations/${name}/repositories`} query={{}} last={last} />
+      </Page>,
+    );
+  });
 
   pages.post('/organizations/:name/quota', async (c) => {
     const name = c.req.param('name');
@@ -129,9 +154,8 @@ async function organizationPage(
     reader.registry.get<Usage>(`${apiOrganization(name)}/usage`),
     reader.registry.get<{ credentials: Credential[] }>(`${apiOrganization(name)}/credentials`),
   ]);
-  const section = reader.caller.kind === 'administrator' ? '/organizations' : `/organizations/${name}`;
   return c.html(
-    <Page title={name} reader={reader} section={section}>
+    <Page title={name} reader={reader} section={sectionOf(reader, name)}>
       <Problem message={problem} />
       {created && <Created reader={reader} credential={created} />}
       <h2>Use</h2>
@@ -146,6 +170,9 @@ async function organizationPage(
           ['Blobs', counted(usage.blobs)],
         ]}
       />
+      <p>
+        <a href={`/organizations/${name}/repositories`}>Repositories of {name}</a>
+      </p>
       {reader.caller.kind === 'administrator' && (
         <Form reader={reader} action={`/organizations/${name}/quota`} class="inline">
           <label>
@@ -200,6 +227,10 @@ async function organizationPage(
       </Form>
     </Page>,
   );
+}
+
+function sectionOf({ caller }: SignedIn, name: string): string {
+  return caller.kind === 'administrator' ? '/organizations' : `/organizations/${name}`;
 }
 
 const Created: FC<{ reader: SignedIn; credential: CreatedCredential }> = ({ reader, credential }) => (

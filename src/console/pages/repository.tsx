@@ -1,10 +1,11 @@
 /** One repository: its tags, and the manifests without one. */
 import { Hono } from 'hono';
 import type { ListedImage, Repository } from '../answers.ts';
-import { Bytes, Digest, Facts, Live, Next, State, Table, Time } from '../components.tsx';
+import { Bytes, Digest, Facts, Live, Next, NotShown, State, Table, Time } from '../components.tsx';
 import type { ConsoleContext, ConsoleEnv } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Page } from '../layout.tsx';
+import { unless } from '../registry-client.ts';
 import { apiRepository, imagePath, repositoryPath, repositoryRoute, withQuery } from '../paths.ts';
 
 const ON_PAGE = 100;
@@ -46,11 +47,15 @@ export function repositoryPages(): Hono<ConsoleEnv> {
     const reader = c.get('reader');
     const repository = c.req.param('repository') ?? '';
     const query = { n: ON_PAGE, untagged: 'true', last: c.req.query('last') ?? '' };
+    const images = reader.registry.get<{ images: ListedImage[]; last: string | null }>(
+      `${apiRepository(repository)}/images`,
+      query,
+    );
     const [page, about] = await Promise.all([
-      reader.registry.get<{ images: ListedImage[]; last: string | null }>(`${apiRepository(repository)}/images`, query),
+      administers(c, repository) ? unless(403, images) : images,
       administers(c, repository) ? reader.registry.find<Repository>(apiRepository(repository)) : undefined,
     ]);
-    const rows = page.images.flatMap(({ tags, ...image }): Row[] =>
+    const rows = page?.images.flatMap(({ tags, ...image }): Row[] =>
       tags.length === 0
         ? [{ ...image, tag: undefined, at: image.created_at }]
         : tags.map(({ name, pushed_at: at }) => ({ ...image, tag: name, at })),
@@ -77,21 +82,25 @@ export function repositoryPages(): Hono<ConsoleEnv> {
             </p>
           </>
         )}
-        <Live id="tags" path={withQuery(repositoryPath(repository), { last: query.last })}>
-          <Table
-            caption={`Tags of ${repository}`}
-            columns={['Tag', 'Digest', 'Kind', 'Size', 'Pushed']}
-            rows={rows.map(({ tag, digest, kind, size, at }) => [
-              tag === undefined ? <span class="faint">no tag</span> : <a href={imagePath(repository, tag)}>{tag}</a>,
-              <Digest of={digest} href={imagePath(repository, digest)} />,
-              KINDS[kind],
-              <Bytes of={size} />,
-              <Time at={at} />,
-            ])}
-            empty="This repository has no images, or there is no such repository."
-          />
-        </Live>
-        <Next path={repositoryPath(repository)} query={{}} last={page.last} />
+        {rows === undefined ? (
+          <NotShown />
+        ) : (
+          <Live id="tags" path={withQuery(repositoryPath(repository), { last: query.last })}>
+            <Table
+              caption={`Tags of ${repository}`}
+              columns={['Tag', 'Digest', 'Kind', 'Size', 'Pushed']}
+              rows={rows.map(({ tag, digest, kind, size, at }) => [
+                tag === undefined ? <span class="faint">no tag</span> : <a href={imagePath(repository, tag)}>{tag}</a>,
+                <Digest of={digest} href={imagePath(repository, digest)} />,
+                KINDS[kind],
+                <Bytes of={size} />,
+                <Time at={at} />,
+              ])}
+              empty="This repository has no images, or there is no such repository."
+            />
+          </Live>
+        )}
+        <Next path={repositoryPath(repository)} query={{}} last={page?.last} />
       </Page>,
     );
   });
