@@ -42,6 +42,7 @@ test.each([
   ['an image without a config', { mediaType: MANIFEST, layers: [descriptor] }],
   ['an index without images', { mediaType: INDEX, manifests: [] }],
 ])('%s is not pulled for docker, and the message says where it can go', async (_, document) => {
-  const { code, stderr, left } = await pullOf({ schemaVersion: 2, ...document } as { mediaType: string });
+  const sent: object = { schemaVersion: 2, ...document };
+  const { code, stderr, left } = await pullOf(sent as { mediaType: string });
   expect([code, stderr, left]).toEqual([1, expect.stringMatching(/^berth: .* docker can load: .* oci:FOLDER\n$/), []]);
 });

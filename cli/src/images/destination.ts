@@ -105,10 +105,10 @@ interface DockerImage {
 /** @throws Failure for an index, or an artifact without a config or layers */
 function dockerImageIn({ bytes, digest }: StoredManifest): DockerImage {
   const { config, layers } = objectIn(bytes, digest);
-  if (config === undefined || !Array.isArray(layers)) {
+  if (config === undefined || config === null || !Array.isArray(layers)) {
     throw new Failure(
       `${digest} has no config or no layers, so it is nothing that docker can load: pull it to oci:FOLDER`,
     );
   }
-  return { config, layers } as DockerImage;
+  return { config, layers } as unknown as DockerImage;
 }
