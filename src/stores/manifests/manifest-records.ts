@@ -89,7 +89,7 @@ export async function readManifests(
     { again: true },
   );
   const contentsOf = Map.groupBy(contents, ({ repository, digest }) => recordKey(repository, digest));
-  const descriptorsOf = new Map(
+  const namedBy = new Map(
     descriptors.map(({ repository, digest, descriptors: all }) => [recordKey(repository, digest), all ?? '[]']),
   );
   const manifests = heads.map((head): ManifestRecord => {
@@ -97,7 +97,7 @@ export async function readManifests(
     return {
       ...head,
       contents: (contentsOf.get(key) ?? []).map(({ content }) => content),
-      descriptors: JSON.parse(descriptorsOf.get(key) ?? '[]') as ManifestRecord['descriptors'],
+      descriptors: JSON.parse(namedBy.get(key) ?? '[]') as ManifestRecord['descriptors'],
     };
   });
   return { manifests, blobs };
