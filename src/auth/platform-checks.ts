@@ -8,7 +8,8 @@
  * - Requests wait for each other's calls. A cancelled request never settles the promises that it created. So a call
  *   continues after its response (`defer`), and a request that waits for longer than a call can take asks itself.
  * - A platform that is away for a token that was good is away for the others, too. Then one of these tokens asks every
- *   few seconds for all of them. An answer that may concern one token, such as a 429, keeps no other waiting. Other tokens neither wait for that nor cause it, because anyone may send one that the
+ *   few seconds for all of them. An answer that may concern one token, such as a 429, keeps no other waiting. Other
+ * tokens neither wait for that nor cause it, because anyone may send one that the
  *   platform fails for; the limits of failed logins hold for them.
  */
 import type { OrganizationName } from '../oci/reference.ts';

@@ -267,7 +267,9 @@ describe('a manifest', () => {
 });
 
 test('the audit log names the address of a refused login, not an actor', async () => {
-  await new Reader().signIn('alice', 'wrong');
+  // An isolate records the first refusal from an address at once, and later ones together.
+  const headers = { 'CF-Connecting-IP': '192.0.2.77' };
+  await new Reader().send('POST', '/sign-in', { form: { user: 'alice', secret: 'wrong', to: '/' }, headers });
   const page = await (await Reader.signedIn('admin')).text('/');
   expect(page).toContain('refuse login');
   expect(page).not.toContain('>maintenance<');

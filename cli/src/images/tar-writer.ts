@@ -1,6 +1,6 @@
 /**
- * Writes a tar archive (POSIX pax, with a binary size where octal digits do not suffice, as GNU's tar does). A path that
- * its header can't hold has a record before it.
+ * Writes a tar archive (POSIX pax, with a binary size where octal digits do not suffice, as GNU's tar does). A path
+ * that its header can't hold has a record before it.
  */
 import { open } from 'node:fs/promises';
 import { piecesOf } from '../../../src/oci-client/answer.ts';

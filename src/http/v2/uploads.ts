@@ -93,8 +93,8 @@ function blobCreated(c: AppContext, repository: RepositoryName, digest: string):
 }
 
 /**
- * Returns the headers of an upload's progress, and of the chunks to continue it with. `Range` is `0-<end>`, inclusive and
- * without a unit; `0-0` if empty.
+ * Returns the headers of an upload's progress, and of the chunks to continue it with. `Range` is `0-<end>`, inclusive
+ * and without a unit; `0-0` if empty.
  */
 function progressHeaders(
   c: AppContext,

@@ -96,8 +96,8 @@ export class BlobObjects {
 }
 
 /**
- * Deletes the objects of a session that has ended, and aborts its multipart upload. If that fails, R2 ends the upload by
- * itself after seven days, so the session need not stay for it.
+ * Deletes the objects of a session that has ended, and aborts its multipart upload. If that fails, R2 ends the upload
+ * by itself after seven days, so the session need not stay for it.
  */
 export async function deleteObjects(
   bucket: Bucket,
