@@ -1,4 +1,4 @@
-/** What an image is made of, and which other images of its repository have the same layers. */
+/** The contents of an image, and the other images of its repository that share its layers. */
 import { type Descriptor, linksOf, type ManifestLinks, type StoredManifest } from '../../src/oci-client/descriptor.ts';
 import type { Repository } from '../../src/oci-client/repository.ts';
 
@@ -8,7 +8,7 @@ const [AT_ONCE, MOST] = [8, 100];
 export interface Contents {
   readonly manifest: StoredManifest;
   readonly links: ManifestLinks;
-  /** Of an index: its images. */
+  /** The images of an index. */
   readonly children: readonly Child[];
 }
 

@@ -6,7 +6,7 @@ import type { RepositoryReference } from './reference.ts';
 import { connectTo } from './registry.ts';
 import type { TransportOptions } from './transport.ts';
 
-/** What {@link withJson} and {@link withHost} add to the options that every command has. */
+/** The options that {@link withJson} and {@link withHost} add. */
 export interface ApiOptions extends TransportOptions {
   readonly json?: true;
   readonly host?: string;

@@ -22,9 +22,9 @@ interface Blob {
 }
 
 export interface ProgressOptions {
-  /** What is done, in one word: `pushing`. */
+  /** The word for work under way: `pushing`. */
   readonly verb: string;
-  /** What a blob is called that has arrived: `pushed`. */
+  /** The word for a blob that has arrived: `pushed`. */
   readonly done: string;
   readonly quiet: boolean;
   readonly out?: NodeJS.WriteStream;
@@ -87,7 +87,7 @@ export class Progress implements CopyProgress {
 
   #draw(): void {
     const rows = Math.max(2, this.#out.rows ?? 24);
-    // What ended first leaves first, where there is not room for all.
+    // If there is not room for all, those that ended first leave first.
     const blobs = [...this.#blobs.values()].toSorted((a, b) => Number(isOver(b)) - Number(isOver(a)));
     const lines = [...blobs.slice(-(rows - 2)).map((blob) => this.#bar(blob)), this.#summary()];
     const columns = this.#out.columns ?? 80;
@@ -113,7 +113,7 @@ export class Progress implements CopyProgress {
   #summary(): string {
     const blobs = [...this.#blobs.values()];
     const over = blobs.filter(isOver).length;
-    // What was there before is no work.
+    // Blobs that were there before are no work.
     const work = blobs.filter(({ end }) => end !== 'exists' && end !== 'mounted');
     const [bytes, all] = [sum(work.map((blob) => blob.bytes)), sum(work.map((blob) => blob.size))];
     return `${this.#options.verb}: ${over} of ${blobs.length} blobs, ${howFar(bytes, all, this.#rate)}`;

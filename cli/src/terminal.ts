@@ -27,7 +27,7 @@ function styled(style: 'bold' | Tone, text: string): string {
   return styleText(style === 'bold' ? style : COLORS[style], text, { validateStream: false });
 }
 
-/** What a cell shows. Null and undefined are shown as `-`. */
+/** The content of a cell. Null and undefined are shown as `-`. */
 export type Cell = string | number | null | undefined | { readonly text: string; readonly tone?: Tone };
 
 /** A column: its heading, `>` at whose end aligns it to the right, and the cell of an item. */

@@ -36,11 +36,11 @@ export function shortDigest(digest: string): string {
 }
 
 interface TableProps {
-  /** What the table lists, for readers who can't see it. */
+  /** The name of the list, for readers who can't see it. */
   readonly caption: string;
   readonly columns: readonly string[];
   readonly rows: readonly (readonly Child[])[];
-  /** What to do first, if there are no rows. */
+  /** The first thing to do, if there are no rows. */
   readonly empty: Child;
 }
 
@@ -136,7 +136,7 @@ export const Facts: FC<{ of: readonly (readonly [term: string, what: Child])[] }
   </dl>
 );
 
-/** What went wrong with the form that was just sent. */
+/** The error of the form that was just sent. */
 export const Problem: FC<{ message: string | undefined }> = ({ message }) =>
   message === undefined ? (
     <></>

@@ -5,7 +5,7 @@ import type { RegistryClient, Send } from './registry-client.ts';
 import type { Session } from './session.ts';
 import type { Caller } from './answers.ts';
 
-/** What the Worker hands to the console with each request. */
+/** The objects that the Worker hands to the console with each request. */
 export interface FromWorker {
   readonly runtime: { readonly config: Config; readonly keys: SigningKeys };
   /** The URL as the browser sent it. */
@@ -13,7 +13,7 @@ export interface FromWorker {
   readonly send: Send;
 }
 
-/** What the pages of a signed-in reader need. */
+/** The reader who has signed in, for the pages. */
 export interface SignedIn {
   readonly session: Session;
   readonly caller: Caller;

@@ -1,4 +1,4 @@
-/** Who reads the console, and whether a change comes from one of its own forms. */
+/** Sessions of readers, and the check that a change comes from one of the console's own forms. */
 import { getCookie, setCookie, deleteCookie } from 'hono/cookie';
 import { createMiddleware } from 'hono/factory';
 import { html } from 'hono/html';

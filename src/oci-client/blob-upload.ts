@@ -12,7 +12,7 @@ import { closeUpload, sessionIn, sizeIn, type UploadSession } from './upload-ses
 const MAX_RESTARTS = 3;
 
 export interface UploadOptions {
-  /** What the host takes in one body. All uploads to a host share it. */
+  /** The limit of one body at the host. All uploads to a host share it. */
   readonly limit: BodyLimit;
   /** A repository of the same registry that may have the blob. */
   readonly mountFrom?: string | undefined;
@@ -21,7 +21,7 @@ export interface UploadOptions {
   readonly onBytes?: ((bytes: number) => void) | undefined;
 }
 
-/** Where unfinished uploads are, kept from one push to another. */
+/** The records of unfinished uploads, kept from one push to another. */
 export interface UploadRecords {
   /** @param key names the registry, the repository and the digest @returns what was written */
   read(key: string): Promise<string | undefined>;

@@ -68,7 +68,7 @@ export async function copyImage(
   const manifests = [...plan.manifests.values()];
   const present = new Set<Digest>();
   await sideBySide(manifests, jobs, abort, async ({ manifest: { digest }, links }) => {
-    // What an index lists may be missing in a registry. What an image names may not.
+    // A registry may lack manifests that an index lists, but not blobs that an image names.
     if (links.children.length === 0 && (await destination.hasManifest(digest))) present.add(digest);
   });
   const blobs = blobsOf(manifests);

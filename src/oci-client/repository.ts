@@ -22,7 +22,7 @@ export class Repository {
   readonly host: Host;
   readonly name: string;
   readonly signal: AbortSignal | undefined;
-  /** What a token must be good for, in the words of the token service. */
+  /** The scopes that a token must have, in the words of the token service. */
   readonly scope: string;
   readonly #root: string;
 

@@ -78,7 +78,7 @@ export async function closeUpload(
   return new Upload(send, session, content ?? NOTHING, options).close(blob);
 }
 
-/** What became of a request: an answer, or none. */
+/** The outcome of a request: an answer, or none. */
 type Outcome = Response | TransportError;
 
 const NOTHING: Repeatable = { length: 0, open: () => new ReadableStream() };

@@ -6,7 +6,7 @@ import type { Digest } from '../../src/oci/digest.ts';
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-/** What moves the cursor, and clears lines. */
+/** Sequences that move the cursor and clear lines. */
 const SEQUENCES = new RegExp(`${String.fromCharCode(27)}\\[[0-9]*[KAJ]|\r`, 'g');
 const UP_FOUR = `${String.fromCharCode(27)}[4A\r`;
 

@@ -30,7 +30,7 @@ export async function checkPush(_client: Berth, surroundings: Surroundings): Pro
       const before = front.total();
       succeeded((await client.push('bob', images.large, reference)).result);
       const size = (await blobSizes(layout)).reduce((sum, one) => sum + one, 0);
-      // What was under way counts as sent, and goes again. Manifests are small.
+      // Bytes that were under way count as sent, and go again. Manifests are small.
       const most = size + CHUNK + 1024 ** 2;
       if (front.total() > most) throw new Error(`${front.total()} bytes were sent, of which ${size} were needed`);
       return `${before} bytes, then ${front.total() - before}`;

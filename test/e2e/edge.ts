@@ -5,7 +5,7 @@ const MEBIBYTE = 1024 ** 2;
 
 /** The largest request body that Cloudflare's Free and Pro plans let through. */
 export const EDGE_LIMIT = 100_000_000;
-/** What Berth states in `OCI-Chunk-Max-Length`. */
+/** The value that Berth states in `OCI-Chunk-Max-Length`. */
 export const CHUNK = 64 * MEBIBYTE;
 /** Between two broken connections some 200 MB pass. */
 export const BREAKS = { seed: 20_261_130, every: 200_000_000 };

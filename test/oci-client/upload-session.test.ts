@@ -13,7 +13,7 @@ const REGISTRY = new URL('https://registry.test');
 const SESSION = new URL('/v2/acme/app/blobs/uploads/1', REGISTRY);
 const BLOB = { digest: 'sha256:abc', url: new URL('/v2/acme/app/blobs/sha256:abc', REGISTRY) };
 
-/** What happens to a request: it breaks before, or after, so many of its bytes are stored; or it is answered so. */
+/** The fate of a request: it breaks before, or after, so many of its bytes are stored; or it is answered so. */
 type Fault = { readonly breaksAfter: number } | { readonly status: number; readonly headers?: Record<string, string> };
 
 /** A registry with one session. Only bytes that it stores are kept: `stored` has the first byte of each mebibyte. */

@@ -1,4 +1,4 @@
-/** What `pull` writes: an OCI layout in a folder or an archive, or an archive that docker loads. */
+/** The destinations of `pull`: an OCI layout in a folder or an archive, or an archive that docker loads. */
 import { rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, hexOf } from '../../../src/oci/digest.ts';
@@ -31,7 +31,7 @@ export function parseDestination(text: string): DestinationName {
   return { kind, path, tag };
 }
 
-/** Where an image is collected. An archive is made of it at the end. What a pull has left there, the next one uses. */
+/** The folder that collects an image until it becomes an archive. The next pull uses what this one leaves. */
 export class LocalDestination {
   readonly #name: DestinationName;
   readonly #folder: string;

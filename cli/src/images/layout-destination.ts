@@ -19,7 +19,7 @@ const INDEX = 'application/vnd.oci.image.index.v1+json';
 export class LayoutDestination implements ImageDestination {
   readonly #folder: string;
   readonly #signal: AbortSignal;
-  /** What belongs to the images that were written, whether it was there before or not. */
+  /** The files of the images that were written, including those that were there before. */
   readonly used = new Set<Digest>();
 
   constructor(folder: string, signal: AbortSignal) {
@@ -61,7 +61,7 @@ export class LayoutDestination implements ImageDestination {
     const digest = hash.digest();
     if (digest !== content.digest) {
       await rm(partial);
-      // What an earlier pull has left may be the damaged part.
+      // The damaged part may be from an earlier pull.
       if (kept > 0) return this.putBlob(content, onBytes);
       throw new Failure(
         `the bytes of ${content.digest} have the digest ${digest}: they are damaged, or not what was asked for`,

@@ -71,7 +71,7 @@ export class LayoutSource implements ImageSource {
     return found;
   }
 
-  /** What is listed for its own sake: a signature without a name is not. */
+  /** The manifests that are listed for their own sake, unlike a signature without a name. */
   async #images(): Promise<readonly Descriptor[]> {
     const listed = await this.#listed();
     if (listed.length < 2) return listed;

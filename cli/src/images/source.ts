@@ -1,4 +1,4 @@
-/** What `push` takes: an image of docker's, an archive of it, or an OCI layout in a folder or an archive. */
+/** The sources of `push`: an image of docker's, an archive of it, or an OCI layout in a folder or an archive. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, stat } from 'node:fs/promises';

@@ -6,7 +6,7 @@ import { type ImageFiles, partOfFile } from './files.ts';
 const MAX_EXTENSION_BYTES = 64 * 1024;
 const BLOCK = 512;
 
-/** Where each file is, in bytes. */
+/** The offset of each file, in bytes. */
 type Entries = ReadonlyMap<string, { readonly start: number; readonly size: number }>;
 
 /** The files of a tar archive, which is read where it is, without unpacking it. */

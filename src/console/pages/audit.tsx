@@ -1,4 +1,4 @@
-/** Who did what, from where. */
+/** The audit log. */
 import { Hono } from 'hono';
 import type { AuditEntry } from '../answers.ts';
 import { Next, Table, Time } from '../components.tsx';

@@ -32,7 +32,7 @@ import {
   type UploadRow,
 } from './upload-rows.ts';
 
-/** What a session and its requests need to be closed. */
+/** The tools that close a session. */
 export interface ClosingTools {
   readonly store: Store;
   readonly writer: BlobWriter;

@@ -12,7 +12,7 @@ import { imageBlobs, pushAsPriced } from './images.ts';
 const MIB = 1024 * 1024;
 const BLOBS = 10;
 const SLOW = { seed: 1, d1: [0, 0], r2: [50, 50], bandwidth: [1e12, 1e12] } as const;
-/** Of a push that is announced and settled, for a million. */
+/** The price of a million pushes that are announced and settled, in dollars. */
 const MOST_DOLLARS = 125;
 /** The alarm, and the figures of its run. */
 const QUEUE_ROWS = 2;

@@ -24,7 +24,7 @@ export interface Started {
   readonly host: Host;
   readonly port: number;
   readonly limit: BodyLimit;
-  /** What people would read. */
+  /** The text that people would read. */
   readonly told: readonly string[];
   /** Makes a request of the gateway. A list of buffers is sent without a length. */
   readonly ask: (options: RequestOptions, body?: Buffer | readonly Buffer[]) => Promise<Answered>;

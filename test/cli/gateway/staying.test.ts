@@ -1,4 +1,4 @@
-/** What keeps a client on the gateway: addresses, logins, and where the gateway listens. */
+/** A client stays on the gateway: addresses, logins, and the ports where the gateway listens. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { expect, test } from 'vitest';
