@@ -170,10 +170,12 @@ class FaultyActor implements Actor {
   async change(change: Change): Promise<Answer> {
     const done = this.state.copy();
     change.apply(done);
+    const begun = this.state.copy();
+    change.firstStep?.(begun);
     const answer = await this.#answered(
       change.request,
       (attempt) => (attempt === 0 ? [change.status] : [change.status, change.statusIfDone]),
-      () => this.#requireNotHalf([this.state, done]),
+      () => this.#requireNotHalf([this.state, begun, done]),
     );
     change.apply(this.state);
     return answer;
@@ -218,7 +220,7 @@ class FaultyActor implements Actor {
     }
   }
 
-  /** Checks that a change that was answered with 503 was made completely or not at all. */
+  /** Checks that a change that was answered with 503 was made completely, or not at all, or its first step alone. */
   async #requireNotHalf(states: readonly RepositoryState[]): Promise<void> {
     const wrong = await differencesOfEach(this.#client.send, states, { only: 'what differs' });
     if (wrong.every((found) => found.length > 0))

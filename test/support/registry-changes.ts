@@ -9,6 +9,8 @@ export interface Change {
   /** The status if an earlier request, whose answer was lost, has already made the change. */
   readonly statusIfDone: number;
   readonly apply: (state: RepositoryState) => void;
+  /** The only other effect that a request may have had when its answer is 503, if it has steps that clients can see. */
+  readonly firstStep?: (state: RepositoryState) => void;
 }
 
 /** Appends a chunk to the session. */
@@ -41,6 +43,10 @@ export function close(session: Session, blob: Content, rest: Uint8Array<ArrayBuf
     apply: (state) => {
       addBlob(state, blob);
       if (state.session !== undefined) state.session.open = false;
+    },
+    // The session keeps the bytes, so that a client can go on from there.
+    firstStep: (state) => {
+      if (state.session !== undefined) state.session.size = blob.bytes.byteLength;
     },
   };
 }
