@@ -7,7 +7,10 @@ import { ALL_CLOCKS } from './clocks.ts';
 import { exploreAll } from './exploration.ts';
 import { explore, type Exploration } from './explore.ts';
 import { isMutation, type Mutation, MUTATIONS } from './mutations.ts';
+import { COPIES_UP } from './copies-up.ts';
+import { PROMISED_LINKS } from './promised-links.ts';
 import { cellsOf, DEFAULT_DEPTH, MISTAKEN, MISTAKEN_TYPES, NOT_EXPLORED, scenariosOf } from './scenarios.ts';
+import { exploreSmall, type SmallModel } from './small-model.ts';
 
 /** Every mistake shows within this many moves. */
 const MOST_MOVES = 8;
@@ -27,9 +30,12 @@ function inSeconds(milliseconds: number): string {
 }
 
 function show({ found }: Exploration): void {
-  if (found === undefined) return;
-  console.log(`    ${found.broken}`);
-  for (const [i, move] of found.trace.entries()) console.log(`    ${i + 1}. ${move}`);
+  if (found !== undefined) showTrace(found);
+}
+
+function showTrace({ broken, trace }: { readonly broken: string; readonly trace: readonly string[] }): void {
+  console.log(`    ${broken}`);
+  for (const [i, move] of trace.entries()) console.log(`    ${i + 1}. ${move}`);
 }
 
 /** Checks that the real rules break no invariant. */
@@ -78,6 +84,19 @@ function checkMutation(mutation: Mutation): void {
   report(false, `${mutation} (${MUTATIONS[mutation]}): not found in ${MOST_MOVES} moves; ${states} states`);
 }
 
+/** Checks a small model, and that its mistakes are found. */
+function checkSmall<State>(model: SmallModel<State>): void {
+  const { states, found } = exploreSmall(model, undefined);
+  report(found === undefined, `${model.name}: ${states} states`);
+  if (found !== undefined) showTrace(found);
+  for (const [name, what] of Object.entries(model.mistakes)) {
+    const mistaken = exploreSmall(model, name);
+    const is = mistaken.found === undefined ? 'not found' : 'found';
+    report(mistaken.found !== undefined, `${name} (${what}): ${is}; ${mistaken.states} states`);
+    if (mistaken.found !== undefined) showTrace(mistaken.found);
+  }
+}
+
 const { values } = parseArgs({ options: { depth: { type: 'string' }, mutation: { type: 'string' } } });
 const depth = Number(values.depth ?? DEFAULT_DEPTH);
 const names = Object.keys(MUTATIONS).filter(isMutation);
@@ -88,6 +107,8 @@ if (values.mutation !== undefined && !isMutation(values.mutation)) {
 if (values.mutation === undefined) {
   await checkRules(depth);
   for (const name of names) checkMutation(name);
+  checkSmall(PROMISED_LINKS);
+  checkSmall(COPIES_UP);
 } else checkMutation(values.mutation);
 console.log(`${inSeconds(performance.now())} in total`);
 console.log(`${passed} passed, ${failed} failed`);
