@@ -12,6 +12,7 @@ import { largestOrganizations } from '../../src/maintenance/largest-organization
 import { goRound } from '../../src/maintenance/round.ts';
 import * as maintenance from '../../src/maintenance/task-rows.ts';
 import * as outboxEntries from '../../src/stores/outbox-rows.ts';
+import * as named from '../../src/maintenance/integrity/named-keys.ts';
 import * as orphans from '../../src/maintenance/integrity/orphan-rows.ts';
 import * as repairs from '../../src/maintenance/integrity/repair-rows.ts';
 import * as retired from '../../src/replication/retired-rows.ts';
@@ -116,7 +117,7 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
       () => goRound(openRun({ central, nodes: [node], now: () => NOW }), largestOrganizations, central),
     ],
     ['expired uploads', () => goRound(openRun({ central, nodes: [node], now: () => NOW }), expiredUploads, central)],
-    ['orphans', () => orphans.orphansBetween(database, '', 'blobs/o00010')],
+    ['orphans', () => orphans.orphansBetween(database, { after: '', to: 'blobs/o00010' }, 10)],
     [
       'new orphans',
       () =>
@@ -149,8 +150,14 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
     ],
     ['sound locations', () => scrub.soundLocations(database, 'central', '', 10)],
     ['sound locations among', () => scrub.soundAmong(database, 'central', [COMMON])],
-    ['named keys', () => Array.fromAsync(scrub.namedKeys(database, 'central', '', ''))],
-    ['other keys', () => scrub.otherKeys(database, '', 'blobs/u1')],
+    ['named locations', () => named.namedLocations(database, 'central', { after: '', to: '' }, '')],
+    [
+      'other keys',
+      async () => {
+        for (const table of ['uploads', 'upload_chunks', 'delete_queue'] as const)
+          await named.otherKeys(database, table, undefined);
+      },
+    ],
     [
       'damage',
       () =>

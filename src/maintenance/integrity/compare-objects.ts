@@ -6,30 +6,40 @@
  * | no     | yes | the object is looked up once more by its key; if it is missing, its location is marked as damaged |
  * | yes    | no  | an orphan, once it is older than an hour; deleted when no database restore can name it again      |
  *
- * A slice lists a range of keys first and walks the rows of that range second. So an object that has just been written
- * is not in the list, and an object in the list had its row before the walk. A copy between stores that still waits for
- * its row can be taken for an orphan. That does no harm: an orphan's age counts from when it was first seen, every
- * round checks again, and an object that a row names by then is not deleted (`orphan-rows.ts`).
+ * A range of keys is listed first, and the rows that may name one of them are walked after. So an object that has just
+ * been written is not in the list, and an object in the list had its row before the walk. A copy between stores that
+ * still waits for its row can be taken for an orphan. That does no harm: an orphan's age counts from when it was first
+ * seen, every round checks again, and an object that a row names by then is not deleted (`orphan-rows.ts`).
+ *
+ * A large store's rows take several slices. Between them the position keeps which keys were found, and each slice lists
+ * the range again. Objects that were young when the walk began are left to the next round.
  */
 import { DAY, HOUR, MINUTE } from '../../durations.ts';
 import { logLine } from '../../log.ts';
 import type { ListedObject } from '../../stores/bucket.ts';
-import { beginDeleting, forgetOrphans, insertOrphans, orphansBetween } from './orphan-rows.ts';
-import { namedKeys, type NamedKey, otherKeys } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
-import type { Task } from '../round.ts';
+import type { Slice, Task } from '../round.ts';
 import { answerOf } from '../stopped.ts';
 import { noteDamage } from './damage.ts';
+import { KeySet } from './key-set.ts';
+import { type KeyRange, type NamedKey, namedLocations, otherKeys, type RowPosition } from './named-keys.ts';
+import { beginDeleting, forgetOrphans, insertOrphans, orphansBetween } from './orphan-rows.ts';
 
 /**
- * Keys of one slice, all held in memory. Only one store is compared at a time. Each slice walks all locations, so a few
- * large slices cost least.
+ * Keys of one range, all held in memory. Only one store is compared at a time. Each range walks all locations, so a few
+ * large ones cost least.
  */
-const KEYS_PER_SLICE = 100_000;
+const KEYS_PER_RANGE = 50_000;
+
+/** Pages of rows that one slice walks. */
+const PAGES_PER_SLICE = 50;
 
 /** Requests to R2 about single objects in one slice. A whole run may make 10,000. */
 const MISSING_PER_SLICE = 1000;
+
+/** Orphans that one slice records, deletes or forgets. */
+const CHANGES_PER_SLICE = 20_000;
 
 /** An object younger than this may belong to a request that has yet to write its row. */
 const YOUNG_MILLISECONDS = HOUR;
@@ -38,84 +48,159 @@ const HEADS_AT_ONCE = 6;
 /** R2 deletes at most this many keys in one call. As a list, they are far below the 2 MB of a D1 parameter. */
 const KEYS_PER_STATEMENT = 1000;
 
+/**
+ * The tables in the order of the walk. Those before and after the locations are the same, so that no key that moves is
+ * missed. Central's locations are walked only if an orphan of a node is due: the node may not know that it is named, if
+ * its database was restored to a moment before the row was written.
+ */
+const WALK = [
+  'uploads',
+  'upload_chunks',
+  'delete_queue',
+  'locations',
+  'uploads',
+  'upload_chunks',
+  'delete_queue',
+  "central's locations",
+] as const;
+const AT_CENTRAL = WALK.length - 1;
+
+/** The position between slices. */
+interface Saved {
+  /** The last key of the range before. */
+  readonly after: string;
+  /** Set while the rows of a range are walked. */
+  readonly walk?: SavedWalk;
+}
+
+interface SavedWalk {
+  readonly to: string;
+  readonly began: number;
+  readonly step: number;
+  readonly from: RowPosition | undefined;
+  readonly named: string;
+  readonly namedAtCentral: string;
+}
+
+/** The walk of a range's rows. */
+interface Walk {
+  readonly range: KeyRange;
+  /** When the range was first listed, in milliseconds since the epoch. */
+  readonly began: number;
+  /** An index into {@link WALK}. */
+  step: number;
+  /** Where the next page starts; undefined for the first page of the step. */
+  from: RowPosition | undefined;
+  readonly named: KeySet;
+  readonly namedAtCentral: KeySet;
+}
+
 export const comparison: Task = {
   name: 'comparison',
   at: 'every store',
   every: () => DAY,
   alone: 10 * MINUTE,
   async slice(context, store, { position }) {
-    // All orphans are kept if the configuration does not collect.
-    const keptMilliseconds = context.collects ? context.orphanMilliseconds : Infinity;
-    const { end, orphans, deleted } = await compareSlice(context, store, position, context.now() - keptMilliseconds);
-    if (orphans + deleted > 0) logLine({ comparison: store.name, orphans, deleted });
-    return { position: end === '' ? undefined : end, counts: { orphans_found: orphans, orphans_deleted: deleted } };
+    const saved: Saved = position === '' ? { after: '' } : JSON.parse(position);
+    const { objects, to } = await list(context, store, saved.after, saved.walk?.to);
+    const walk = begin(saved, to, context.now());
+    if (!(await walkRows(context, store, walk, objects))) return { position: savedAs(walk) };
+    return settle(context, store, walk, objects);
   },
 };
 
-interface Compared {
-  /** The last key of the slice; '' at the end of the round. */
-  readonly end: string;
-  readonly orphans: number;
-  readonly deleted: number;
+function begin({ after, walk }: Saved, to: string, now: number): Walk {
+  return {
+    range: { after, to },
+    began: walk?.began ?? now,
+    step: walk?.step ?? 0,
+    from: walk?.from,
+    named: KeySet.of(walk?.named),
+    namedAtCentral: KeySet.of(walk?.namedAtCentral),
+  };
 }
 
-async function compareSlice(
-  context: MaintenanceContext,
-  store: Store,
-  after: string,
-  firstSeenBy: number,
-): Promise<Compared> {
-  const listed = await list(context, store, after);
-  const others = new Set(await otherKeys(store.database, after, listed.end));
-  const missing: NamedKey[] = [];
-  for await (const rows of namedKeys(store.database, store.name, after, listed.end)) {
-    for (const row of rows) {
-      if (!listed.objects.has(row.key) && row.damage === null) missing.push(row);
-      others.add(row.key);
-    }
-  }
-  for (const key of await otherKeys(store.database, after, listed.end)) others.add(key);
-  const end = await noteMissing(context, store, missing, listed.end);
-  const unnamed = [...listed.objects.values()].filter(({ key }) => (end === '' || key <= end) && !others.has(key));
-  const known = await orphansBetween(store.database, after, end);
-  const orphans = await noteOrphans(context, store, unnamed, known);
-  const here = new Set(unnamed.map(({ key }) => key));
-  const due = [...known].flatMap(([key, firstSeen]) => (here.has(key) && firstSeen <= firstSeenBy ? [key] : []));
-  const deleted = await deleteOrphans(context, store, due, firstSeenBy);
-  const gone = [...known.keys()].filter((key) => !here.has(key));
-  for (const keys of chunksOf(gone)) await store.database.batch(forgetOrphans(keys));
-  return { end, orphans, deleted };
+function savedAs({ range: { after, to }, ...walk }: Walk): string {
+  return JSON.stringify({ after, walk: { to, ...walk } });
 }
 
-/** Lists objects after the key `after` until the slice is full or time runs out, but at least one page. */
+type Objects = ReadonlyMap<string, ListedObject>;
+
+/**
+ * Lists objects after the key `after`.
+ * @param to the end of the range; undefined for a range that ends when it is full or time runs out, after at least one
+ *   page
+ */
 async function list(
   { mayGoOn }: MaintenanceContext,
   { bucket }: Store,
   after: string,
-): Promise<{ readonly objects: ReadonlyMap<string, ListedObject>; readonly end: string }> {
+  to: string | undefined,
+): Promise<{ readonly objects: Objects; readonly to: string }> {
   const objects = new Map<string, ListedObject>();
   for (let from = after; ;) {
     const page = await bucket.list(from);
-    for (const object of page.objects) objects.set(object.key, object);
+    for (const object of page.objects) if (!to || object.key <= to) objects.set(object.key, object);
     const last = page.objects.at(-1)?.key;
-    if (!page.more || last === undefined) return { objects, end: '' };
-    if (objects.size >= KEYS_PER_SLICE || !mayGoOn()) return { objects, end: last };
+    if (!page.more || last === undefined) return { objects, to: to ?? '' };
+    if (to ? last >= to : to === undefined && (objects.size >= KEYS_PER_RANGE || !mayGoOn()))
+      return { objects, to: to ?? last };
     from = last;
   }
 }
 
-/**
- * Marks locations whose object is missing as damaged, up to a limit. Returns where the slice ends, which is earlier if
- * there were more.
- */
-async function noteMissing(
-  context: MaintenanceContext,
-  store: Store,
-  missing: readonly NamedKey[],
-  end: string,
-): Promise<string> {
-  const sorted = missing.toSorted((a, b) => (a.key < b.key ? -1 : 1));
-  const asked = sorted.slice(0, MISSING_PER_SLICE);
+/** Walks rows from where the walk has stopped. Returns whether it has walked them all. */
+async function walkRows(context: MaintenanceContext, store: Store, walk: Walk, objects: Objects): Promise<boolean> {
+  for (let pages = 1; ; pages++) {
+    const isWhole = await walkPage(context, store, walk, objects);
+    if (!isWhole) return false;
+    if (walk.from === undefined) {
+      walk.step++;
+      if (walk.step === WALK.length) return true;
+      if (walk.step === AT_CENTRAL && !(await needsCentral(context, store, walk, objects))) return true;
+    } else if (!context.mayGoOn()) return false;
+    if (pages >= PAGES_PER_SLICE) return false;
+  }
+}
+
+/** Walks one page. Returns false if it looked up as many missing objects as a slice may. */
+async function walkPage(context: MaintenanceContext, store: Store, walk: Walk, objects: Objects): Promise<boolean> {
+  const { range, named, from } = walk;
+  const table = WALK[walk.step]!;
+  switch (table) {
+    case 'locations': {
+      const { rows, next } = await namedLocations(store.database, store.name, range, String(from?.[0] ?? ''));
+      for (const { key } of rows) named.add(key);
+      const missing = rows.filter(({ key, damage }) => damage === null && !objects.has(key));
+      const asked = missing.slice(0, MISSING_PER_SLICE);
+      await noteMissing(context, store, asked);
+      const isWhole = asked.length < MISSING_PER_SLICE;
+      walk.from = positionOf(isWhole ? next : asked.at(-1)?.digest);
+      return isWhole;
+    }
+    case "central's locations": {
+      const { database } = context.central;
+      const page = namedLocations(database, store.name, range, String(from?.[0] ?? ''));
+      const { rows, next } = await answerOf("central's database", page);
+      for (const { key } of rows) walk.namedAtCentral.add(key);
+      walk.from = positionOf(next);
+      return true;
+    }
+    default: {
+      const { keys, next } = await otherKeys(store.database, table, from);
+      for (const key of keys) if (key > range.after && (range.to === '' || key <= range.to)) named.add(key);
+      walk.from = next;
+      return true;
+    }
+  }
+}
+
+function positionOf(digest: string | undefined): RowPosition | undefined {
+  return digest === undefined ? undefined : [digest, '', ''];
+}
+
+/** Marks locations whose object is missing as damaged. */
+async function noteMissing(context: MaintenanceContext, store: Store, asked: readonly NamedKey[]): Promise<void> {
   const gone: NamedKey[] = [];
   for (let i = 0; i < asked.length; i += HEADS_AT_ONCE) {
     await Promise.all(
@@ -125,59 +210,67 @@ async function noteMissing(
     );
   }
   if (gone.length > 0) await noteDamage(context, store, gone, 'missing');
-  return asked.length < sorted.length ? (asked.at(-1)?.key ?? end) : end;
 }
 
-/** Records objects that no row names as orphans. Returns how many are new. */
-async function noteOrphans(
-  { now }: MaintenanceContext,
-  { database }: Store,
-  unnamed: readonly ListedObject[],
-  known: ReadonlyMap<string, number>,
-): Promise<number> {
-  const found = unnamed.filter(({ key, uploaded }) => uploaded <= now() - YOUNG_MILLISECONDS && !known.has(key));
-  for (const orphans of chunksOf(found)) await database.batch([insertOrphans(orphans, now())]);
-  return found.length;
-}
+type Change = readonly [key: string, what: 'record' | 'delete' | 'forget'];
 
-/** Deletes orphans that are due: marks the rows, deletes the objects, then the rows. Returns how many it deleted. */
-async function deleteOrphans(
+/** Returns what becomes of the orphans of a range, by key, and where those that were looked at end. */
+async function changesOf(
   context: MaintenanceContext,
-  store: Store,
-  due: readonly string[],
-  firstSeenBy: number,
-): Promise<number> {
-  if (due.length === 0) return 0;
-  const kept = await namedAtCentral(context, store, due);
+  { database }: Store,
+  { range, began, named, namedAtCentral }: Walk,
+  objects: Objects,
+): Promise<{ readonly changes: readonly Change[]; readonly end: string }> {
+  const firstSeenBy = dueBefore(context);
+  const { orphans: known, end } = await orphansBetween(database, range, KEYS_PER_RANGE);
+  const changes: Change[] = [];
+  for (const { key, uploaded } of objects.values()) {
+    if ((end !== '' && key > end) || named.has(key)) continue;
+    const firstSeen = known.get(key);
+    if (firstSeen === undefined) {
+      if (uploaded <= began - YOUNG_MILLISECONDS) changes.push([key, 'record']);
+    } else if (firstSeen <= firstSeenBy && !namedAtCentral.has(key)) changes.push([key, 'delete']);
+  }
+  for (const key of known.keys()) if (named.has(key) || !objects.has(key)) changes.push([key, 'forget']);
+  return { changes: changes.toSorted(([a], [b]) => (a < b ? -1 : 1)), end };
+}
+
+/** Returns when an orphan must have been seen first, to be deleted. Without collection, all orphans are kept. */
+function dueBefore({ collects, orphanMilliseconds, now }: MaintenanceContext): number {
+  return now() - (collects ? orphanMilliseconds : Infinity);
+}
+
+async function needsCentral(context: MaintenanceContext, store: Store, walk: Walk, objects: Objects): Promise<boolean> {
+  if (store === context.central) return false;
+  const { changes } = await changesOf(context, store, walk, objects);
+  return changes.some(([, what]) => what === 'delete');
+}
+
+/** Records, deletes and forgets the orphans of a range whose rows are walked. */
+async function settle(context: MaintenanceContext, store: Store, walk: Walk, objects: Objects): Promise<Slice> {
+  const { database, bucket } = store;
+  const all = await changesOf(context, store, walk, objects);
+  const changes = all.changes.slice(0, CHANGES_PER_SLICE);
+  const end = changes.length < all.changes.length ? changes.at(-1)![0] : all.end;
+  const keysTo = (asked: Change[1]) => changes.flatMap(([key, what]) => (what === asked ? [key] : []));
+  const found = keysTo('record');
+  for (const keys of chunksOf(found)) {
+    const orphans = keys.flatMap((key) => objects.get(key) ?? []);
+    await database.batch([insertOrphans(orphans, context.now())]);
+  }
   let deleted = 0;
-  for (const asked of chunksOf(due.filter((key) => !kept.has(key)))) {
-    const keys = await beginDeleting(store.database, asked, firstSeenBy);
-    await store.bucket.delete(keys);
-    await store.database.batch(forgetOrphans(keys));
-    deleted += keys.length;
+  for (const keys of chunksOf(keysTo('delete'))) {
+    const begun = await beginDeleting(database, keys, dueBefore(context));
+    await bucket.delete(begun);
+    await database.batch(forgetOrphans(begun));
+    deleted += begun.length;
   }
-  return deleted;
-}
-
-/**
- * Returns those of a node's keys that central's rows name. The node may not know them, if its database was restored to
- * a moment before they were written.
- */
-async function namedAtCentral(
-  { central }: MaintenanceContext,
-  store: Store,
-  keys: readonly string[],
-): Promise<ReadonlySet<string>> {
-  if (store === central) return new Set();
-  return answerOf("central's database", namedAmong(central, store, new Set(keys)));
-}
-
-async function namedAmong(central: Store, store: Store, keys: ReadonlySet<string>): Promise<ReadonlySet<string>> {
-  const named = new Set<string>();
-  for await (const rows of namedKeys(central.database, store.name, '', '')) {
-    for (const { key } of rows) if (keys.has(key)) named.add(key);
-  }
-  return named;
+  for (const keys of chunksOf(keysTo('forget'))) await database.batch(forgetOrphans(keys));
+  if (found.length + deleted > 0) logLine({ comparison: store.name, orphans: found.length, deleted });
+  return {
+    position: end === '' ? undefined : JSON.stringify({ after: end }),
+    counts: { orphans_found: found.length, orphans_deleted: deleted },
+  };
 }
 
 function chunksOf<Item>(items: readonly Item[]): Item[][] {

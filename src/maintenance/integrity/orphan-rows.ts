@@ -7,7 +7,8 @@
  */
 import type { Algorithm, Digest } from '../../oci/digest.ts';
 import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
-import { paged, inFull } from '../../stores/rows-read.ts';
+import { paged } from '../../stores/rows-read.ts';
+import type { KeyRange } from './named-keys.ts';
 
 interface Orphan {
   readonly key: string;
@@ -22,19 +23,24 @@ export interface Candidate extends Orphan {
 }
 
 const SELECT_ORPHANS = sql`
-  SELECT key, first_seen FROM orphans WHERE key > ?1 AND key <= coalesce(nullif(?2, ''), '~')`.reading(inFull());
+  SELECT key, first_seen FROM orphans WHERE key > ?1 AND key <= coalesce(nullif(?2, ''), '~')
+  ORDER BY key LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 
 /**
- * Returns the orphans whose key is after `after` and up to `to`, with when each was first seen, in milliseconds since
- * the epoch. An empty `to` has no end.
+ * Returns the orphans of a range of keys, at most `limit`, with when each was first seen, in milliseconds since the
+ * epoch.
+ * @returns `end`: where the range ends of which these are all orphans
  */
 export async function orphansBetween(
   database: Database,
-  after: string,
-  to: string,
-): Promise<ReadonlyMap<string, number>> {
-  const rows = await database.all<{ key: string; first_seen: number }>(SELECT_ORPHANS, after, to);
-  return new Map(rows.map(({ key, first_seen: firstSeen }) => [key, firstSeen]));
+  { after, to }: KeyRange,
+  limit: number,
+): Promise<{ readonly orphans: ReadonlyMap<string, number>; readonly end: string }> {
+  const rows = await database.all<{ key: string; first_seen: number }>(SELECT_ORPHANS, after, to, limit);
+  return {
+    orphans: new Map(rows.map(({ key, first_seen: firstSeen }) => [key, firstSeen])),
+    end: rows.length < limit ? to : (rows.at(-1)?.key ?? to),
+  };
 }
 
 const INSERT_ORPHANS = sql`

@@ -1,5 +1,5 @@
 /**
- * Locations as the integrity tasks see them: what to hash next, which keys rows name, and what is damaged.
+ * Locations as the integrity tasks see them: what to hash next, and what is damaged.
  *
  * Every statement that changes a location checks the key that was looked at, so that it does not undo a push that has
  * replaced the object meanwhile.
@@ -56,94 +56,6 @@ const SELECT_SOUND_AMONG = sql`
 /** Returns a store's own sound locations of some digests. */
 export function soundAmong(database: Database, store: string, digests: readonly Digest[]): Promise<Location[]> {
   return database.all<Location>(SELECT_SOUND_AMONG, JSON.stringify(digests), store);
-}
-
-/** A location whose key lies in the requested range. */
-export interface NamedKey {
-  readonly digest: Digest;
-  readonly key: string;
-  readonly damage: Damage | null;
-}
-
-type KeyRow = NamedKey & { readonly last: 0 };
-type LastRow = { readonly last: 1; readonly digest: Digest };
-
-// Keys have no index, since every push would write one more row for a query that runs once a day. Reading a range of
-// keys walks the whole table, so ranges are large and few.
-const ROWS_PER_PAGE = 20_000;
-const SELECT_KEYS = sql`
-  WITH page AS MATERIALIZED (
-    SELECT digest AS until FROM locations WHERE digest > ?1 ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_PAGE)})
-  SELECT 0 AS last, l.digest, l.key, l.damage FROM locations l
-  WHERE l.digest > ?1 AND l.digest <= coalesce((SELECT until FROM page), '~') AND l.store = ?2
-    AND l.key > ?3 AND (?4 = '' OR l.key <= ?4)
-  UNION ALL
-  SELECT 1, until, NULL, NULL FROM page`.reading(atMost(4 * ROWS_PER_PAGE));
-
-/**
- * Yields pages of a store's locations whose key is after `after` and up to `to`. Walks the whole table.
- * @param to '' for no end
- */
-export async function* namedKeys(
-  database: Database,
-  store: string,
-  after: string,
-  to: string,
-): AsyncGenerator<NamedKey[]> {
-  for (let from: string = ''; ;) {
-    const rows = await database.all<KeyRow | LastRow>(SELECT_KEYS, from, store, after, to);
-    const end = rows.at(-1);
-    yield rows.filter((row) => row.last === 0);
-    if (end?.last !== 1) return;
-    from = end.digest;
-  }
-}
-
-// Tables other than `locations` whose rows name objects. A key can move from one of them to `locations`, or back. Each
-// statement selects the next page after a position of three values, in the order of the table's primary key.
-const SELECT_SESSION_KEYS = sql<OtherKey>`
-  SELECT hour AS first, repository AS second, id AS third, key FROM uploads
-    WHERE (hour, repository, id) > (CAST(?1 AS INTEGER), ?2, ?3)
-  ORDER BY hour, repository, id LIMIT CAST(?4 AS INTEGER)`.reading(paged(4));
-const SELECT_CHUNK_KEYS = sql<OtherKey>`
-  SELECT upload AS first, start AS second, '' AS third, key FROM upload_chunks
-    WHERE (upload, start) > (?1, CAST(?2 AS INTEGER)) AND ?3 = ''
-  ORDER BY upload, start LIMIT CAST(?4 AS INTEGER)`.reading(paged(4));
-const SELECT_QUEUED_KEYS = sql<OtherKey>`
-  SELECT delete_after AS first, key AS second, '' AS third, key FROM delete_queue
-    WHERE (delete_after, key) > (CAST(?1 AS INTEGER), ?2) AND ?3 = ''
-  ORDER BY delete_after, key LIMIT CAST(?4 AS INTEGER)`.reading(paged(4));
-
-interface Position {
-  readonly first: string | number;
-  readonly second: string | number;
-  readonly third: string;
-}
-
-interface OtherKey extends Position {
-  readonly key: string | null;
-}
-
-/**
- * Returns the keys that rows other than locations name. Walks the tables in pages. Called before and after the walk of
- * the locations, it misses no key that moves.
- * @param to '' for no end
- */
-export async function otherKeys(database: Database, after: string, to: string): Promise<string[]> {
-  const keys: string[] = [];
-  for (const [select, start] of [
-    [SELECT_SESSION_KEYS, { first: 0, second: '', third: '' }],
-    [SELECT_CHUNK_KEYS, { first: '', second: -1, third: '' }],
-    [SELECT_QUEUED_KEYS, { first: -1, second: '', third: '' }],
-  ] as const) {
-    let from: Position | undefined = start;
-    while (from !== undefined) {
-      const rows: OtherKey[] = await database.all(select, from.first, from.second, from.third, ROWS_PER_PAGE);
-      for (const { key } of rows) if (key !== null && key > after && (to === '' || key <= to)) keys.push(key);
-      from = rows.length < ROWS_PER_PAGE ? undefined : rows.at(-1);
-    }
-  }
-  return keys;
 }
 
 // A key belongs to one location, so it need not be compared together with its digest.

@@ -59,19 +59,39 @@ describe('a comparison', () => {
     expect(await counterAt('central', 'orphans_deleted')).toBe(2100);
   });
 
-  test('of several pages of rows finds the row of an object on any page', async () => {
-    const digest = await pushBlob(at(hosts.central), bytesOf(1, 100));
+  test('of several pages of rows, in slices, finds the row of an object on any page', async () => {
+    const blobs = [
+      await pushBlob(at(hosts.central), bytesOf(1, 100)),
+      await pushBlob(at(hosts.central), bytesOf(2, 100)),
+    ];
+    const lost = await pushBlob(at(hosts.central), bytesOf(3, 100));
+    await lose('central', lost);
+    const orphan = await leak('orphan');
     await DATABASES.central
       .prepare(
         `INSERT INTO locations (digest, store, key, size, created_at, lease_until, damage)
-         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
-         SELECT 'sha256:' || printf('%064d', i), 'central', 'blobs/' || i, 1, 0, 0, 'missing' FROM n`,
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 65000)
+         SELECT 'sha256:' || printf('%064x', i * 67554994), 'central', 'blobs/' || i, 1, 0, 0, 'missing' FROM n`,
       )
       .run();
+    errorLines();
     hosts.now += DAY;
-    await compare(hosts);
-    expect(await orphansAt('central')).toEqual([]);
-    expect(await locationAt('central', digest)).toMatchObject({ damage: null });
+    // Here, each slice walks one full page of rows.
+    const steps: unknown[] = [];
+    for (;;) {
+      let asked = 0;
+      const context = contextOf(hosts, env, { mayGoOn: () => asked++ === 0 });
+      await compareObjects(context, context.central, ORPHAN_DAYS * DAY);
+      const position = await DATABASES.central
+        .prepare("SELECT position FROM maintenance_tasks WHERE task = 'comparison'")
+        .first<string>('position');
+      if (position === '' || position === null) break;
+      steps.push((JSON.parse(position) as { walk?: { step: number } }).walk?.step);
+    }
+    expect(steps).toEqual([3, 3, 3]);
+    expect(await orphansAt('central')).toEqual([orphan]);
+    expect(await locationAt('central', lost)).toMatchObject({ damage: 'missing' });
+    for (const blob of blobs) expect(await locationAt('central', blob)).toMatchObject({ damage: null });
   });
 
   test('of very many lost objects looks up a thousand in each slice, and the round ends', async () => {
