@@ -53,6 +53,20 @@ test('every store keeps a limited number of entries of each tag, and none that i
   }
 });
 
+test('an organization with very many tags keeps fewer entries of each, and others keep all', async () => {
+  for (const [repository, tag] of [
+    ['alice/app', 'many'],
+    ['alice/web', 'more'],
+    ['bob/app', 'other'],
+  ] as const) {
+    await addEntries(env.DB_CENTRAL, tag, 8, false, repository);
+  }
+  await env.DB_CENTRAL.prepare("INSERT INTO usage (organization, tag_rows) VALUES ('alice', 500000), ('bob', 2)").run();
+  await maintain(parseConfig({ ...env, REGISTRY: { ...env.REGISTRY, collect: false } }), env, NOW);
+  for (const tag of ['many', 'more']) expect(await versionsOf(env.DB_CENTRAL, tag)).toEqual([5, 6, 7, 8]);
+  expect(await versionsOf(env.DB_CENTRAL, 'other')).toHaveLength(8);
+});
+
 test('a slice reads and removes a bounded number of rows, however long the histories are', async () => {
   const [long, tags, slices] = [5000, 120, 20];
   await addEntries(env.DB_CENTRAL, 'long', long);

@@ -151,22 +151,28 @@ async function list(
 
 /** Walks rows from where the walk has stopped. Returns whether it has walked them all. */
 async function walkRows(context: MaintenanceContext, store: Store, walk: Walk, objects: Objects): Promise<boolean> {
-  for (let pages = 1; ; pages++) {
-    const isWhole = await walkPage(context, store, walk, objects);
+  for (let pages = 0; pages < PAGES_PER_SLICE; pages++) {
+    const table = WALK[walk.step];
+    if (table === undefined) return true;
+    const isWhole = await walkPage(context, store, table, walk, objects);
     if (!isWhole) return false;
     if (walk.from === undefined) {
       walk.step++;
-      if (walk.step === WALK.length) return true;
       if (walk.step === AT_CENTRAL && !(await needsCentral(context, store, walk, objects))) return true;
     } else if (!context.mayGoOn()) return false;
-    if (pages >= PAGES_PER_SLICE) return false;
   }
+  return false;
 }
 
 /** Walks one page. Returns false if it looked up as many missing objects as a slice may. */
-async function walkPage(context: MaintenanceContext, store: Store, walk: Walk, objects: Objects): Promise<boolean> {
+async function walkPage(
+  context: MaintenanceContext,
+  store: Store,
+  table: (typeof WALK)[number],
+  walk: Walk,
+  objects: Objects,
+): Promise<boolean> {
   const { range, named, from } = walk;
-  const table = WALK[walk.step]!;
   switch (table) {
     case 'locations': {
       const { rows, next } = await namedLocations(store.database, store.name, range, String(from?.[0] ?? ''));
@@ -251,7 +257,7 @@ async function settle(context: MaintenanceContext, store: Store, walk: Walk, obj
   const { database, bucket } = store;
   const all = await changesOf(context, store, walk, objects);
   const changes = all.changes.slice(0, CHANGES_PER_SLICE);
-  const end = changes.length < all.changes.length ? changes.at(-1)![0] : all.end;
+  const end = changes.length < all.changes.length ? (changes.at(-1)?.[0] ?? all.end) : all.end;
   const keysTo = (asked: Change[1]) => changes.flatMap(([key, what]) => (what === asked ? [key] : []));
   const found = keysTo('record');
   for (const keys of chunksOf(found)) {

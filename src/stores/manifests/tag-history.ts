@@ -1,13 +1,16 @@
 /**
  * The history of tags. It keeps each replaced write of a tag, with the write's version and origin and the time of its
- * replacement. The configuration limits how many entries a tag keeps, and for how long. A push removes entries beyond
- * the number; maintenance (`maintenance/histories.ts`) removes merged entries beyond it, and entries that are too old.
- * Readers never see such entries.
+ * replacement. The configuration limits how many entries a tag keeps, and for how long; an organization with very many
+ * tags keeps fewer of each ({@link MAX_HISTORY}). A push removes entries beyond the number; maintenance
+ * (`maintenance/histories.ts`) removes merged entries beyond it, and entries that are too old. Readers never see entries
+ * beyond what is configured.
  */
 import type { Digest } from '../../oci/digest.ts';
-import type { RepositoryName, Tag } from '../../oci/reference.ts';
+import type { OrganizationName, RepositoryName, Tag } from '../../oci/reference.ts';
 import { committed } from '../clock.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
+import { MAX_HISTORY } from '../organizations/limits.ts';
+import { ofRepository } from '../organizations/usage-rows.ts';
 import { keyed, paged, perTag } from '../rows-read.ts';
 
 /**
@@ -27,6 +30,10 @@ const oldestKept = (repository: string, name: string, entries: string): string =
   SELECT x.version FROM tag_history x WHERE x.repository = ${repository} AND x.name = ${name}
   ORDER BY x.version DESC, x.origin DESC LIMIT 1 OFFSET CAST(${entries} AS INTEGER) - 1)`;
 
+/** SQL for how many of `entries` each tag of an organization may keep. It may not refer to columns. */
+const shareOf = (organization: string, entries: string): string => `min(CAST(${entries} AS INTEGER), max(1,
+  ${MAX_HISTORY} / max(1, coalesce((SELECT u.tag_rows FROM usage u WHERE u.organization = ${organization}), 0))))`;
+
 /** The most entries that one push removes for each tag. It is more than the push adds. */
 const REMOVED_BY_PUSH = 10;
 
@@ -37,8 +44,9 @@ const REMOVED_BY_PUSH = 10;
 export const TRIM_HISTORY = sql`
   DELETE FROM tag_history WHERE (repository, name, version, origin) IN (
     WITH kept (name, oldest) AS MATERIALIZED (
-      SELECT t.name, ${oldestKept('?1', 't.name', '?3')} FROM clock CROSS JOIN json_each(?2) AS tag
-      CROSS JOIN tags t ON t.repository = ?1 AND t.name = tag.value WHERE ${committed('?4')})
+      SELECT t.name, ${oldestKept('?1', 't.name', shareOf(ofRepository('?1'), '?3'))}
+      FROM clock CROSS JOIN json_each(?2) AS tag CROSS JOIN tags t
+        ON t.repository = ?1 AND t.name = tag.value WHERE ${committed('?4')})
     SELECT h.repository, h.name, h.version, h.origin FROM kept
     CROSS JOIN tag_history h ON h.repository = ?1 AND h.name = kept.name AND h.version < kept.oldest
     LIMIT (SELECT ${String(REMOVED_BY_PUSH)} * count(*) FROM json_each(?2)))`.reading(
@@ -82,20 +90,23 @@ const TRIM_HISTORIES = sql`
   DELETE FROM tag_history WHERE (repository, name, version, origin) IN (
     WITH kept (repository, name, oldest) AS MATERIALIZED (
       SELECT tag.value ->> 'repository', tag.value ->> 'name',
-        ${oldestKept("(tag.value ->> 'repository')", "(tag.value ->> 'name')", '?2')} FROM json_each(?1) AS tag)
+        ${oldestKept("(tag.value ->> 'repository')", "(tag.value ->> 'name')", shareOf('?5', '?2'))}
+      FROM json_each(?1) AS tag)
     SELECT h.repository, h.name, h.version, h.origin FROM kept
     CROSS JOIN tag_history h ON h.repository = kept.repository AND h.name = kept.name
     WHERE h.version < kept.oldest OR h.recorded_at < CAST(?3 AS INTEGER) LIMIT CAST(?4 AS INTEGER))
   RETURNING version`.reading((run) => keyed(run) + 3 * run.keys * run.asked(2) + 6 * run.asked(4));
 
-/** Removes entries that the tags no longer keep, at most `limit` in total. Returns how many. */
+/** Removes entries that an organization's tags no longer keep, at most `limit` in total. Returns how many. */
 export async function trimHistories(
   database: Database,
+  organization: OrganizationName,
   tags: readonly TagPosition[],
   kept: HistoryKept,
   limit: number,
 ): Promise<number> {
-  return (await database.all(TRIM_HISTORIES, JSON.stringify(tags), kept.entries, kept.since, limit)).length;
+  const list = JSON.stringify(tags);
+  return (await database.all(TRIM_HISTORIES, list, kept.entries, kept.since, limit, organization)).length;
 }
 
 export interface TagWrite {

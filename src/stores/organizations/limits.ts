@@ -35,5 +35,11 @@ export const MAX_TAGS_ON_MANIFEST = 1000;
  */
 export const MAX_CREDENTIALS = 1000;
 
+/**
+ * The most past writes that the histories of an organization's tags keep in one store. With so many rows of tags that
+ * `historyEntries` of each would be more, each tag keeps its equal share, but at least one.
+ */
+export const MAX_HISTORY = 2_000_000;
+
 /** The most open upload sessions of an organization in one store. Each is a row for a day, however few bytes it has. */
 export const MAX_OPEN_UPLOADS = 10_000;
