@@ -61,6 +61,14 @@ export function allows(credential: Credential, action: Action, repository: Repos
   }
 }
 
+/**
+ * Returns whether the credential may prefetch. Copies use up the node's space, so it is not enough that the image is
+ * public: it takes the right to push, or a platform or administrator credential.
+ */
+export function mayPrefetch(credential: Credential, repository: RepositoryName): boolean {
+  return credential.kind !== 'organization' || allows(credential, 'push', repository);
+}
+
 /** Returns whether the credential may manage an organization: its credentials, and its repositories. */
 export function administers(credential: Credential, organization: OrganizationName): boolean {
   if (credential.kind === 'administrator') return true;

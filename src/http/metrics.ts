@@ -86,13 +86,13 @@ function render(reports: readonly QueueReport[], now: number): string {
       'berth_copies_up_blobs',
       'gauge',
       'Blobs that have yet to be copied up to central.',
-      reports.map(({ store, copiesUp }) => [{ store }, copiesUp.blobs]),
+      reports.map(({ store, copiesUp }) => [{ store }, copiesUp?.blobs ?? 0]),
     ),
     family(
       'berth_copies_up_bytes',
       'gauge',
       'Bytes of the blobs that have yet to be copied up.',
-      reports.map(({ store, copiesUp }) => [{ store }, copiesUp.bytes]),
+      reports.map(({ store, copiesUp }) => [{ store }, copiesUp?.bytes ?? 0]),
     ),
     family(
       'berth_change_log_lag_entries',

@@ -3,6 +3,7 @@ import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import { composeStores } from '../registry/compose.ts';
 import type { Database } from '../stores/database.ts';
+import { forPage } from '../stores/deadline.ts';
 import { maintenanceCounters, type TaskState, taskStates } from './task-rows.ts';
 import { TASK_NAMES } from './tasks.ts';
 
@@ -16,10 +17,23 @@ export interface StoreMaintenance {
 
 /** Returns the state of every store, central first. A task that has never run at a store is left out. */
 export function maintenanceOf(config: Config, env: object): Promise<StoreMaintenance[]> {
+  return ofStores(config, env, knownOf);
+}
+
+/** Like {@link maintenanceOf}, for a page for people: nothing is known of a store that does not answer in a second. */
+export function maintenanceForPage(config: Config, env: object): Promise<StoreMaintenance[]> {
+  return ofStores(config, env, (database) => forPage(knownOf(database)));
+}
+
+function ofStores(
+  config: Config,
+  env: object,
+  ask: (database: Database) => Promise<StoreMaintenance['known']>,
+): Promise<StoreMaintenance[]> {
   return Promise.all(
     composeStores(config, env).map(async ({ name, database }) => ({
       store: name,
-      known: await knownOf(database).catch(() => undefined),
+      known: await ask(database).catch(() => undefined),
     })),
   );
 }

@@ -99,7 +99,7 @@ export function nextStep(view: View, now: number): Step {
 }
 
 /** Returns the id of an outbox entry's job. A later change of the same tag or manifest has another: it may succeed. */
-export function outboxEntryJob(outboxEntry: OutboxEntry): string {
+export function outboxEntryJob(outboxEntry: Pick<OutboxEntry, 'kind' | 'repository' | 'key' | 'version'>): string {
   return `${outboxEntryJobs(outboxEntry)}${outboxEntry.version}`;
 }
 

@@ -5,7 +5,7 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { OrganizationName } from '../oci/reference.ts';
-import { sql } from '../stores/database.ts';
+import { type BoundStatement, sql } from '../stores/database.ts';
 import { keyed, type ReadsAtMost } from '../stores/rows-read.ts';
 import { isReferenced, LINKS_PER_BLOB } from '../stores/retention.ts';
 import type { Store } from '../stores/store.ts';
@@ -28,26 +28,39 @@ const ELSEWHERE = `EXISTS (SELECT 1 FROM json_each(?3) AS other
   CROSS JOIN locations o ON o.digest = slice.digest AND o.store = other.value AND o.damage IS NULL)`;
 const reading: ReadsAtMost = (run) => keyed(run) + 2 * ROWS_PER_SLICE * (LINKS_PER_BLOB * 4 + 8 + run.keys);
 
-const SELECT_COPIES = sql<OnlyAtRow>`
+const COPIES = `
   WITH slice AS MATERIALIZED (
     SELECT digest, copy_up_for AS organization, size FROM locations INDEXED BY locations_to_copy_up
     WHERE store = ?1 AND copy_up_for IS NOT NULL AND (copy_up_for, size, digest) > (?4, CAST(?5 AS INTEGER), ?6)
-    ORDER BY copy_up_for, size, digest LIMIT ${String(ROWS_PER_SLICE)})
+    ORDER BY copy_up_for, size, digest LIMIT ${ROWS_PER_SLICE})
   SELECT digest, ?1 AS at, organization, size, ${ELSEWHERE} AS elsewhere,
     ${isReferenced('slice.digest')} AND NOT EXISTS (SELECT 1 FROM locations c
       WHERE c.digest = slice.digest AND c.store = ?2 AND c.damage IS NULL) AS lacking
-  FROM slice ORDER BY organization, size, digest`.reading(reading);
-const SELECT_DAMAGED = sql<OnlyAtRow>`
+  FROM slice ORDER BY organization, size, digest`;
+const DAMAGED = `
   WITH slice AS MATERIALIZED (
     SELECT digest, store FROM locations INDEXED BY locations_damaged
-    WHERE damage IS NOT NULL AND (digest, store) > (?4, ?5) ORDER BY digest, store LIMIT ${String(ROWS_PER_SLICE)})
+    WHERE damage IS NOT NULL AND (digest, store) > (?4, ?5) ORDER BY digest, store LIMIT ${ROWS_PER_SLICE})
   SELECT slice.digest, slice.store AS at, coalesce(l.size, 0) AS size, ${ELSEWHERE} AS elsewhere,
     coalesce((SELECT substr(k.repository, 1, instr(k.repository, '/') - 1) FROM links k
       WHERE k.digest = slice.digest LIMIT 1), '') AS organization,
     slice.store = ?2 AND l.digest IS NOT NULL AND ${isReferenced('slice.digest')} AS lacking
   FROM slice LEFT JOIN locations l
     ON l.digest = slice.digest AND l.store = ?1 AND l.damage IS NULL AND l.copy_up_for IS NULL
-  ORDER BY slice.digest, slice.store`.reading(reading);
+  ORDER BY slice.digest, slice.store`;
+const SELECT_COPIES = sql<OnlyAtRow>`${COPIES}`.reading(reading);
+const SELECT_DAMAGED = sql<OnlyAtRow>`${DAMAGED}`.reading(reading);
+const SUM = (rows: string): string => `SELECT count(*) AS looked, coalesce(sum(lacking), 0) AS blobs,
+  coalesce(sum(iif(lacking, size, 0)), 0) AS bytes FROM (${rows})`;
+const SUM_COPIES = sql<SumRow>`${SUM(COPIES)}`.reading(reading);
+const SUM_DAMAGED = sql<SumRow>`${SUM(DAMAGED)}`.reading(reading);
+
+interface SumRow {
+  /** How many rows were looked at. */
+  readonly looked: number;
+  readonly blobs: number;
+  readonly bytes: number;
+}
 
 interface OnlyAtRow extends Omit<LackingBlob, 'position'> {
   /** The store of the row that was looked at. */
@@ -103,6 +116,37 @@ export async function onlyAt(
     bytes += slice.reduce((sum, { size }) => sum + size, 0);
   }
   return { blobs, bytes };
+}
+
+/** What {@link glanceOnlyAt} has counted of one store. */
+export interface OnlyAtGlance {
+  readonly blobs: number;
+  readonly bytes: number;
+  /** Whether that is all. */
+  readonly isWhole: boolean;
+}
+
+/** Counts the first of the blobs that {@link onlyAt} counts, for several stores in one round trip. */
+export async function glanceOnlyAt(
+  { database, name }: CentralDatabase,
+  stores: readonly string[],
+): Promise<ReadonlyMap<string, OnlyAtGlance>> {
+  const none = JSON.stringify([]);
+  const { copies, damaged } = await database.batch(
+    {
+      copies: stores.map((store): BoundStatement<SumRow> => [SUM_COPIES, store, name, none, '', 0, '']),
+      damaged: stores.map((store): BoundStatement<SumRow> => [SUM_DAMAGED, store, name, none, '', '']),
+    },
+    { again: true },
+  );
+  return new Map(
+    stores.map((store, i) => {
+      const parts = [copies[i], damaged[i]].flatMap((part) => part ?? []);
+      const total = (of: keyof SumRow): number => parts.reduce((all, part) => all + part[of], 0);
+      const isWhole = parts.every(({ looked }) => looked < ROWS_PER_SLICE);
+      return [store, { blobs: total('blobs'), bytes: total('bytes'), isWhole }];
+    }),
+  );
 }
 
 /**

@@ -7,9 +7,10 @@ import { OciError } from '../oci/errors.ts';
 import { organizationOf, type Reference, type RepositoryName } from '../oci/reference.ts';
 import { composeStore } from '../registry/compose.ts';
 import type { CopiedImage } from './copy-down.ts';
-import { endOfChangeLog, storePositions } from '../stores/change-log-rows.ts';
+import { changeLogProgress } from '../stores/change-log-rows.ts';
+import { forPage } from '../stores/deadline.ts';
 import { type OutboxEntry, outboxEntriesAfter, type OutboxEntryPosition } from '../stores/outbox-rows.ts';
-import { listOnlyAt, onlyAt, type OnlyAtPosition } from './only-at-rows.ts';
+import { glanceOnlyAt, listOnlyAt, onlyAt, type OnlyAtGlance, type OnlyAtPosition } from './only-at-rows.ts';
 import { forgetStoreSlice, isKnownStore, knownStores } from './retired-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
@@ -29,8 +30,8 @@ export interface QueueReport {
   readonly store: StoreName;
   /** Undefined if the Durable Object does not answer. */
   readonly status: QueueStatus | undefined;
-  /** The blobs that this node has and central lacks. */
-  readonly copiesUp: { readonly blobs: number; readonly bytes: number };
+  /** The blobs that this node has and central lacks; undefined if central does not answer. */
+  readonly copiesUp: OnlyAtGlance | undefined;
   readonly changeLog: readonly ChangeLogPosition[];
 }
 
@@ -72,19 +73,28 @@ export class Replication {
   async report(store: StoreName): Promise<QueueReport> {
     const central = this.#store(this.#config.central.store);
     const queue = this.#queue(store);
-    const [status, copiesUp, end, all] = await Promise.all([
+    const [status, copiesUp, progress] = await Promise.all([
       Promise.resolve(queue.status(store)).catch(() => undefined),
       onlyAt(central, store),
-      endOfChangeLog(central.database),
-      storePositions(central.database),
+      changeLogProgress(central.database),
     ]);
-    const changeLog = all.map(({ store: name, position, applied_at: appliedAt }) => ({
-      store: name,
-      position,
-      behind: Math.max(0, end - position),
-      appliedAt,
-    }));
-    return { store, status, copiesUp, changeLog };
+    return { store, status, copiesUp: { ...copiesUp, isWhole: true }, changeLog: positionsIn(progress) };
+  }
+
+  /** Reports on all queues, for a page for people: without what does not answer, or cannot be counted, in a second. */
+  async glance(): Promise<QueueReport[]> {
+    const { stores } = this;
+    if (stores.length === 0) return [];
+    const central = this.#store(this.#config.central.store);
+    const [statuses, atCentral] = await Promise.all([
+      Promise.all(
+        stores.map((store) => forPage(Promise.resolve(this.#queue(store).status(store))).catch(() => undefined)),
+      ),
+      forPage(Promise.all([glanceOnlyAt(central, stores), changeLogProgress(central.database)])),
+    ]);
+    const [copiesUp, progress] = atCentral ?? [];
+    const changeLog = progress === undefined ? [] : positionsIn(progress);
+    return stores.map((store, i) => ({ store, status: statuses[i], copiesUp: copiesUp?.get(store), changeLog }));
   }
 
   async parked(store: StoreName, after: string, limit: number): Promise<readonly NamedJob[]> {
@@ -249,6 +259,15 @@ export class Replication {
     if (store === undefined) throw noSuch('store', name);
     return store;
   }
+}
+
+function positionsIn({ end, stores }: Awaited<ReturnType<typeof changeLogProgress>>): ChangeLogPosition[] {
+  return stores.map(({ store, position, applied_at: appliedAt }) => ({
+    store,
+    position,
+    behind: Math.max(0, end - position),
+    appliedAt,
+  }));
 }
 
 /** @throws OciError CONFLICT */

@@ -89,27 +89,27 @@ interface StorePosition {
   readonly applied_at: number;
 }
 
-const SELECT_POSITIONS =
-  sqlOfWholeTable`SELECT store, position, applied_at FROM change_log_positions ORDER BY store`.reading(configured);
+const SELECT_POSITIONS = sqlOfWholeTable<StorePosition>`
+  SELECT store, position, applied_at FROM change_log_positions ORDER BY store`.reading(configured);
 const SELECT_START = sqlOfWholeTable`
   SELECT coalesce((SELECT min(position) - 1 FROM change_log), (SELECT seq FROM sqlite_sequence
     WHERE name = 'change_log'), 0) AS position`;
-
-/** Returns every node that has ever read the change log, at central; the node itself, at a node. */
-export function storePositions(database: Database): Promise<StorePosition[]> {
-  return database.all<StorePosition>(SELECT_POSITIONS);
-}
 
 /** At central, returns the position before the first entry that is still there. */
 export async function startOfChangeLog(central: Database): Promise<number> {
   return (await central.first<{ position: number }>(SELECT_START))?.position ?? 0;
 }
 
-const SELECT_END = sql`SELECT coalesce(max(seq), 0) AS position FROM sqlite_sequence WHERE name = 'change_log'`;
+const SELECT_END = sql<{
+  position: number;
+}>`SELECT coalesce(max(seq), 0) AS position FROM sqlite_sequence WHERE name = 'change_log'`;
 
-/** At central, returns the position of the last entry; 0 if there has been none. */
-export async function endOfChangeLog(central: Database): Promise<number> {
-  return (await central.first<{ position: number }>(SELECT_END))?.position ?? 0;
+/** Returns, at central, the last entry's position, 0 if there has been none, and how far each node has come. */
+export async function changeLogProgress(
+  central: Database,
+): Promise<{ readonly end: number; readonly stores: readonly StorePosition[] }> {
+  const { end, stores } = await central.batch({ end: [SELECT_END], stores: [SELECT_POSITIONS] }, { again: true });
+  return { end: end[0]?.position ?? 0, stores };
 }
 
 const ADVANCE = sql`

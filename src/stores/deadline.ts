@@ -4,7 +4,7 @@
  * was asked, just as when an answer is lost; a caller that tries again finds out.
  */
 import { MINUTE } from '../durations.ts';
-import { OciError } from '../oci/errors.ts';
+import { isUnavailable, OciError } from '../oci/errors.ts';
 
 /**
  * Returns the answer if it arrives in time.
@@ -35,6 +35,19 @@ export function within<Answer>(
       },
     );
   });
+}
+
+/** How long a page for people waits for one store, in milliseconds. */
+const PAGE_MILLISECONDS = 1000;
+
+/** Returns a store's part of a page for people; undefined if the store does not answer within a second. */
+export async function forPage<Answer>(asked: Promise<Answer>): Promise<Answer | undefined> {
+  try {
+    return await within(PAGE_MILLISECONDS, asked);
+  } catch (error) {
+    if (isUnavailable(error)) return undefined;
+    throw error;
+  }
 }
 
 /** How long a store may take for so many bytes, in milliseconds: a minute, and a second for each MiB. */

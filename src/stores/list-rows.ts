@@ -88,6 +88,33 @@ const SELECT_LIFECYCLES_AMONG = sql<ManifestVersions & { digest: Digest }>`
   CROSS JOIN tags t ON t.repository = ?1 AND t.name = asked.value
   CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = t.digest`;
 
+interface VersionRows {
+  readonly tags: readonly NamedTag[];
+  readonly lifecycles: readonly (ManifestVersions & { readonly digest: Digest })[];
+  readonly facts: readonly FactsRow[];
+}
+
+/**
+ * Returns the statements that read the versions of some tags, of the manifests that they are on, and of further
+ * manifests. {@link versionsIn} reads their rows.
+ */
+export function selectVersions(repository: RepositoryName, names: readonly Tag[], digests: readonly Digest[]) {
+  const asked = JSON.stringify(names);
+  return {
+    tags: [SELECT_TAGS_AMONG, repository, asked],
+    lifecycles: [SELECT_LIFECYCLES_AMONG, repository, JSON.stringify(digests), asked],
+    facts: [SELECT_REPOSITORY, repository],
+  } as const;
+}
+
+export function versionsIn({ tags, lifecycles, facts }: VersionRows): KnownVersions {
+  return {
+    tags: new Map(tags.map((tag) => [tag.name, tag])),
+    manifests: new Map(lifecycles.map(({ digest, created, deleted }) => [digest, { created, deleted }])),
+    removed: factsOf(facts[0]).removed,
+  };
+}
+
 /** Returns the versions of some tags, of the manifests that they are on, and of further manifests. */
 export async function lookUpVersions(
   database: Database,
@@ -95,20 +122,7 @@ export async function lookUpVersions(
   names: readonly Tag[],
   digests: readonly Digest[],
 ): Promise<KnownVersions> {
-  const asked = JSON.stringify(names);
-  const { tags, lifecycles, facts } = await database.batch(
-    {
-      tags: [SELECT_TAGS_AMONG, repository, asked],
-      lifecycles: [SELECT_LIFECYCLES_AMONG, repository, JSON.stringify(digests), asked],
-      facts: [SELECT_REPOSITORY, repository],
-    },
-    { again: true },
-  );
-  return {
-    tags: new Map(tags.map((tag) => [tag.name, tag])),
-    manifests: new Map(lifecycles.map(({ digest, created, deleted }) => [digest, { created, deleted }])),
-    removed: factsOf(facts[0]).removed,
-  };
+  return versionsIn(await database.batch(selectVersions(repository, names, digests), { again: true }));
 }
 
 /**

@@ -84,7 +84,7 @@ describe('the overview of a deployment', () => {
     copies_down: 0,
     parked: 0,
     paused: false,
-    copies_up: { blobs: 0, bytes: 0 },
+    copies_up: { blobs: 0, bytes: 0, complete: true },
     change_log: [{ store: 'fra', position: 5, behind: 0, seconds_since: 3 }],
   };
   const lineOf = (changes: Partial<Queue>, store: object = {}): string[] => {
@@ -98,12 +98,13 @@ describe('the overview of a deployment', () => {
   });
 
   test('shows what waits, and what is wrong', () => {
-    expect(lineOf({ depth: 7, oldest_outbox_entry_seconds: 400, copies_up: { blobs: 2, bytes: 5e6 } })).toEqual([
+    const copies_up = { blobs: 2, bytes: 5e6, complete: false };
+    expect(lineOf({ depth: 7, oldest_outbox_entry_seconds: 400, copies_up })).toEqual([
       'fra',
       'ok',
       '7 min',
       '7',
-      '5.0 MB',
+      '5.0 MB or more',
       '0',
       '0',
       '0',
@@ -113,6 +114,7 @@ describe('the overview of a deployment', () => {
       '9, heard 15 min ago',
     );
     expect(lineOf({ change_log: [] })[6]).toBe('never heard');
+    expect(lineOf({ copies_up: null, change_log: [] }).slice(4)).toEqual(['-', '0', '-', '0']);
     expect(lineOf({}, { database: 'unavailable', missing_migrations: null })[1]).toBe('database away');
     expect(lineOf({}, { missing_migrations: ['0002_x.sql'] })[1]).toBe('lacks migrations');
   });

@@ -1,10 +1,12 @@
 /** Operations of replication on a store that {@link fillAsAdversary} has filled. */
+import { env } from 'cloudflare:workers';
 import type { MediaType } from '../../src/oci/media-type.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import * as records from '../../src/stores/manifests/manifest-records.ts';
 import * as announcements from '../../src/replication/announcement-rows.ts';
 import { raiseClockTo, selectClock } from '../../src/stores/clock.ts';
 import * as lacking from '../../src/replication/only-at-rows.ts';
+import { readTagsAtStore } from '../../src/replication/tag-state-rows.ts';
 import * as copies from '../../src/replication/copy-rows.ts';
 import * as changeLog from '../../src/stores/change-log-rows.ts';
 import * as applied from '../../src/replication/apply-changes.ts';
@@ -114,8 +116,19 @@ export function replication(central: Store, node: Store): [string, Operation][] 
     ['delete outbox entries', () => database.batch([outboxEntries.deleteOutboxEntries(waiting)])],
     ['the oldest outbox entry', () => outboxEntries.oldestOutboxEntry(database)],
     ['how many wait', () => outboxEntries.outboxDepth(database)],
+    [
+      'tags at a store',
+      async () => {
+        await env.DB_CENTRAL.prepare(
+          `INSERT OR IGNORE INTO tags (repository, name, digest, version, origin, visible)
+           VALUES ('${BIG}', 'top', '${TOP}', 2000000, 'central', 1)`,
+        ).run();
+        await readTagsAtStore(central, BIG, [TAG, tag('a00001'), tag('d00001'), tag('top')], [TAGGED, digest('0', 1)]);
+      },
+    ],
     ['copies up', () => copies.copiesUpFrom(database, 'node1', '', 100, [COMMON])],
     ['count blobs that only a node has', () => lacking.onlyAt(central, 'node1')],
+    ['glance at blobs that only nodes have', () => lacking.glanceOnlyAt(central, ['node1', 'node2'])],
     ['list blobs that only a node has', () => lacking.listOnlyAt(central, 'node1', ['node2'], undefined, 10)],
     ['settle', () => copies.settle(central, 'node1', blob, NOW, NOW)],
     ['settled already', () => copies.alreadySettled(central, 'node1', COMMON)],
@@ -126,9 +139,8 @@ export function replication(central: Store, node: Store): [string, Operation][] 
       'the change log',
       () => changeLog.readChangeLog(database, 'node1', { position: 0, usageChanged: undefined }, 10, NOW),
     ],
-    ['positions in the change log', () => changeLog.storePositions(database)],
+    ['progress in the change log', () => changeLog.changeLogProgress(database)],
     ['start of the change log', () => changeLog.startOfChangeLog(database)],
-    ['end of the change log', () => changeLog.endOfChangeLog(database)],
     ['apply the change log', () => database.batch(applied.applyChangeLog('node1', 'central', 0, entries, NOW))],
     ['change log state', () => applied.changeLogStateOf(database, 'node1')],
     ['delete applied entries', () => changeLog.deleteAppliedEntries(database, ['other1'], NOW, 10)],

@@ -59,13 +59,19 @@ export function overview({ deployment, queues }: Overview, screen = screenOf()):
       STATE: ({ health, queue }) => stateOf(health, queue),
       LAG: ({ queue }) => (queue?.answers === true ? lagOf(queue) : null),
       'QUEUE>': ({ queue }) => (queue?.answers === true ? queue.depth : null),
-      'ONLY THERE>': ({ queue }) => (queue === undefined ? null : size(queue.copies_up.bytes)),
+      'ONLY THERE>': ({ queue }) => onlyThere(queue?.copies_up ?? null),
       'COPIES DOWN>': ({ queue }) => (queue?.answers === true ? queue.copies_down : null),
-      'CHANGES BEHIND>': ({ queue }) => (queue === undefined ? null : changesBehind(queue)),
+      'CHANGES BEHIND>': ({ queue }) => (queue?.copies_up == null ? null : changesBehind(queue)),
       'PARKED>': ({ queue }) => (queue?.answers === true ? parked(queue.parked) : null),
     },
     screen,
   );
+}
+
+/** Returns how many bytes central lacks; null while central does not say. */
+function onlyThere(up: Queue['copies_up']): Cell {
+  if (up === null) return null;
+  return up.complete ? size(up.bytes) : `${size(up.bytes)} or more`;
 }
 
 function stateOf(health: Deployment['stores'][number], queue: Queue | undefined): Cell {
@@ -124,7 +130,7 @@ function details({ queue, jobs, items, last, complete }: StoreDetails): string {
       LAG: lagOf,
       'QUEUE>': ({ depth }) => depth,
       'COPYING>': ({ in_flight: copying }) => copying,
-      'COPIES UP>': ({ copies_up: up }) => `${up.blobs} (${size(up.bytes)})`,
+      'COPIES UP>': ({ copies_up: up }) => (up === null ? null : `${up.blobs} (${size(up.bytes)})`),
       'COPIES DOWN>': ({ copies_down: down }) => down,
       'CHANGES BEHIND>': changesBehind,
     }),

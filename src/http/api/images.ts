@@ -1,6 +1,6 @@
 /** One image: its replication state, the history of its tag, and prefetching it to a node. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { allows, type Credential } from '../../auth/credential.ts';
+import { allows, mayPrefetch } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
 import { readStoredManifest } from '../../oci/manifest.ts';
 import { namespaceId } from '../../namespaces/namespace.ts';
@@ -14,6 +14,7 @@ import {
 import { composeControlData } from '../../registry/compose.ts';
 import { imageState, type ImageState, isFinal } from '../../replication/image-state.ts';
 import { type HistoryEntry, TagHistory } from '../../replication/tag-history.ts';
+import { UNTAGGED } from '../../registry/images/pages.ts';
 import type { ListedImage } from '../../registry/registry.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { roomFor } from '../large-answer.ts';
@@ -70,7 +71,8 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const { repository } = await requireImage(c, { ...c.req.valid('param'), reference: '' }, 'pull');
     const only = { from: repository, to: `${repository}\u0000` };
     const scope = { ranges: [only], publicWithin: undefined };
-    const page = await c.get('registry').listImages(scope, untagged, { limit: n, after });
+    const start = untagged === 'only' && after === '' ? UNTAGGED : after;
+    const page = await c.get('registry').listImages(scope, untagged !== 'false', { limit: n, after: start });
     return c.json({ images: page.items.map(viewOfListed), last: page.last ?? null }, 200);
   });
 
@@ -196,16 +198,8 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   });
 }
 
-/**
- * Returns whether the caller may prefetch. Copies use up the node's space, so it is not enough that the image is
- * public: the caller needs the right to push, or a platform or administrator credential.
- */
-function mayPrefetch(caller: Credential, repository: RepositoryName): boolean {
-  return caller.kind !== 'organization' || allows(caller, 'push', repository);
-}
-
 /** Checks that the caller may do the action with the image. @throws OciError DENIED */
-async function requireImage(
+export async function requireImage(
   c: AppContext,
   { organization, repository: path, reference }: z.infer<typeof imageParam>,
   action: 'pull' | 'push' | 'prefetch',

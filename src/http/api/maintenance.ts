@@ -1,6 +1,6 @@
 /** The state of maintenance, for administrators. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { maintenanceOf, type StoreMaintenance } from '../../maintenance/report.ts';
+import { maintenanceForPage, type StoreMaintenance } from '../../maintenance/report.ts';
 import type { AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { requireAdministrator } from './caller.ts';
@@ -24,7 +24,7 @@ export function maintenanceRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(get, async (c) => {
     requireAdministrator(c);
     const { config } = c.get('runtime');
-    const stores = (await maintenanceOf(config, c.env)).map(view);
+    const stores = (await maintenanceForPage(config, c.env)).map(view);
     return c.json({ collects: config.collects, scrubs: config.scrubBytesPerDay > 0, stores }, 200);
   });
 }

@@ -11,7 +11,7 @@ export const pageSize = (most = MAX_PAGE) =>
     .string()
     .default('')
     .transform((text, context) => {
-      const size = text === '' ? PAGE : wholeNumber(text, most);
+      const size = text === '' ? Math.min(PAGE, most) : wholeNumber(text, most);
       if (size !== undefined && size >= 1) return size;
       context.addIssue({ code: 'custom', message: 'must be a whole number, 1 or more' });
       return z.NEVER;
@@ -19,7 +19,7 @@ export const pageSize = (most = MAX_PAGE) =>
     .openapi({
       type: 'integer',
       minimum: 1,
-      default: PAGE,
+      default: Math.min(PAGE, most),
       description: `Items per page. A number above ${most} counts as ${most}`,
     });
 

@@ -15,6 +15,7 @@ import { organizationRoutes } from './organizations.ts';
 import { pinRoutes } from './pins.ts';
 import { replicationRoutes } from './replication.ts';
 import { repositoryRoutes } from './repositories.ts';
+import { tagRoutes } from './tags.ts';
 import { auditRoutes } from './audit.ts';
 import { maintenanceRoutes } from './maintenance.ts';
 
@@ -50,6 +51,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   organizationRoutes(api);
   credentialRoutes(api);
   repositoryRoutes(api);
+  tagRoutes(api);
   imageRoutes(api);
   pinRoutes(api);
   replicationRoutes(api);

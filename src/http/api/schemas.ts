@@ -216,8 +216,13 @@ export const queue = z
     parked: z.int().openapi({ description: 'Jobs that replication gave up on, until an operator retries them' }),
     paused: z.boolean(),
     copies_up: z
-      .object({ blobs: z.int(), bytes: z.int() })
-      .openapi({ description: 'Blobs that have yet to be copied up to central' }),
+      .object({
+        blobs: z.int(),
+        bytes: z.int(),
+        complete: z.boolean().openapi({ description: 'false in the list of queues if there are more than these' }),
+      })
+      .nullable()
+      .openapi({ description: 'Blobs that have yet to be copied up to central; null if central does not answer' }),
     change_log: z.array(
       z.object({
         store: z.string(),
@@ -258,10 +263,9 @@ export const imageParam = repositoryParam.extend({
 
 export const imagesQuery = pageQuery.extend({
   last: z.string().default('').openapi({ description: '`last` of the previous page' }),
-  untagged: z
-    .stringbool({ truthy: ['true'], falsy: ['false'] })
-    .default(false)
-    .openapi({ type: 'boolean', description: 'If true, manifests without a tag follow at the end' }),
+  untagged: z.enum(['false', 'true', 'only']).default('false').openapi({
+    description: 'true: manifests without a tag follow at the end. only: there are no others',
+  }),
 });
 
 export const listedImage = z

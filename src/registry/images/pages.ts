@@ -123,10 +123,10 @@ export function distinctImages(images: readonly (ListedImage | undefined)[]): Li
 }
 
 /**
- * The prefix of positions among untagged images, `@<repository>@<digest>`. Positions among tagged images have the form
- * `<repository>:<tag>`.
+ * The prefix of positions among untagged images, `@<repository>@<digest>`, and the position before the first. Positions
+ * among tagged images have the form `<repository>:<tag>`.
  */
-const UNTAGGED = '@';
+export const UNTAGGED = '@';
 
 function positionOf(after: string): ImagePosition {
   const part = after.startsWith(UNTAGGED) ? 'untagged' : 'tagged';

@@ -89,6 +89,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   [`patch ${REPOSITORY}`]: { body: body({ visibility: 'public' }) },
   [`delete ${REPOSITORY}`]: {},
   [`get ${REPOSITORY}/images`]: { as: 'alice' },
+  [`get ${REPOSITORY}/tags`]: { as: 'alice' },
   [`get ${IMAGE}`]: { as: 'alice' },
   [`get ${IMAGE}/history`]: { as: 'alice' },
   [`post ${IMAGE}/restore`]: { as: 'alice', body: currentEntry },

@@ -223,6 +223,12 @@ const ROUTES: readonly Route[] = [
   {
     needs: 'pull',
     method: 'GET',
+    path: (subject) => `${of(subject)}/repositories/${pathOf(subject)}/tags`,
+    answer: () => [200],
+  },
+  {
+    needs: 'pull',
+    method: 'GET',
     path: imageOf,
     answer: (subject) => (subject.exists ? [200] : [404, 'MANIFEST_UNKNOWN']),
   },

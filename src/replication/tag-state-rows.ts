@@ -1,0 +1,133 @@
+/**
+ * The SQL for the states of a page of tags at one store: what the store knows of the tags, what it has yet to announce,
+ * and what it lacks of their images. One batch reads all of it.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName, Tag } from '../oci/reference.ts';
+import { sql } from '../stores/database.ts';
+import { type KnownVersions, selectVersions, versionsIn } from '../stores/list-rows.ts';
+import { descriptorsOf } from '../stores/manifests/descriptors.ts';
+import type { ImageKind } from '../stores/manifests/image-measure.ts';
+import { reachedFrom } from '../stores/manifests/listed-manifests.ts';
+import { keyed } from '../stores/rows-read.ts';
+import type { Store } from '../stores/store.ts';
+
+/** How many descriptors of one image are read. The state of an image with more is left open. */
+const MOST_DESCRIPTORS = 300;
+/** How many outbox entries and how many lacking blobs of one image are named. */
+const MOST_NAMED = 20;
+const most = String(MOST_DESCRIPTORS);
+
+const SELECT_TAG_ENTRIES = sql<Entry<Tag>>`
+  SELECT k.key, k.version FROM json_each(?2) AS asked
+  CROSS JOIN outbox k ON k.kind = 'tag' AND k.repository = ?1 AND k.key = asked.value`;
+
+// An index and everything that it lists. Each level, and the descriptors of all together, end at the same limit, so an
+// image was read whole if it has fewer descriptors than that. Blobs without a link are not stored, such as foreign
+// layers.
+const PARTS = `(
+  WITH ${reachedFrom('?1', 'image.digest', most)}, alive (digest, descriptors) AS MATERIALIZED (
+    SELECT m.digest, ${descriptorsOf('m')} FROM reached
+    CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reached.digest AND m.created_version > m.deleted_version
+    LIMIT ${most}
+  ), named (digest) AS MATERIALIZED (
+    SELECT d.value ->> 'digest' FROM alive CROSS JOIN json_each(alive.descriptors) AS d LIMIT ${most}
+  )
+  SELECT json_object(
+    'manifests', (SELECT count(*) FROM alive),
+    'descriptors', (SELECT count(*) FROM named),
+    'entries', (SELECT json_group_array(json_object('key', key, 'version', version)) FROM (
+      SELECT k.key, k.version FROM alive
+      CROSS JOIN outbox k ON k.kind = 'manifest' AND k.repository = ?1 AND k.key = alive.digest
+      LIMIT ${String(MOST_NAMED)})),
+    'lacking', (SELECT json_group_array(digest) FROM (
+      SELECT DISTINCT named.digest FROM named
+      CROSS JOIN links k ON k.repository = ?1 AND k.digest = named.digest
+      WHERE NOT EXISTS (
+        SELECT 1 FROM locations l WHERE l.digest = named.digest AND l.store = ?3 AND l.damage IS NULL)
+      LIMIT ${String(MOST_NAMED)}))))`;
+const SELECT_IMAGES = sql<ImageRow>`
+  SELECT image.digest, i.size AS bytes, i.image_size AS size, i.image_kind AS kind, ${PARTS} AS parts
+  FROM (SELECT DISTINCT t.digest FROM json_each(?2) AS asked
+    CROSS JOIN tags t ON t.repository = ?1 AND t.name = asked.value AND t.visible = 1) AS image
+  CROSS JOIN manifests i ON i.repository = ?1 AND i.digest = image.digest`.reading(
+  (run) => keyed(run) + 20 * MOST_DESCRIPTORS * run.keys,
+);
+
+interface Entry<Key> {
+  readonly key: Key;
+  readonly version: number;
+}
+
+interface ImageRow {
+  readonly digest: Digest;
+  readonly bytes: number;
+  readonly size: number | null;
+  readonly kind: ImageKind | null;
+  /** {@link Parts}, as JSON. */
+  readonly parts: string;
+}
+
+interface Parts {
+  readonly manifests: number;
+  readonly descriptors: number;
+  readonly entries: readonly Entry<Digest>[];
+  readonly lacking: readonly Digest[];
+}
+
+/** An image that a tag of the store is on. */
+export interface ImageAtStore {
+  readonly digest: Digest;
+  /** Bytes of the manifest's document. */
+  readonly bytes: number;
+  /** Bytes of its distinct blobs; null if they have not been added up. */
+  readonly size: number | null;
+  readonly kind: ImageKind | null;
+  /** How many of its manifests are alive in the store. */
+  readonly manifests: number;
+  /** Whether all of it was read. If not, the store may have less of it than the other fields say. */
+  readonly isWhole: boolean;
+  /** What the store has yet to announce of its manifests, or a part of that. */
+  readonly entries: readonly Entry<Digest>[];
+  /** The blobs that the store lacks, or some of them. */
+  readonly lacking: readonly Digest[];
+}
+
+/** A store's knowledge of a page of tags. */
+export interface TagsAtStore {
+  readonly versions: KnownVersions;
+  /** The versions of the tags' outbox entries. */
+  readonly entries: ReadonlyMap<Tag, number>;
+  readonly images: ReadonlyMap<Digest, ImageAtStore>;
+}
+
+/**
+ * Reads what a store knows of some tags.
+ * @param digests the manifests that other stores have the tags on
+ */
+export async function readTagsAtStore(
+  { name, database }: Store,
+  repository: RepositoryName,
+  names: readonly Tag[],
+  digests: readonly Digest[],
+): Promise<TagsAtStore> {
+  const asked = JSON.stringify(names);
+  const { versions, entries, images } = await database.batch(
+    {
+      versions: selectVersions(repository, names, digests),
+      entries: [SELECT_TAG_ENTRIES, repository, asked],
+      images: [SELECT_IMAGES, repository, asked, name],
+    },
+    { again: true },
+  );
+  return {
+    versions: versionsIn(versions),
+    entries: new Map(entries.map(({ key, version }) => [key, version])),
+    images: new Map(images.map((row) => [row.digest, imageIn(row)])),
+  };
+}
+
+function imageIn({ parts, ...row }: ImageRow): ImageAtStore {
+  const { descriptors, ...read } = JSON.parse(parts) as Parts;
+  return { ...row, ...read, isWhole: descriptors < MOST_DESCRIPTORS };
+}

@@ -1,0 +1,208 @@
+/**
+ * Tells how far the tags of a repository have come at each store. A page costs each store two round trips. A store that
+ * does not answer within a second has the state `unknown`, and the page comes all the same.
+ */
+import type { Config } from '../config.ts';
+import type { StoreName } from '../namespaces/namespace.ts';
+import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import type { RepositoryName, Tag } from '../oci/reference.ts';
+import { composeStores } from '../registry/compose.ts';
+import { VERSIONS_PER_MILLISECOND } from '../stores/clock.ts';
+import { forPage } from '../stores/deadline.ts';
+import { lifecycleOf, listTags } from '../stores/list-rows.ts';
+import { type ImageKind, measureFound } from '../stores/manifests/image-measure.ts';
+import type { Store } from '../stores/store.ts';
+import { isVisible, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion } from '../stores/versions.ts';
+import { queueOf } from './durable-object.ts';
+import { copyDownJob, copyUpJob, outboxEntryJob } from './machine.ts';
+import { type ImageAtStore, readTagsAtStore, type TagsAtStore } from './tag-state-rows.ts';
+
+/**
+ * - `absent`: the store does not have the tag's image.
+ * - `superseded`: it has an earlier write of the tag.
+ * - `pending`: it took the push, and has yet to announce it to central.
+ * - `announced`: it knows the image, and lacks some of it.
+ * - `settled`: it has all of the image.
+ * - `parked`: like `pending` or `announced`, but a step was given up and waits for an operator.
+ * - `unknown`: it does not answer, or the image has too many parts to look at in a list.
+ */
+export const TAG_STATES = ['absent', 'superseded', 'pending', 'announced', 'settled', 'parked', 'unknown'] as const;
+export type TagState = (typeof TAG_STATES)[number];
+
+export interface TagAtStores {
+  readonly name: Tag;
+  readonly digest: Digest;
+  /** Milliseconds since the epoch. */
+  readonly pushedAt: number;
+  /** The store that made the write. */
+  readonly origin: string;
+  /** Bytes of the image's distinct blobs; undefined if no store has added them up. */
+  readonly size: number | undefined;
+  readonly kind: ImageKind | undefined;
+  readonly states: readonly { readonly store: StoreName; readonly state: TagState }[];
+}
+
+interface TagStatesPage {
+  readonly tags: readonly TagAtStores[];
+  /** Central first. */
+  readonly stores: readonly { readonly store: StoreName; readonly answers: boolean }[];
+  /** The last tag of the page, unless there are no more after it. */
+  readonly last: Tag | undefined;
+}
+
+interface Answer {
+  readonly store: Store;
+  /** Undefined if the store does not answer. */
+  readonly known: TagsAtStore | undefined;
+}
+
+/** A job that a queue may have given up. */
+interface NamedJob {
+  readonly queue: StoreName;
+  readonly id: string;
+}
+
+/** The state of one tag at one store, as its rows tell it. */
+interface Cell {
+  readonly store: StoreName;
+  readonly state: TagState;
+  /** The jobs that would bring it further. If one of them is parked, the state is `parked`. */
+  readonly jobs: readonly NamedJob[];
+}
+
+/**
+ * Lists the tags that any store has after `after`, as all stores together have them.
+ * @throws OciError UNAVAILABLE if no store answers
+ */
+export async function tagStates(
+  config: Config,
+  env: object,
+  repository: RepositoryName,
+  { limit, after }: { readonly limit: number; readonly after: string },
+): Promise<TagStatesPage> {
+  const stores = composeStores(config, env);
+  // One tag more than asked for tells whether another page follows.
+  const lists = await Promise.all(
+    stores.map(({ database }) => forPage(listTags(database, repository, after, limit + 1))),
+  );
+  const listed = lists.flatMap((list) => list?.tags ?? []);
+  if (lists.every((list) => list === undefined)) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '2' } });
+  const all = [...new Set(listed.map(({ name }) => name))].toSorted((a, b) => (a < b ? -1 : 1));
+  const names = all.slice(0, limit);
+  const digests = [...new Set(listed.flatMap(({ name, digest }) => (digest && names.includes(name) ? [digest] : [])))];
+  const answers = await Promise.all(
+    stores.map(async (store, i): Promise<Answer> => {
+      const asked = lists[i] && forPage(readTagsAtStore(store, repository, names, digests));
+      return { store, known: await asked };
+    }),
+  );
+  const tags = names.flatMap((name) => {
+    const winner = winnerOf(name, answers);
+    return winner === undefined ? [] : [{ name, ...winner, cells: cellsOf(repository, name, winner.digest, answers) }];
+  });
+  const [parked] = await Promise.all([
+    parkedAmong(
+      config,
+      env,
+      tags.flatMap(({ cells }) => cells.flatMap(({ jobs }) => jobs)),
+    ),
+    measureUnmeasured(repository, answers),
+  ]);
+  return {
+    tags: tags.map(({ name, digest, version, origin, cells }) => {
+      const { size, kind } = measureOf(digest, answers);
+      const states = cells.map(({ store, state, jobs }) => ({
+        store,
+        state: jobs.some((job) => parked.has(keyOf(job))) ? 'parked' : state,
+      }));
+      return { name, digest, pushedAt: Math.floor(version / VERSIONS_PER_MILLISECOND), origin, size, kind, states };
+    }),
+    stores: answers.map(({ store, known }) => ({ store: store.name, answers: known !== undefined })),
+    last: all.length > limit ? names.at(-1) : undefined,
+  };
+}
+
+/** Returns the write of a tag that wins when the rows of all stores are merged; undefined if the tag is deleted. */
+function winnerOf(name: Tag, answers: readonly Answer[]): (TagVersion & { readonly digest: Digest }) | undefined {
+  const known = answers.flatMap((answer) => answer.known?.versions ?? []);
+  const tag = known.map(({ tags }) => tags.get(name)).reduce(mergeTags, undefined);
+  if (tag === undefined || tag.digest === null) return undefined;
+  const { digest, version, origin } = tag;
+  const lifecycle = known.map((versions) => lifecycleOf(versions, digest)).reduce(mergeManifests, NO_MANIFEST);
+  return isVisible(tag, lifecycle) ? { digest, version, origin } : undefined;
+}
+
+function cellsOf(repository: RepositoryName, name: Tag, digest: Digest, answers: readonly Answer[]): Cell[] {
+  const images = answers.flatMap(({ known }) => known?.images.get(digest) ?? []);
+  const manifests = Math.max(...images.map((image) => image.manifests));
+  const [central, ...nodes] = answers.map(({ store }) => store.name);
+  return answers.map(({ store: { name: store }, known }): Cell => {
+    const tag = known?.versions.tags.get(name);
+    if (known === undefined) return { store, state: 'unknown', jobs: [] };
+    if (tag?.digest == null || !isVisible(tag, lifecycleOf(known.versions, tag.digest)))
+      return { store, state: 'absent', jobs: [] };
+    if (tag.digest !== digest) return { store, state: 'superseded', jobs: [] };
+    const image = known.images.get(digest);
+    const announcements = announcementsOf(repository, name, known.entries.get(name), image);
+    if (announcements.length > 0)
+      return { store, state: 'pending', jobs: announcements.map((id) => ({ queue: store, id })) };
+    if (image === undefined) return { store, state: 'unknown', jobs: [] };
+    if (image.lacking.length === 0 && image.manifests === manifests)
+      return { store, state: image.isWhole ? 'settled' : 'unknown', jobs: [] };
+    const jobs = image.lacking.flatMap((blob) =>
+      store === central
+        ? nodes.map((queue) => ({ queue, id: copyUpJob(blob) }))
+        : [{ queue: store, id: copyDownJob(repository, blob) }],
+    );
+    return { store, state: 'announced', jobs };
+  });
+}
+
+/** Returns the jobs that announce a tag and the manifests of its image. */
+function announcementsOf(
+  repository: RepositoryName,
+  name: Tag,
+  version: number | undefined,
+  image: ImageAtStore | undefined,
+): string[] {
+  const ofTag = version === undefined ? [] : [outboxEntryJob({ kind: 'tag', repository, key: name, version })];
+  const ofManifests = (image?.entries ?? []).map((entry) =>
+    outboxEntryJob({ kind: 'manifest', repository, key: entry.key, version: entry.version }),
+  );
+  return [...ofTag, ...ofManifests];
+}
+
+/** Returns the keys of the jobs that are parked. Those of a queue that does not answer are left out. */
+async function parkedAmong(config: Config, env: object, jobs: readonly NamedJob[]): Promise<ReadonlySet<string>> {
+  const byQueue = Map.groupBy(new Map(jobs.map((job) => [keyOf(job), job])).values(), ({ queue }) => queue);
+  const parked = await Promise.all(
+    [...byQueue].map(async ([queue, asked]) => {
+      const ids = asked.map(({ id }) => id);
+      const found = await forPage(Promise.resolve(queueOf(env, config, queue).jobs(ids))).catch(() => undefined);
+      return asked.filter((_, i) => found?.[i]?.parked === true);
+    }),
+  );
+  return new Set(parked.flat().map(keyOf));
+}
+
+function keyOf({ queue, id }: NamedJob): string {
+  return `${queue} ${id}`;
+}
+
+function measureOf(digest: Digest, answers: readonly Answer[]): Pick<TagAtStores, 'size' | 'kind'> {
+  const images = answers.flatMap(({ known }) => known?.images.get(digest) ?? []);
+  const measured = images.find(({ size }) => size !== null);
+  return { size: measured?.size ?? undefined, kind: measured?.kind ?? undefined };
+}
+
+/** Measures the images that are not measured, for the next page that shows them. */
+async function measureUnmeasured(repository: RepositoryName, answers: readonly Answer[]): Promise<void> {
+  await Promise.all(
+    answers.map(async ({ store, known }) => {
+      const unmeasured = [...(known?.images.values() ?? [])].filter(({ size }) => size === null);
+      const found = unmeasured.map(({ digest, bytes }) => ({ repository, digest, bytes }));
+      if (found.length > 0) await forPage(measureFound(store.database, found));
+    }),
+  );
+}
