@@ -20,7 +20,7 @@ export interface Reach {
 
 /** Returns whether the caller administers the organization and its patterns match the repository. */
 export function administersRepository(
-  { credential }: Delegate,
+  { credential }: Pick<Delegate, 'credential'>,
   organization: OrganizationName,
   name: RepositoryName,
 ): boolean {

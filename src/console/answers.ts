@@ -1,6 +1,7 @@
 /** The answers of the management API, as its schemas describe them. */
 import type { z } from '@hono/zod-openapi';
 import type { auditEntry } from '../http/api/audit.ts';
+import type { tagAtStores } from '../http/api/tags.ts';
 import type * as schemas from '../http/api/schemas.ts';
 
 export type Caller = z.infer<typeof schemas.caller>;
@@ -17,3 +18,4 @@ export type Pin = z.infer<typeof schemas.pin>;
 export type StoreMaintenance = z.infer<typeof schemas.storeMaintenance>;
 export type AuditEntry = z.infer<typeof auditEntry>;
 export type ListedImage = z.infer<typeof schemas.listedImage>;
+export type TagAtStores = z.infer<typeof tagAtStores>;

@@ -1,8 +1,8 @@
 /** Style and scripts, served from the Worker's own bundle. */
 import { Hono } from 'hono';
 import htmx from 'htmx.org/dist/htmx.min.js' with { type: 'text' };
+import page from './assets/page.js' with { type: 'text' };
 import style from './assets/style.css' with { type: 'text' };
-import times from './assets/times.js' with { type: 'text' };
 import type { ConsoleEnv } from './context.ts';
 
 const CSS = 'text/css; charset=utf-8';
@@ -10,8 +10,8 @@ const SCRIPT = 'text/javascript; charset=utf-8';
 
 const ASSETS: Readonly<Record<string, readonly [type: string, content: string]>> = {
   '/assets/htmx.js': [SCRIPT, htmx],
+  '/assets/page.js': [SCRIPT, page],
   '/assets/style.css': [CSS, style],
-  '/assets/times.js': [SCRIPT, times],
 };
 
 export function assetRoutes(): Hono<ConsoleEnv> {

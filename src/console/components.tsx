@@ -42,14 +42,16 @@ interface TableProps {
   readonly rows: readonly (readonly Child[])[];
   /** The first thing to do, if there are no rows. */
   readonly empty: Child;
+  /** Whether a narrow window shows each row as a list of its cells. */
+  readonly stacks?: boolean;
 }
 
-export const Table: FC<TableProps> = ({ caption, columns, rows, empty }) =>
+export const Table: FC<TableProps> = ({ caption, columns, rows, empty, stacks }) =>
   rows.length === 0 ? (
     <p class="empty">{empty}</p>
   ) : (
     <div class="scroll" tabindex={0} role="region" aria-label={caption}>
-      <table>
+      <table class={stacks === true ? 'stacks' : undefined}>
         <caption>{caption}</caption>
         <thead>
           <tr>
@@ -61,8 +63,8 @@ export const Table: FC<TableProps> = ({ caption, columns, rows, empty }) =>
         <tbody>
           {rows.map((cells) => (
             <tr>
-              {cells.map((cell) => (
-                <td>{cell}</td>
+              {cells.map((cell, i) => (
+                <td data-column={stacks === true ? columns[i] : undefined}>{cell}</td>
               ))}
             </tr>
           ))}
@@ -112,9 +114,16 @@ export const Next: FC<{ path: string; query: Readonly<Record<string, string>>; l
   );
 };
 
-/** A part of a page that is read anew every few seconds. @param path the page */
+/** A part of a page that is read anew every few seconds while the page is visible. @param path the page */
 export const Live: FC<{ id: string; path: string; children?: Child }> = ({ id, path, children }) => (
-  <div id={id} hx-get={path} hx-trigger="every 5s" hx-select={`#${id}`} hx-swap="outerHTML">
+  <div
+    id={id}
+    data-live
+    hx-get={path}
+    hx-trigger="every 5s, visibilitychange from:document"
+    hx-select={`#${id}`}
+    hx-swap="outerHTML"
+  >
     {children}
   </div>
 );

@@ -27,7 +27,7 @@ export const Page: FC<PageProps> = ({ title, reader, section, children }) => (
         <title>{title} · Berth</title>
         <link rel="stylesheet" href="/assets/style.css" />
         <script src="/assets/htmx.js" defer></script>
-        <script src="/assets/times.js" defer></script>
+        <script src="/assets/page.js" defer></script>
       </head>
       <body>
         <a class="skip" href="#content">

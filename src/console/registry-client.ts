@@ -31,6 +31,23 @@ export async function unless<Answer>(status: number, answer: Promise<Answer>): P
   }
 }
 
+/** How long a page waits for a part of it, in milliseconds. */
+const SOON_MILLISECONDS = 1000;
+
+/** Awaits a part of a page; undefined if a store does not answer, or not within a second. @throws RegistryError */
+export async function ifSoon<Answer>(asked: Promise<Answer>): Promise<Answer | undefined> {
+  const answer = unless(503, asked);
+  const { promise: late, resolve } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(resolve, SOON_MILLISECONDS, undefined);
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+    // Nobody waits for a late answer, so its failure is nobody's.
+    answer.catch(() => undefined);
+  }
+}
+
 export class RegistryClient {
   readonly #send: Send;
   /** The origin of the host that answers, such as `https://index.example.com`. */
@@ -87,8 +104,25 @@ export class RegistryClient {
     return (text === '' ? undefined : JSON.parse(text)) as Answer;
   }
 
+  /** Sets a tag to a manifest that the repository has, by pushing it again. @throws RegistryError */
+  async setTag(repository: string, tag: string, digest: string): Promise<void> {
+    const manifest = `/v2/${repository}/manifests/${encodeURIComponent(digest)}`;
+    const { body, headers } = await this.#ask('GET', manifest, {});
+    await this.#ask('PUT', withQuery(manifest, { tag }), {
+      headers: {
+        'Content-Type': headers.get('Content-Type') ?? '',
+        'Content-Length': headers.get('Content-Length') ?? '',
+      },
+      body,
+    });
+  }
+
   /** Sends any request, and returns its successful answer. @throws RegistryError */
-  async #ask(method: string, path: string, init: { headers?: Readonly<Record<string, string>>; body?: string }) {
+  async #ask(
+    method: string,
+    path: string,
+    init: { headers?: Readonly<Record<string, string>>; body?: string | ReadableStream | null },
+  ) {
     const request = new Request(`${this.#origin}${path}`, {
       ...init,
       method,

@@ -120,6 +120,7 @@ const PAGES: readonly (readonly [user: string, path: string])[] = [
   ['admin', '/audit'],
   ['alice', '/images'],
   ['alice', `/images/${APP}`],
+  ['alice', `/images/${APP}/-/untagged`],
   ['alice', `/images/${APP}:latest`],
   ['alice', `/images/${APP}:latest/history`],
   ['admin', `/images/${APP}`],
@@ -186,6 +187,21 @@ test.each([
   // The next request is sent only by a table that is still there.
   await page.waitForRequest((request) => request.url() === address(`/images/${APP}`));
   expect(await page.getByRole('link', { name: 'latest' }).count()).toBe(1);
+});
+
+test('an open page that nobody sees asks for nothing', async () => {
+  const page = await signedIn('alice');
+  await page.goto(address(`/images/${APP}`));
+  await page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.isHidden })");
+  await page.evaluate('window.isHidden = true');
+  const asked: string[] = [];
+  page.on('request', (request) => asked.push(request.url()));
+  const prevented =
+    "new Promise((done) => document.addEventListener('htmx:before:request', () => setTimeout(done), {once: true}))";
+  await page.evaluate(prevented);
+  expect(asked).toEqual([]);
+  await page.evaluate("window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))");
+  await page.waitForResponse(address(`/images/${APP}`));
 });
 
 test('a search shows what starts with it, as it is typed', async () => {

@@ -81,6 +81,7 @@ describe('an administrator', () => {
     ['/storage', 'central'],
     ['/audit', 'Nothing has been changed yet'],
     ['/audit.csv', '"at","action"'],
+    ['/audit.json', '[]'],
     ['/images', 'Name starts with'],
   ])('opens %s', async (path, text) => {
     const reader = await Reader.signedIn('admin');
@@ -207,6 +208,34 @@ describe('an image', () => {
     expect(page).not.toContain('/prefetch"');
   });
 
+  test('has no button outside of the patterns of its reader', async () => {
+    await hosts.push('central', 'alice/other', 1, 'latest');
+    expect(
+      (await callApi('PATCH', 'organizations/alice/repositories/other', 'alice', { visibility: 'public' })).ok,
+    ).toBe(true);
+    const created = await callApi('POST', 'organizations/alice/credentials', 'alice', {
+      name: 'narrow',
+      rights: ['pull', 'push', 'delete', 'admin'],
+      repositories: [APP],
+    });
+    const { secret } = await created.json<{ secret: string }>();
+    const reader = await Reader.signedIn('alice', secret);
+    const pages = [await reader.text('/images/alice/other:latest'), await reader.text('/images/alice/other')];
+    for (const action of ['/delete"', '/prefetch"', '/retag"', '/visibility"'])
+      expect(pages.join('')).not.toContain(action);
+  });
+
+  test('gets another tag', async () => {
+    const { digest } = await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('alice');
+    const answer = await reader.submit(`/images/${APP}:latest`, `/images/${APP}:latest/retag`, { tag: 'stable' });
+    expect([answer.status, answer.headers.get('Location')]).toEqual([303, `/images/${APP}:stable`]);
+    const head = await call('HEAD', `/v2/${APP}/manifests/stable`, { as: 'alice' });
+    expect(head.headers.get('Docker-Content-Digest')).toBe(digest);
+    const refused = await reader.submit(`/images/${APP}:latest`, `/images/${APP}:latest/retag`, { tag: '../x' });
+    expect(refused.status).toBe(400);
+  });
+
   test('of another organization is refused', async () => {
     await hosts.push('central', APP, 1, 'latest');
     const reader = await Reader.signedIn('bob');
@@ -223,6 +252,35 @@ describe('an image', () => {
     expect(page).not.toContain('<script>');
     expect(page).not.toContain('<img');
     expect(page).toContain('&lt;script&gt;');
+  });
+});
+
+describe('a repository', () => {
+  test('shows how far its tags have come at each store', async () => {
+    hosts.queueOf('node1').state.setPaused(true);
+    await hosts.push('node1', APP, 1, 'early');
+    await hosts.push('central', APP, 1, 'latest');
+    const page = await (await Reader.signedIn('alice')).text(`/images/${APP}`);
+    const cells = [...page.matchAll(/<td data-column="(\w+)"><span class="state[^>]*><span[^>]*>.<\/span> (\w+)</g)];
+    expect(cells.map(([, store, state]) => `${store} ${state}`)).toEqual([
+      'central absent',
+      'node1 pending',
+      'node2 absent',
+      'central settled',
+      'node1 absent',
+      'node2 absent',
+    ]);
+  });
+
+  test('shows manifests without a tag on a page of their own', async () => {
+    const tagged = await hosts.push('central', APP, 1, 'latest');
+    const untagged = await hosts.push('central', APP, 5, 'brief');
+    expect((await call('DELETE', `/v2/${APP}/manifests/brief`, { as: 'alice' })).status).toBe(202);
+    const reader = await Reader.signedIn('alice');
+    expect(await reader.text(`/images/${APP}`)).toContain(`href="/images/${APP}/-/untagged"`);
+    const page = await reader.text(`/images/${APP}/-/untagged`);
+    expect(page).toContain(untagged.digest);
+    expect(page).not.toContain(tagged.digest);
   });
 });
 

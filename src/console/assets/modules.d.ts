@@ -7,7 +7,7 @@ declare module 'htmx.org/dist/htmx.min.js' {
   const text: string;
   export default text;
 }
-declare module '*/times.js' {
+declare module '*/page.js' {
   const text: string;
   export default text;
 }

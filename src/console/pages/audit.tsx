@@ -29,7 +29,8 @@ export function auditPages(): Hono<ConsoleEnv> {
           </form>
         )}
         <p>
-          <a href={withQuery('/audit.csv', { organization })}>Latest 1,000 as CSV</a>
+          Latest 1,000 as <a href={withQuery('/audit.csv', { organization })}>CSV</a> or{' '}
+          <a href={withQuery('/audit.json', { organization })}>JSON</a>
         </p>
         <Table
           caption="Changes and refused logins, latest first"
@@ -51,6 +52,12 @@ export function auditPages(): Hono<ConsoleEnv> {
     c.header('Content-Type', 'text/csv; charset=utf-8');
     c.header('Content-Disposition', 'attachment; filename="audit.csv"');
     return c.body(lines.map((cells) => `${cells.map(quoted).join(',')}\r\n`).join(''));
+  });
+
+  pages.get('/audit.json', async (c) => {
+    const { entries } = await read(c, c.req.query('organization') ?? '', 1000);
+    c.header('Content-Disposition', 'attachment; filename="audit.json"');
+    return c.json(entries);
   });
   return pages;
 }

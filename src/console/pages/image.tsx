@@ -5,10 +5,11 @@ import type { HistoryEntry, ImageState, Pin } from '../answers.ts';
 import { Bytes, Digest, Facts, FirstRows, Next, NotShown, State, Table, Time } from '../components.tsx';
 import type { ConsoleEnv, SignedIn } from '../context.ts';
 import { FormFields } from '../form.ts';
-import { Action, Page } from '../layout.tsx';
+import { Action, Form, Page } from '../layout.tsx';
 import { type Descriptor, readManifest, type ShownManifest } from '../manifest.ts';
 import { unless } from '../registry-client.ts';
 import { apiImage, imagePath, imageRoute, repositoryPath, splitImage } from '../paths.ts';
+import { may } from '../rights.ts';
 
 export function imagePages(): Hono<ConsoleEnv> {
   const pages = new Hono<ConsoleEnv>();
@@ -83,6 +84,14 @@ export function imagePages(): Hono<ConsoleEnv> {
     return c.redirect(imagePath(repository, reference), 303);
   });
 
+  pages.post(imageRoute('/retag'), async (c) => {
+    const { repository } = splitImage(c.req.param('image') ?? '');
+    const form = await FormFields.of(c);
+    const [digest, tag] = [form.text('digest'), form.text('tag')];
+    await c.get('reader').registry.setTag(repository, tag, digest);
+    return c.redirect(imagePath(repository, tag), 303);
+  });
+
   pages.get(imageRoute('/delete'), (c) => {
     const { repository, reference } = splitImage(c.req.param('image') ?? '');
     const [path, title] = [imagePath(repository, reference), titleOf(repository, reference)];
@@ -124,9 +133,12 @@ export function imagePages(): Hono<ConsoleEnv> {
           <a href={repositoryPath(repository)}>{repository}</a>
         </p>
         {contents ? <Contents repository={repository} reference={reference} {...contents} /> : <NotShown />}
-        <Nodes reader={reader} path={path} pins={pins?.pins} />
+        {contents?.state.digest != null && may(reader, 'push', repository) && (
+          <Retag reader={reader} path={path} digest={contents.state.digest} />
+        )}
+        <Nodes reader={reader} repository={repository} path={path} pins={pins?.pins} />
         <Commands reader={reader} title={title} />
-        {mayDelete(reader, repository) && (
+        {may(reader, 'delete', repository) && (
           <p>
             <a href={`${path}/delete`}>Delete {title}…</a>
           </p>
@@ -265,10 +277,26 @@ const Bar: FC<{ share: number }> = ({ share }) => (
   </svg>
 );
 
-const Nodes: FC<{ reader: SignedIn; path: string; pins: readonly Pin[] | undefined }> = ({ reader, path, pins }) => {
+/** A form that points another tag to the image. The digest says which, even if the tag has moved since. */
+const Retag: FC<{ reader: SignedIn; path: string; digest: string }> = ({ reader, path, digest }) => (
+  <Form reader={reader} action={`${path}/retag`} class="inline">
+    <input type="hidden" name="digest" value={digest} />
+    <label>
+      Another tag for this image
+      <input name="tag" required pattern="[a-zA-Z0-9_][a-zA-Z0-9._\-]{0,127}" />
+    </label>
+    <button type="submit">Set the tag</button>
+  </Form>
+);
+
+const Nodes: FC<{ reader: SignedIn; repository: string; path: string; pins: readonly Pin[] | undefined }> = ({
+  reader,
+  repository,
+  path,
+  pins,
+}) => {
   const nodes = reader.caller.registries.map(({ name }) => name).filter((name) => name !== 'central');
-  const mayPrefetch = reader.caller.kind !== 'organization' || reader.caller.rights.includes('push');
-  if (nodes.length === 0 || !mayPrefetch) return <></>;
+  if (nodes.length === 0 || !may(reader, 'prefetch', repository)) return <></>;
   return (
     <>
       <h2>Nodes</h2>
@@ -321,10 +349,6 @@ function isTag(reference: string): boolean {
 
 function titleOf(repository: string, reference: string): string {
   return `${repository}${isTag(reference) ? ':' : '@'}${reference}`;
-}
-
-function mayDelete({ caller }: SignedIn, repository: string): boolean {
-  return caller.rights.includes('delete') && repository.startsWith(`${caller.organization}/`);
 }
 
 /** Returns the time within a version, which counts microseconds since the epoch. */

@@ -4,6 +4,7 @@ import type { AuditEntry, Queue } from '../answers.ts';
 import { Live, Table, Time } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
 import { Page } from '../layout.tsx';
+import { ifSoon } from '../registry-client.ts';
 import { actorOf } from './audit.tsx';
 import { queueRow, QUEUE_COLUMNS } from './replication.tsx';
 
@@ -13,32 +14,34 @@ export function overviewPages(): Hono<ConsoleEnv> {
     const reader = c.get('reader');
     if (reader.caller.kind !== 'administrator') return c.redirect('/images', 303);
     const { registry } = reader;
-    const [{ queues }, { entries }] = await Promise.all([
+    const [{ queues }, audit] = await Promise.all([
       registry.get<{ queues: Queue[] }>('/api/replication/queues'),
-      registry.get<{ entries: AuditEntry[] }>('/api/audit?n=10'),
+      ifSoon(registry.get<{ entries: AuditEntry[] }>('/api/audit?n=10')),
     ]);
     return c.html(
       <Page title="Overview" reader={reader} section="/">
-        <Live id="queues" path="/">
+        <Live id="overview" path="/">
           <Table
             caption="Nodes"
             columns={QUEUE_COLUMNS}
             rows={queues.map(queueRow)}
             empty="There are no nodes. Add one with npm run add-node."
           />
+          <h2>Latest changes</h2>
+          <Table
+            caption="Latest changes"
+            columns={['When', 'What', 'About', 'By']}
+            rows={(audit?.entries ?? []).map((entry) => [
+              <Time at={entry.at} />,
+              entry.action,
+              [entry.repository ?? entry.organization, entry.key].filter((part) => part !== null).join(' '),
+              actorOf(entry),
+            ])}
+            empty={
+              audit ? 'Nothing has been changed yet.' : 'A store does not answer, so its latest changes are missing.'
+            }
+          />
         </Live>
-        <h2>Latest changes</h2>
-        <Table
-          caption="Latest changes"
-          columns={['When', 'What', 'About', 'By']}
-          rows={entries.map((entry) => [
-            <Time at={entry.at} />,
-            entry.action,
-            [entry.repository ?? entry.organization, entry.key].filter((part) => part !== null).join(' '),
-            actorOf(entry),
-          ])}
-          empty="Nothing has been changed yet."
-        />
       </Page>,
     );
   });

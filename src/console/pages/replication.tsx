@@ -1,11 +1,13 @@
 /** The queues of the nodes: what waits, what is parked, and pausing them. */
 import { Hono } from 'hono';
+import { HTTPException } from 'hono/http-exception';
 import type { Child } from 'hono/jsx';
 import type { ParkedJob, Queue } from '../answers.ts';
 import { inUnits, State, Table } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Page } from '../layout.tsx';
+import { ifSoon } from '../registry-client.ts';
 
 export const QUEUE_COLUMNS = [
   'Node',
@@ -21,16 +23,18 @@ export const QUEUE_COLUMNS = [
 const api = (store: string): string => `/api/replication/queues/${encodeURIComponent(store)}`;
 
 export function queueRow(queue: Queue): Child[] {
+  const { copies_up: up } = queue;
   const behind = Math.max(0, ...queue.change_log.map((each) => each.behind));
+  const ifKnown = (figure: Child): Child => (queue.answers ? figure : '?');
   return [
     <a href={`/replication/${queue.store}`}>{queue.store}</a>,
     <State>{queue.answers ? (queue.paused ? 'paused' : 'ok') : 'does not answer'}</State>,
-    queue.depth,
-    queue.oldest_outbox_entry_seconds === null ? '—' : `${queue.oldest_outbox_entry_seconds} s`,
-    `${queue.copies_up.blobs} (${inUnits(queue.copies_up.bytes)})`,
-    queue.copies_down,
-    queue.parked === 0 ? '0' : <State>{`${queue.parked} parked`}</State>,
-    behind,
+    ifKnown(queue.depth),
+    ifKnown(queue.oldest_outbox_entry_seconds === null ? '—' : `${queue.oldest_outbox_entry_seconds} s`),
+    up === null ? '?' : `${up.complete ? '' : 'at least '}${up.blobs} (${inUnits(up.bytes)})`,
+    ifKnown(queue.copies_down),
+    ifKnown(queue.parked === 0 ? '0' : <State>{`${queue.parked} parked`}</State>),
+    up === null ? '?' : behind,
   ];
 }
 
@@ -54,10 +58,13 @@ export function replicationPages(): Hono<ConsoleEnv> {
   pages.get('/replication/:store', async (c) => {
     const reader = c.get('reader');
     const store = c.req.param('store');
-    const [queue, { jobs }] = await Promise.all([
-      reader.registry.get<Queue>(api(store)),
-      reader.registry.get<{ jobs: ParkedJob[] }>(`${api(store)}/parked`),
+    const [{ queues }, parked] = await Promise.all([
+      reader.registry.get<{ queues: Queue[] }>('/api/replication/queues'),
+      ifSoon(reader.registry.get<{ jobs: ParkedJob[] }>(`${api(store)}/parked`)),
     ]);
+    const queue = queues.find((each) => each.store === store);
+    if (queue === undefined) throw new HTTPException(404, { message: `there is no queue ${store}` });
+    const jobs = parked?.jobs ?? [];
     const path = `/replication/${store}`;
     return c.html(
       <Page title={`Queue of ${store}`} reader={reader} section="/replication">
@@ -79,7 +86,7 @@ export function replicationPages(): Hono<ConsoleEnv> {
             last_error,
             <Action reader={reader} action={`${path}/retry`} fields={{ job }} label="Retry" />,
           ])}
-          empty="No job is parked."
+          empty={parked === undefined ? <State>does not answer</State> : 'No job is parked.'}
         />
       </Page>,
     );

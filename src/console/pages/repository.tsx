@@ -1,19 +1,23 @@
-/** One repository: its tags, and the manifests without one. */
+/** One repository: its tags with their states at each store, and the manifests without one. */
 import { Hono } from 'hono';
-import type { ListedImage, Repository } from '../answers.ts';
+import type { FC } from 'hono/jsx';
+import type { ListedImage, Repository, TagAtStores } from '../answers.ts';
 import { Bytes, Digest, Facts, Live, Next, NotShown, State, Table, Time } from '../components.tsx';
-import type { ConsoleContext, ConsoleEnv } from '../context.ts';
+import type { ConsoleEnv } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Page } from '../layout.tsx';
 import { unless } from '../registry-client.ts';
 import { apiRepository, imagePath, repositoryPath, repositoryRoute, withQuery } from '../paths.ts';
+import { may } from '../rights.ts';
+import { TagStateCell, TagStateLegend } from '../tag-state.tsx';
 
 const ON_PAGE = 100;
 const KINDS: Readonly<Record<ListedImage['kind'], string>> = { '': 'image', initrd: 'initrd', rom: 'ROM' };
 
-interface Row extends Omit<ListedImage, 'tags'> {
-  readonly tag: string | undefined;
-  readonly at: string;
+interface TagsPage {
+  readonly tags: readonly TagAtStores[];
+  readonly stores: readonly { readonly store: string; readonly answers: boolean }[];
+  readonly last: string | null;
 }
 
 export function repositoryPages(): Hono<ConsoleEnv> {
@@ -43,23 +47,46 @@ export function repositoryPages(): Hono<ConsoleEnv> {
     return c.redirect('/images', 303);
   });
 
+  pages.get(repositoryRoute('/-/untagged'), async (c) => {
+    const reader = c.get('reader');
+    const repository = c.req.param('repository') ?? '';
+    const path = `${repositoryPath(repository)}/-/untagged`;
+    const { images, last } = await reader.registry.get<{ images: ListedImage[]; last: string | null }>(
+      `${apiRepository(repository)}/images`,
+      { n: ON_PAGE, untagged: 'only', last: c.req.query('last') ?? '' },
+    );
+    return c.html(
+      <Page title={`Without a tag in ${repository}`} reader={reader} section="/images">
+        <p>
+          <a href={repositoryPath(repository)}>{repository}</a>
+        </p>
+        <Table
+          caption={`Manifests without a tag in ${repository}`}
+          columns={['Digest', 'Kind', 'Size', 'Pushed']}
+          rows={images.map(({ digest, kind, size, created_at }) => [
+            <Digest of={digest} href={imagePath(repository, digest)} />,
+            KINDS[kind],
+            <Bytes of={size} />,
+            <Time at={created_at} />,
+          ])}
+          empty="Every manifest of central's store has a tag, or is part of an image that has one."
+        />
+        <Next path={path} query={{}} last={last} />
+      </Page>,
+    );
+  });
+
   pages.get(repositoryRoute(), async (c) => {
     const reader = c.get('reader');
     const repository = c.req.param('repository') ?? '';
-    const query = { n: ON_PAGE, untagged: 'true', last: c.req.query('last') ?? '' };
-    const images = reader.registry.get<{ images: ListedImage[]; last: string | null }>(
-      `${apiRepository(repository)}/images`,
-      query,
-    );
+    const path = repositoryPath(repository);
+    const last = c.req.query('last') ?? '';
+    const tags = reader.registry.get<TagsPage>(`${apiRepository(repository)}/tags`, { last });
+    const administers = may(reader, 'administer', repository);
     const [page, about] = await Promise.all([
-      administers(c, repository) ? unless(403, images) : images,
-      administers(c, repository) ? reader.registry.find<Repository>(apiRepository(repository)) : undefined,
+      administers ? unless(403, tags) : tags,
+      administers ? reader.registry.find<Repository>(apiRepository(repository)) : undefined,
     ]);
-    const rows = page?.images.flatMap(({ tags, ...image }): Row[] =>
-      tags.length === 0
-        ? [{ ...image, tag: undefined, at: image.created_at }]
-        : tags.map(({ name, pushed_at: at }) => ({ ...image, tag: name, at })),
-    );
     const other = about?.visibility === 'public' ? 'private' : 'public';
     return c.html(
       <Page title={repository} reader={reader} section="/images">
@@ -73,43 +100,53 @@ export function repositoryPages(): Hono<ConsoleEnv> {
             />
             <Action
               reader={reader}
-              action={`${repositoryPath(repository)}/-/visibility`}
+              action={`${path}/-/visibility`}
               fields={{ visibility: other }}
               label={`Make ${other}`}
             />
             <p>
-              <a href={`${repositoryPath(repository)}/-/delete`}>Delete this repository…</a>
+              <a href={`${path}/-/delete`}>Delete this repository…</a>
             </p>
           </>
         )}
-        {rows === undefined ? (
+        {page === undefined ? (
           <NotShown />
         ) : (
-          <Live id="tags" path={withQuery(repositoryPath(repository), { last: query.last })}>
-            <Table
-              caption={`Tags of ${repository}`}
-              columns={['Tag', 'Digest', 'Kind', 'Size', 'Pushed']}
-              rows={rows.map(({ tag, digest, kind, size, at }) => [
-                tag === undefined ? <span class="faint">no tag</span> : <a href={imagePath(repository, tag)}>{tag}</a>,
-                <Digest of={digest} href={imagePath(repository, digest)} />,
-                KINDS[kind],
-                <Bytes of={size} />,
-                <Time at={at} />,
-              ])}
-              empty="This repository has no images, or there is no such repository."
-            />
-          </Live>
+          <>
+            <Live id="tags" path={withQuery(path, { last })}>
+              <Tags repository={repository} page={page} />
+            </Live>
+            <Next path={path} query={{}} last={page.last} />
+            <TagStateLegend />
+            <p>
+              <a href={`${path}/-/untagged`}>Manifests without a tag</a>
+            </p>
+          </>
         )}
-        <Next path={repositoryPath(repository)} query={{}} last={page?.last} />
       </Page>,
     );
   });
   return pages;
 }
 
-/** Returns whether to show what only those see who administer the repository. The API decides about each change. */
-function administers(c: ConsoleContext, repository: string): boolean {
-  const { caller } = c.get('reader');
-  if (caller.kind === 'administrator') return true;
-  return caller.rights.includes('admin') && repository.startsWith(`${caller.organization}/`);
-}
+const Tags: FC<{ repository: string; page: TagsPage }> = ({ repository, page: { tags, stores } }) => (
+  <>
+    {stores.some(({ answers }) => !answers) && (
+      <p class="problem">A store does not answer, so tags that only it knows of are missing.</p>
+    )}
+    <Table
+      caption={`Tags of ${repository}`}
+      columns={['Tag', 'Digest', 'Kind', 'Size', 'Pushed', ...stores.map(({ store }) => store)]}
+      stacks
+      rows={tags.map(({ name, digest, kind, size, pushed_at, states }) => [
+        <a href={imagePath(repository, name)}>{name}</a>,
+        <Digest of={digest} href={imagePath(repository, digest)} />,
+        kind === null ? '' : KINDS[kind],
+        size === null ? <span class="faint">not known</span> : <Bytes of={size} />,
+        <Time at={pushed_at} />,
+        ...states.map(({ state }, i) => <TagStateCell state={state} answers={stores[i]?.answers === true} />),
+      ])}
+      empty="This repository has no tags, or there is no such repository."
+    />
+  </>
+);

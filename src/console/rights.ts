@@ -1,0 +1,25 @@
+/** What a page offers its reader, by the rules that the APIs go by. The APIs still decide about each change. */
+import { type Action, allows, type Credential, mayPrefetch } from '../auth/credential.ts';
+import { administersRepository } from '../auth/delegation.ts';
+import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
+import type { Caller } from './answers.ts';
+import type { SignedIn } from './context.ts';
+
+/** Returns whether the reader may do this with a repository. */
+export function may({ caller }: SignedIn, action: Action | 'prefetch' | 'administer', repository: string): boolean {
+  const credential = credentialOf(caller);
+  const name = repository as RepositoryName;
+  switch (action) {
+    case 'prefetch':
+      return mayPrefetch(credential, name);
+    case 'administer':
+      return administersRepository({ credential }, organizationOf(name), name);
+    default:
+      return allows(credential, action, name);
+  }
+}
+
+function credentialOf({ kind, organization, rights, repositories }: Caller): Credential {
+  if (kind !== 'organization') return { kind, id: '' };
+  return { kind, id: '', organization: organization as OrganizationName, rights, repositories };
+}

@@ -1,0 +1,48 @@
+/** How far a tag has come at one store: a mark and a word, whose color repeats what they say. */
+import type { FC } from 'hono/jsx';
+import type { TagAtStores } from './answers.ts';
+
+type TagState = TagAtStores['states'][number]['state'];
+
+interface Shown {
+  readonly mark: string;
+  readonly word: string;
+  readonly class?: 'good' | 'bad' | 'faint';
+  readonly meaning: string;
+}
+
+const SHOWN: Readonly<Record<TagState, Shown>> = {
+  settled: { mark: '✓', word: 'settled', class: 'good', meaning: 'The store has all of the image.' },
+  announced: { mark: '↑', word: 'announced', meaning: 'It knows the image. Some of its bytes are still to come.' },
+  pending: { mark: '…', word: 'pending', meaning: 'It took the push. Central has not heard of it.' },
+  parked: { mark: '!', word: 'parked', class: 'bad', meaning: 'A step was given up, until an operator retries it.' },
+  superseded: { mark: '↺', word: 'superseded', meaning: 'It has an earlier write of the tag.' },
+  absent: { mark: '–', word: 'absent', class: 'faint', meaning: 'It does not have the image.' },
+  unknown: { mark: '?', word: 'not known', meaning: 'The image has too many parts to look at here. Open it.' },
+};
+
+/** @param answers whether the store answers */
+export const TagStateCell: FC<{ state: TagState; answers: boolean }> = ({ state, answers }) => {
+  const { mark, word, class: color = '' } = SHOWN[state];
+  return (
+    <span class={`state ${answers ? color : 'bad'}`}>
+      <span aria-hidden="true">{mark}</span> {answers ? word : 'does not answer'}
+    </span>
+  );
+};
+
+export const TagStateLegend: FC = () => (
+  <details>
+    <summary>What the states mean</summary>
+    <dl>
+      {Object.values(SHOWN).map(({ mark, word, meaning }) => (
+        <div>
+          <dt>
+            <span aria-hidden="true">{mark}</span> {word}
+          </dt>
+          <dd>{meaning}</dd>
+        </div>
+      ))}
+    </dl>
+  </details>
+);
