@@ -13,8 +13,10 @@ import { comparison } from './integrity/compare-objects.ts';
 import { repair, wanted } from './integrity/repair-rounds.ts';
 import { scrub } from './integrity/scrub.ts';
 import { largestOrganizations } from './largest-organizations.ts';
+import { measureRepositories } from './largest-repositories.ts';
 import type { Lane } from './round.ts';
 import { sweep } from './sweep.ts';
+import { usageOfDay } from './usage-of-day.ts';
 
 /** Lanes that run in parallel and share a budget. Each pass begins when the one before it has ended. */
 export interface Pass {
@@ -36,7 +38,12 @@ export const MOST_STATEMENTS = 900;
 /** The passes that the cron trigger runs each minute. */
 export const EVERY_MINUTE: readonly Pass[] = [
   {
-    lanes: [{ stores: 'all at once', tasks: [changeLog, auditLog, expiredUploads, largestOrganizations] }],
+    lanes: [
+      {
+        stores: 'all at once',
+        tasks: [changeLog, auditLog, expiredUploads, largestOrganizations, usageOfDay, measureRepositories],
+      },
+    ],
     statements: 220,
   },
   { lanes: [{ stores: 'all at once', tasks: [sweep] }], milliseconds: 10_000, statements: 100 },

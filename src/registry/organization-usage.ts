@@ -8,6 +8,8 @@ import type { OrganizationName } from '../oci/reference.ts';
 import { OciError } from '../oci/errors.ts';
 import { within } from '../stores/deadline.ts';
 import type { Store } from '../stores/store.ts';
+import { largestRepositories, type MeasuredRepositories } from '../stores/organizations/largest-repositories-rows.ts';
+import { type UsageOfDay, usageByDay } from '../stores/organizations/usage-by-day-rows.ts';
 import {
   mostUsage,
   type OrganizationUsage,
@@ -40,6 +42,34 @@ export async function usageOf(config: Config, env: object, organization: Organiz
   ]);
   const sum = others.rows.reduce(added, atCentral);
   return { ...sum, complete: others.complete };
+}
+
+/**
+ * Returns what an organization used on each of the last days, oldest first, as central counted it.
+ * @throws OciError UNAVAILABLE
+ */
+export async function usageDaysOf(
+  config: Config,
+  env: object,
+  organization: OrganizationName,
+  now: number,
+): Promise<UsageOfDay[]> {
+  const [central] = composeStores(config, env);
+  return usageByDay(central.database, organization, now);
+}
+
+/**
+ * Returns what the repositories of an organization held when they were last measured, in milliseconds since the epoch;
+ * undefined if they have not been yet.
+ * @throws OciError UNAVAILABLE
+ */
+export async function repositoriesUsageOf(
+  config: Config,
+  env: object,
+  organization: OrganizationName,
+): Promise<{ readonly measuredAt: number; readonly measured: MeasuredRepositories } | undefined> {
+  const [central] = composeStores(config, env);
+  return largestRepositories(central.database, organization);
 }
 
 /**

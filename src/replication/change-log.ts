@@ -3,7 +3,7 @@
  * with what organizations use at central.
  */
 import type { Database } from '../stores/database.ts';
-import { readChangeLog } from '../stores/change-log-rows.ts';
+import { type ChangeLogEntry, readChangeLog } from '../stores/change-log-rows.ts';
 import { applyChangeLog, changeLogStateOf, takeSnapshot } from './apply-changes.ts';
 import { sweepSlice, unsweptRemovals } from '../stores/deletion/sweep-rows.ts';
 import { applyUsage } from '../stores/organizations/usage-rows.ts';
@@ -11,6 +11,9 @@ import type { Pair } from './pair.ts';
 
 /** The most entries of the change log, and the most changes of usage, in one page. */
 const ENTRIES = 200;
+
+/** The kinds of entries that delete something. */
+const DELETIONS: ReadonlySet<ChangeLogEntry['kind']> = new Set(['tag', 'manifest', 'link', 'repository']);
 
 /** How many removals to sweep after applying a page. */
 const SWEPT = 10;
@@ -22,15 +25,15 @@ async function sweepSome(node: Database): Promise<void> {
 
 /**
  * Applies the entries of the change log after the node's position, and tells central the node's new position.
- * @returns how many entries were applied, and whether they were all that there are
+ * @returns how many entries were applied, how many of them delete something, and whether they were all that there are
  */
 export async function applyChanges(
   { node, central, now }: Pair,
   mayGoOn: () => boolean,
-): Promise<{ applied: number; atEnd: boolean }> {
+): Promise<{ applied: number; deletions: number; atEnd: boolean }> {
   if ((await changeLogStateOf(node.database, node.name)) === undefined)
     await takeSnapshot(central.database, node, now());
-  let applied = 0;
+  let [applied, deletions] = [0, 0];
   while (mayGoOn()) {
     const from = (await changeLogStateOf(node.database, node.name)) ?? { position: 0, usageChanged: undefined };
     const { entries, usage } = await readChangeLog(central.database, node.name, from, ENTRIES, now());
@@ -40,7 +43,8 @@ export async function applyChanges(
     ]);
     if (entries.some(({ kind }) => kind === 'repository')) await sweepSome(node.database);
     applied += entries.length;
-    if (entries.length === 0 && usage.length < ENTRIES) return { applied, atEnd: true };
+    deletions += entries.filter(({ kind }) => DELETIONS.has(kind)).length;
+    if (entries.length === 0 && usage.length < ENTRIES) return { applied, deletions, atEnd: true };
   }
-  return { applied, atEnd: false };
+  return { applied, deletions, atEnd: false };
 }

@@ -12,13 +12,14 @@ import { parseConfig } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import { organizationOf, type Reference, type RepositoryName } from '../oci/reference.ts';
+import { countedBytes } from '../maintenance/eviction/stored-bytes-rows.ts';
 import { composeMeteredStores } from '../registry/compose.ts';
 import { announceAll, outboxDepth } from '../stores/outbox-rows.ts';
 import { StatementMeter } from '../stores/statement-meter.ts';
 import type { Store } from '../stores/store.ts';
 import { type CopiedImage, copyImageDown } from './copy-down.ts';
 import type { Job } from './machine.ts';
-import { type Counter, type Histogram, type Measure, type NamedJob } from './queue-state.ts';
+import type { Counter, Histogram, HourFigures, Measure, NamedJob } from './queue-state.ts';
 import type { Pair } from './pair.ts';
 import { Prefetches } from './prefetches.ts';
 import { Replicator } from './replicator.ts';
@@ -41,11 +42,13 @@ const METADATA_RETRY_MILLISECONDS = 1000;
 
 const COUNTERS: readonly Counter[] = [
   'announced',
+  'manifests',
   'settled',
   'copied_up_bytes',
   'copied_down_bytes',
   'retries',
   'applied',
+  'deletions',
 ];
 const MEASURES: readonly Measure[] = ['announce_seconds', 'settle_seconds'];
 
@@ -112,6 +115,12 @@ export class ReplicationQueue extends DurableObject<Env> {
   async changeLogHasGrown(store: StoreName): Promise<void> {
     this.#replicator(store).expectChangeLog();
     await this.wake(store);
+  }
+
+  /** Wakes a node's queue as the cron trigger does. Once an hour, it also notes how many bytes the store holds. */
+  async everyMinute(store: StoreName): Promise<void> {
+    await this.changeLogHasGrown(store);
+    if (!this.#state.isHeldNoted) this.#state.noteHeld(await countedBytes(this.#pair(store).node));
   }
 
   /** Asks for blobs to be copied into a node's store. Returns those for which its list has room. */
@@ -185,6 +194,11 @@ export class ReplicationQueue extends DurableObject<Env> {
       counters: counters as Record<Counter, number>,
       histograms: histograms as Record<Measure, Histogram>,
     };
+  }
+
+  /** Returns those of the last `count` hours in which something happened, oldest first. */
+  hours(count: number): readonly HourFigures[] {
+    return this.#state.hours(count);
   }
 
   jobs(ids: readonly string[]): readonly (Job | undefined)[] {

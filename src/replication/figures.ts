@@ -1,28 +1,56 @@
 /**
- * A queue's counters and histograms, in memory. Each of them would be a row of its own for each blob, so the queue
- * stores them together: after each run of its alarm, and before anybody reads them. Whoever has read a counter
- * therefore never sees it fall, even if the Durable Object loses its memory.
+ * A queue's counters and histograms, in memory: of all time, and of the current hour. Each of them would be a row of
+ * its own for each blob, so the queue stores them together: after each run of its alarm, and before anybody reads them.
+ * Whoever has read a counter therefore never sees it fall, even if the Durable Object loses its memory.
+ *
+ * Once an hour is over, its figures become a row of their own. An hour in which nothing happened has none.
  */
-import { BUCKETS, type Counter, type Histogram, type Measure } from './queue-state.ts';
+import { HOUR } from '../durations.ts';
+import { BUCKETS, type Counter, type Histogram, type HourFigures, type Measure } from './queue-state.ts';
 
-interface Stored {
+interface Amounts {
   readonly counters: Partial<Record<Counter, number>>;
   /** How many values each of {@link BUCKETS} has that no smaller one has, followed by those that exceed the last. */
   readonly histograms: Partial<Record<Measure, { counts: number[]; sum: number }>>;
 }
 
+interface Hour extends Amounts {
+  /** Its start, in milliseconds since the epoch. */
+  readonly at: number;
+  /** See {@link HourFigures}; undefined until it is known. */
+  held?: number | null;
+}
+
+interface Stored extends Amounts {
+  hour?: Hour;
+}
+
+/** An hour that is over, as it is stored. */
+export interface EndedHour {
+  readonly at: number;
+  readonly stored: string;
+}
+
 export class Figures {
   readonly #all: Stored;
+  readonly #now: () => number;
+  #hour: Hour;
+  #ended: EndedHour[] = [];
   #changed = false;
 
-  /** @param stored what {@link takeChanged} has returned */
-  constructor(stored: string | undefined) {
+  /**
+   * @param stored what {@link takeChanged} has returned
+   * @param now returns milliseconds since the epoch
+   */
+  constructor(stored: string | undefined, now: () => number) {
     this.#all = stored === undefined ? { counters: {}, histograms: {} } : (JSON.parse(stored) as Stored);
+    this.#now = now;
+    this.#hour = this.#all.hour ?? emptyHour(startOfHour(now()));
   }
 
   count(counter: Counter, by: number): void {
     if (by === 0) return;
-    this.#all.counters[counter] = this.counter(counter) + by;
+    for (const { counters } of this.#current()) counters[counter] = (counters[counter] ?? 0) + by;
     this.#changed = true;
   }
 
@@ -31,25 +59,98 @@ export class Figures {
   }
 
   observe(measure: Measure, seconds: number): void {
-    const histogram = (this.#all.histograms[measure] ??= { counts: Array.from(BUCKETS, () => 0), sum: 0 });
     const bucket = BUCKETS.findIndex((limit) => seconds <= limit);
     const index = bucket === -1 ? BUCKETS.length : bucket;
-    histogram.counts[index] = (histogram.counts[index] ?? 0) + 1;
-    histogram.sum += seconds;
+    for (const { histograms } of this.#current()) {
+      const histogram = (histograms[measure] ??= { counts: BUCKETS.map(() => 0), sum: 0 });
+      histogram.counts[index] = (histogram.counts[index] ?? 0) + 1;
+      histogram.sum += seconds;
+    }
     this.#changed = true;
   }
 
   histogram(measure: Measure): Histogram {
-    const { counts, sum } = this.#all.histograms[measure] ?? { counts: [], sum: 0 };
-    let total = 0;
-    const buckets = BUCKETS.map((_limit, i) => (total += counts[i] ?? 0));
-    return { buckets, count: total + (counts[BUCKETS.length] ?? 0), sum };
+    return histogramOf(this.#all, measure);
   }
 
-  /** Returns all figures as JSON if they have changed since the last call, and otherwise undefined. */
-  takeChanged(): string | undefined {
+  /** Whether the bytes that the store holds are noted for the current hour. */
+  get isHeldNoted(): boolean {
+    this.#turn();
+    return this.#hour.held !== undefined;
+  }
+
+  /** Notes the bytes that the store holds. They are stored with the next change. */
+  noteHeld(bytes: number | null): void {
+    this.#turn();
+    this.#hour.held = bytes;
+  }
+
+  /** Returns the figures of the current hour, even if nothing has happened in it. */
+  currentHour(): HourFigures {
+    this.#turn();
+    return shownHour(this.#hour);
+  }
+
+  /** Returns all figures as JSON, and the hours that have ended, if anything has changed since the last call. */
+  takeChanged(): { readonly figures: string; readonly ended: readonly EndedHour[] } | undefined {
+    this.#turn();
     if (!this.#changed) return undefined;
     this.#changed = false;
-    return JSON.stringify(this.#all);
+    const ended = this.#ended;
+    this.#ended = [];
+    const stored: Stored = { counters: this.#all.counters, histograms: this.#all.histograms, hour: this.#hour };
+    return { figures: JSON.stringify(stored), ended };
   }
+
+  #current(): readonly Amounts[] {
+    this.#turn();
+    return [this.#all, this.#hour];
+  }
+
+  /** Begins the hour of now. A clock that is set back a little stays in the hour, whose row it would overwrite. */
+  #turn(): void {
+    const at = startOfHour(this.#now());
+    if (at === this.#hour.at || at === this.#hour.at - HOUR) return;
+    if (!isEmpty(this.#hour)) {
+      this.#ended.push({ at: this.#hour.at, stored: JSON.stringify(this.#hour) });
+      this.#changed = true;
+    }
+    this.#hour = emptyHour(at);
+  }
+}
+
+/** Reads an hour as {@link Figures} has stored it. */
+export function readHour(stored: string): HourFigures {
+  return shownHour(JSON.parse(stored) as Hour);
+}
+
+function startOfHour(time: number): number {
+  return time - (time % HOUR);
+}
+
+function emptyHour(at: number): Hour {
+  return { at, counters: {}, histograms: {} };
+}
+
+function isEmpty({ counters, histograms }: Amounts): boolean {
+  return Object.keys(counters).length + Object.keys(histograms).length === 0;
+}
+
+function shownHour(hour: Hour): HourFigures {
+  return {
+    at: hour.at,
+    counters: hour.counters,
+    histograms: {
+      announce_seconds: histogramOf(hour, 'announce_seconds'),
+      settle_seconds: histogramOf(hour, 'settle_seconds'),
+    },
+    held: hour.held ?? null,
+  };
+}
+
+function histogramOf({ histograms }: Amounts, measure: Measure): Histogram {
+  const { counts, sum } = histograms[measure] ?? { counts: [], sum: 0 };
+  let total = 0;
+  const buckets = BUCKETS.map((_limit, i) => (total += counts[i] ?? 0));
+  return { buckets, count: total + (counts[BUCKETS.length] ?? 0), sum };
 }

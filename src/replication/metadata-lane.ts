@@ -107,8 +107,9 @@ export class MetadataLane {
     const { state, now, random } = this.#options;
     this.#changeLogMayHaveGrown = false;
     try {
-      const { applied, atEnd } = await applyChanges(this.#options, mayGoOn);
+      const { applied, deletions, atEnd } = await applyChanges(this.#options, mayGoOn);
       state.count('applied', applied);
+      state.count('deletions', deletions);
       if (!atEnd) this.#changeLogMayHaveGrown = true;
       this.#changeLogBackoff.end();
     } catch (error) {
@@ -133,6 +134,7 @@ export class MetadataLane {
         state.observe('announce_seconds', (now() - outboxEntry.written_at) / 1000);
       }
       state.count('announced', announced.length);
+      state.count('manifests', announced.filter(({ kind }) => kind === 'manifest').length);
       this.#announced();
     } catch (error) {
       await requireDatabases(this.#options, error);

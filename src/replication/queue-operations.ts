@@ -15,7 +15,8 @@ import { forgetStoreSlice, isKnownStore, knownStores } from './retired-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
 import { PREFETCHES_OF_ORGANIZATION } from './prefetches.ts';
-import type { NamedJob } from './queue-state.ts';
+import type { HourFigures, NamedJob } from './queue-state.ts';
+import { type Series, seriesOfAll } from './series.ts';
 
 interface ChangeLogPosition {
   readonly store: StoreName;
@@ -95,6 +96,16 @@ export class Replication {
     const [copiesUp, progress] = atCentral ?? [];
     const changeLog = progress === undefined ? [] : positionsIn(progress);
     return stores.map((store, i) => ({ store, status: statuses[i], copiesUp: copiesUp?.get(store), changeLog }));
+  }
+
+  /** Returns what a store's queue did in the last hours. @throws OciError NOT_FOUND */
+  async series(store: StoreName, hours: number): Promise<readonly HourFigures[]> {
+    return this.#queue(store).hours(hours);
+  }
+
+  /** Returns what all queues together did in the last hours. */
+  seriesOfAll(hours: number): Promise<Series> {
+    return seriesOfAll(this.stores, (store) => this.series(store, hours));
   }
 
   async parked(store: StoreName, after: string, limit: number): Promise<readonly NamedJob[]> {

@@ -53,7 +53,29 @@ export interface Histogram {
 }
 
 export type Measure = 'announce_seconds' | 'settle_seconds';
-export type Counter = 'announced' | 'settled' | 'copied_up_bytes' | 'copied_down_bytes' | 'retries' | 'applied';
+export type Counter =
+  | 'announced'
+  | 'manifests'
+  | 'settled'
+  | 'copied_up_bytes'
+  | 'copied_down_bytes'
+  | 'retries'
+  | 'applied'
+  | 'deletions';
+
+/** What a queue did in an hour. */
+export interface HourFigures {
+  /** Its start, in milliseconds since the epoch. */
+  readonly at: number;
+  /** A counter that is missing is 0. */
+  readonly counters: Readonly<Partial<Record<Counter, number>>>;
+  readonly histograms: Readonly<Record<Measure, Histogram>>;
+  /** The bytes of blobs that the store held in the hour; null if that is not known. */
+  readonly held: number | null;
+}
+
+/** For how many hours the figures are kept: 90 days. */
+export const HOURS_KEPT = 90 * 24;
 
 export interface QueueState {
   job(id: string): Job | undefined;

@@ -32,9 +32,7 @@ export function composeQueues(config: Config, env: object, defer: (work: Promise
 /** Wakes all queues, once a minute, to make up for any wake-up that was lost. */
 export async function wakeAllQueues(config: Config, env: object): Promise<void> {
   const stores = new Set(config.nodes.map(({ store }) => store));
-  const outcomes = await Promise.allSettled(
-    [...stores].map((store) => queueOf(env, config, store).changeLogHasGrown(store)),
-  );
+  const outcomes = await Promise.allSettled([...stores].map((store) => queueOf(env, config, store).everyMinute(store)));
   for (const outcome of outcomes) {
     if (outcome.status === 'rejected') logFailure({ queues: String(outcome.reason) });
   }

@@ -1,9 +1,20 @@
 /** A queue's state in the SQLite storage of its Durable Object. */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import { Figures } from './figures.ts';
+import { HOUR } from '../durations.ts';
+import { Figures, readHour } from './figures.ts';
 import { type Job, LONGEST_DELAY_MILLISECONDS } from './machine.ts';
-import type { Counter, CopyDown, Histogram, Measure, NamedJob, Progress, QueueState } from './queue-state.ts';
+import {
+  type Counter,
+  type CopyDown,
+  type Histogram,
+  type HourFigures,
+  HOURS_KEPT,
+  type Measure,
+  type NamedJob,
+  type Progress,
+  type QueueState,
+} from './queue-state.ts';
 import { SqlCopiesDown } from './sql-copies-down.ts';
 
 const SCHEMA = `
@@ -14,7 +25,11 @@ const SCHEMA = `
   CREATE INDEX IF NOT EXISTS jobs_next ON jobs (next_at) WHERE parked = 0;
   CREATE INDEX IF NOT EXISTS jobs_parked ON jobs (id) WHERE parked = 1;
   CREATE TABLE IF NOT EXISTS progress (copy TEXT PRIMARY KEY, progress TEXT NOT NULL) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;`;
+  CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS hours (slot INTEGER PRIMARY KEY, at INTEGER NOT NULL, figures TEXT NOT NULL) STRICT;`;
+
+/** Returns the row of an hour. The rows are a ring: an hour takes the place of the one 90 days before it. */
+const slotOf = (at: number): number => (at / HOUR) % HOURS_KEPT;
 
 interface JobRow extends Record<string, SqlStorageValue> {
   readonly id: string;
@@ -31,11 +46,11 @@ export class SqlQueueState implements QueueState {
   readonly #wholeCopies = new Map<string, Progress>();
   readonly #figures: Figures;
 
-  constructor(sql: SqlStorage) {
+  constructor(sql: SqlStorage, now: () => number = Date.now) {
     this.#sql = sql;
     sql.exec(SCHEMA);
     this.#copiesDown = new SqlCopiesDown(sql);
-    this.#figures = new Figures(this.#setting('figures'));
+    this.#figures = new Figures(this.#setting('figures'), now);
   }
 
   job(id: string): Job | undefined {
@@ -158,7 +173,40 @@ export class SqlQueueState implements QueueState {
 
   saveFigures(): void {
     const changed = this.#figures.takeChanged();
-    if (changed !== undefined) this.#set('figures', changed);
+    if (changed === undefined) return;
+    this.#set('figures', changed.figures);
+    for (const { at, stored } of changed.ended)
+      this.#sql.exec('INSERT OR REPLACE INTO hours VALUES (?, ?, ?)', slotOf(at), at, stored);
+  }
+
+  /** Whether the bytes that the store holds are noted for the current hour. */
+  get isHeldNoted(): boolean {
+    return this.#figures.isHeldNoted;
+  }
+
+  noteHeld(bytes: number | null): void {
+    this.#figures.noteHeld(bytes);
+  }
+
+  /** Returns those of the last `count` hours in which something happened, oldest first, with the current one. */
+  hours(count: number): readonly HourFigures[] {
+    // As with the counters, nobody may see a figure fall.
+    this.saveFigures();
+    const current = this.#figures.currentHour();
+    const slots = Array.from({ length: Math.min(count, HOURS_KEPT) - 1 }, (_, i) =>
+      slotOf(current.at - (i + 1) * HOUR),
+    );
+    const ended = this.#sql
+      .exec<{ figures: string }>(
+        `SELECT h.figures FROM json_each(?) AS asked CROSS JOIN hours h ON h.slot = asked.value
+         WHERE h.at > ? AND h.at < ? ORDER BY h.at`,
+        JSON.stringify(slots),
+        current.at - count * HOUR,
+        current.at,
+      )
+      .toArray()
+      .map(({ figures }) => readHour(figures));
+    return Object.keys(current.counters).length === 0 ? ended : [...ended, current];
   }
 
   #setting(name: string): string | undefined {

@@ -233,7 +233,7 @@ test.each(['central', 'node1'] as const)(
           'sweep',
           'tombstones',
           'uploads',
-          ...(store === 'central' ? ['wanted'] : []),
+          ...(store === 'central' ? ['repositories', 'usage', 'wanted'] : []),
         ].toSorted(),
       );
     }

@@ -6,7 +6,8 @@ import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { type ReplicationQueue, queueOf } from '../../src/replication/durable-object.ts';
 import { copyUpJob, copyDownJob, isDue, type Job, LONGEST_DELAY_MILLISECONDS } from '../../src/replication/machine.ts';
-import { BUCKETS, type CopyDown, type QueueState } from '../../src/replication/queue-state.ts';
+import { BUCKETS, type CopyDown, HOURS_KEPT, type QueueState } from '../../src/replication/queue-state.ts';
+import { HOUR } from '../../src/durations.ts';
 import { SqlQueueState } from '../../src/replication/sql-queue-state.ts';
 import { MemoryQueueState } from '../support/memory-queue-state.ts';
 import { config, stopQueues } from '../support/queues.ts';
@@ -227,20 +228,9 @@ describe('in the storage of the Durable Object', () => {
 
   test('all figures of a run are one row, and a copy in one piece has none', async () => {
     await runInDurableObject(queueOf(env, config, 'node1'), (_queue: ReplicationQueue, { storage: { sql } }) => {
-      let written = 0;
-      const counted = new Proxy(sql, {
-        get: (target, name) =>
-          name === 'exec'
-            ? (...args: Parameters<SqlStorage['exec']>) => {
-                const cursor = target.exec(...args);
-                const rows = cursor.toArray();
-                written += cursor.rowsWritten;
-                return { toArray: () => rows, one: () => rows[0] };
-              }
-            : undefined,
-      });
-      const state = new SqlQueueState(counted);
-      written = 0;
+      const writes = { rows: 0 };
+      const state = new SqlQueueState(counting(sql, writes));
+      writes.rows = 0;
       for (let i = 0; i < 3; i++) {
         state.setProgress(`up ${i}`, { key: 'k', parts: [] });
         state.setProgress(`up ${i}`, { key: 'k', parts: [], namedAt: 7 });
@@ -252,7 +242,75 @@ describe('in the storage of the Durable Object', () => {
       }
       state.saveFigures();
       state.saveFigures();
-      expect(written).toBe(1);
+      expect(writes.rows).toBe(1);
+    });
+  });
+
+  test('an hour that is over becomes one row, which the hour 90 days later takes the place of', async () => {
+    await runInDurableObject(queueOf(env, config, 'node1'), (_queue: ReplicationQueue, { storage: { sql } }) => {
+      const writes = { rows: 0 };
+      const start = 500_000 * HOUR;
+      let now = start;
+      const open = (): SqlQueueState => new SqlQueueState(counting(sql, writes), () => now);
+      let state = open();
+      const hours = (count: number): (readonly [hour: number, settled: number | undefined])[] =>
+        state.hours(count).map(({ at, counters }) => [(at - start) / HOUR, counters.settled]);
+      state.noteHeld(7);
+      state.count('settled', 2);
+      state.observe('settle_seconds', 3);
+      state.saveFigures();
+      now += 2 * HOUR;
+      // The Durable Object loses its memory in between.
+      state = open();
+      state.count('settled', 3);
+      writes.rows = 0;
+      state.saveFigures();
+      expect(writes.rows).toBe(2);
+      expect(hours(24)).toEqual([
+        [0, 2],
+        [2, 3],
+      ]);
+      expect(hours(2)).toEqual([[2, 3]]);
+      expect(state.hours(24)[0]).toMatchObject({ held: 7, histograms: { settle_seconds: { count: 1, sum: 3 } } });
+      expect(state.hours(24)[1]).toMatchObject({ held: null, histograms: { settle_seconds: { count: 0, sum: 0 } } });
+      now += (HOURS_KEPT - 2) * HOUR;
+      expect(hours(HOURS_KEPT)).toEqual([[2, 3]]);
+      state.count('settled', 4);
+      now += HOUR;
+      expect(hours(HOURS_KEPT)).toEqual([
+        [2, 3],
+        [HOURS_KEPT, 4],
+      ]);
+      expect(sql.exec('SELECT count(*) AS rows FROM hours').one()).toEqual({ rows: 2 });
+    });
+  });
+
+  test('a clock that is set back across the start of an hour loses no figures', async () => {
+    await runInDurableObject(queueOf(env, config, 'node1'), (_queue: ReplicationQueue, { storage: { sql } }) => {
+      let now = 500_000 * HOUR - 1;
+      const state = new SqlQueueState(sql, () => now);
+      const settled = (): number => state.hours(24).reduce((sum, { counters }) => sum + (counters.settled ?? 0), 0);
+      for (const step of [1, -1, 2, -3, HOUR]) {
+        state.count('settled');
+        state.saveFigures();
+        now += step;
+      }
+      expect(settled()).toBe(5);
     });
   });
 });
+
+/** Counts the rows that statements write. */
+function counting(sql: SqlStorage, writes: { rows: number }): SqlStorage {
+  return new Proxy(sql, {
+    get: (target, name) =>
+      name === 'exec'
+        ? (...args: Parameters<SqlStorage['exec']>) => {
+            const cursor = target.exec(...args);
+            const rows = cursor.toArray();
+            writes.rows += cursor.rowsWritten;
+            return { toArray: () => rows, one: () => rows[0] };
+          }
+        : undefined,
+  });
+}

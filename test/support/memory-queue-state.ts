@@ -21,7 +21,7 @@ export class MemoryQueueState implements QueueState {
   readonly #jobs = new Map<string, Job>();
   readonly #copiesDown = new Map<string, CopyDown>();
   readonly #progress = new Map<string, Progress>();
-  readonly #figures = new Figures(undefined);
+  readonly #figures = new Figures(undefined, () => 0);
   #paused = false;
 
   job(id: string): Job | undefined {

@@ -23,7 +23,8 @@ export async function stopQueues(): Promise<void> {
   for (const store of [...STORES, config.central.store]) {
     await runInDurableObject(queueOf(env, config, store), async (_queue: ReplicationQueue, { storage }) => {
       await storage.deleteAlarm();
-      for (const table of ['jobs', 'copies_down', 'progress', 'settings']) storage.sql.exec(`DELETE FROM ${table}`);
+      for (const table of ['jobs', 'copies_down', 'progress', 'settings', 'hours'])
+        storage.sql.exec(`DELETE FROM ${table}`);
     });
   }
   await evictAllDurableObjects();

@@ -9,7 +9,9 @@ import * as evictions from '../../src/maintenance/eviction/eviction-rows.ts';
 import * as applied from '../../src/replication/apply-changes.ts';
 import { expiredUploads } from '../../src/maintenance/expired-uploads.ts';
 import { largestOrganizations } from '../../src/maintenance/largest-organizations.ts';
+import { measureRepositories } from '../../src/maintenance/largest-repositories.ts';
 import { goRound } from '../../src/maintenance/round.ts';
+import { usageOfDay } from '../../src/maintenance/usage-of-day.ts';
 import * as maintenance from '../../src/maintenance/task-rows.ts';
 import * as outboxEntries from '../../src/stores/outbox-rows.ts';
 import * as named from '../../src/maintenance/integrity/named-keys.ts';
@@ -116,6 +118,11 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
       'the largest organizations',
       () => goRound(openRun({ central, nodes: [node], now: () => NOW }), largestOrganizations, central),
     ],
+    [
+      'the bytes of repositories',
+      () => goRound(openRun({ central, nodes: [node], now: () => NOW }), measureRepositories, central),
+    ],
+    ['the use of a day', () => goRound(openRun({ central, nodes: [node], now: () => NOW }), usageOfDay, central)],
     ['expired uploads', () => goRound(openRun({ central, nodes: [node], now: () => NOW }), expiredUploads, central)],
     ['orphans', () => orphans.orphansBetween(database, { after: '', to: 'blobs/o00010' }, 10)],
     [

@@ -22,6 +22,8 @@ import * as history from '../../src/stores/manifests/tag-history.ts';
 import { tagsOfManifest } from '../../src/stores/manifests/tags-above.ts';
 import { MIN_PART_BYTES } from '../../src/stores/bucket.ts';
 import { MAX_CHUNKS } from '../../src/stores/uploads/upload-rows.ts';
+import { largestRepositories } from '../../src/stores/organizations/largest-repositories-rows.ts';
+import { usageByDay } from '../../src/stores/organizations/usage-by-day-rows.ts';
 import * as shown from '../../src/stores/organizations/usage-shown.ts';
 import { isQuotaExceeded } from '../../src/stores/organizations/usage-rows.ts';
 import * as limits from '../../src/stores/organizations/organization-limits.ts';
@@ -367,6 +369,8 @@ function control(database: Database, data: ControlData): [string, Operation][] {
     ['public repositories', () => data.publicAmong([repository, BIG])],
     ['a quota', () => data.setQuota(MALLORY, 1_000_000_000, NOW)],
     ['usage', () => shown.usageAtCentral(database, MALLORY)],
+    ['usage by repository', () => largestRepositories(database, MALLORY)],
+    ['usage by the day', () => usageByDay(database, MALLORY, NOW)],
     ['usage at a node', () => shown.usageAmong(database, [MALLORY])],
     ['a credential by name', () => data.credential(MALLORY, 'c00005')],
     ['a secret among some', () => data.knowsSecretAmong(['x', 'hash7'])],

@@ -5,6 +5,8 @@ import { vi } from 'vitest';
 const STILL = {
   wake: async () => undefined,
   changeLogHasGrown: async () => undefined,
+  everyMinute: async () => undefined,
+  hours: async () => [],
   copyBlobsDown: async () => undefined,
   copiesDownLeft: async () => 0,
   status: () => Promise.reject(new Error('this queue does not answer')),

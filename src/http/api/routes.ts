@@ -15,6 +15,7 @@ import { organizationRoutes } from './organizations.ts';
 import { pinRoutes } from './pins.ts';
 import { replicationRoutes } from './replication.ts';
 import { repositoryRoutes } from './repositories.ts';
+import { seriesRoutes } from './series.ts';
 import { tagRoutes } from './tags.ts';
 import { auditRoutes } from './audit.ts';
 import { maintenanceRoutes } from './maintenance.ts';
@@ -55,6 +56,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   imageRoutes(api);
   pinRoutes(api);
   replicationRoutes(api);
+  seriesRoutes(api);
   maintenanceRoutes(api);
   deploymentRoutes(api);
   auditRoutes(api);

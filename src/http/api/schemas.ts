@@ -47,7 +47,7 @@ export const organizationCredentialParam = organizationParam.extend({ name: cred
 export const repositoryParam = organizationParam.extend({ repository: repositoryPath });
 
 export const newOrganization = z.strictObject({ name: organizationName }).openapi('NewOrganization');
-const quotaBytes = z
+export const quotaBytes = z
   .int()
   .nonnegative()
   .nullable()

@@ -36,6 +36,12 @@ export async function storedBytes({ name, database }: NodeDatabase): Promise<num
   return (await database.first(SELECT_STORED, name))?.bytes ?? 0;
 }
 
+/** Returns the bytes of a store's blobs; null unless all of them are counted. */
+export async function countedBytes({ name, database }: NodeDatabase): Promise<number | null> {
+  const row = await database.first(SELECT_STORED, name);
+  return row?.counted_to === END ? row.bytes : null;
+}
+
 /** Counts one more slice of a store's locations. Returns whether all of them are counted. */
 export async function countStoredBytes({ name, database }: NodeDatabase): Promise<boolean> {
   const from = (await database.first(SELECT_STORED, name))?.counted_to ?? '';

@@ -392,6 +392,22 @@ CREATE TABLE largest_organizations (
   name TEXT PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE usage_by_day (
+  day INTEGER NOT NULL,
+  organization TEXT NOT NULL,
+  noted_at INTEGER NOT NULL,
+  used INTEGER NOT NULL,
+  quota_bytes INTEGER,
+  PRIMARY KEY (day, organization)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE largest_repositories (
+  organization TEXT PRIMARY KEY,
+  measured_at INTEGER NOT NULL,
+  measured TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX largest_repositories_by_time ON largest_repositories (measured_at);
+
 CREATE TABLE usage_at_central (
   organization TEXT PRIMARY KEY,
   manifests INTEGER NOT NULL DEFAULT 0,

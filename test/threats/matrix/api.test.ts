@@ -98,6 +98,7 @@ const QUEUE_ROUTES: readonly (readonly [method: string, path: string, status: nu
   ['GET', '', 200],
   ['PATCH', '', 200, { paused: false }],
   ['GET', '/parked', 200],
+  ['GET', '/series', 200],
   ['GET', '/only-here', 200],
   ['POST', '/retry', 200, {}],
   ['POST', '/announce-all', 202],
@@ -167,6 +168,12 @@ const ROUTES: readonly Route[] = [
   },
   { needs: 'organization', method: 'GET', path: of, answer: found(200, there) },
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/usage`, answer: found(200, there) },
+  ...['days', 'repositories'].map((by): Route => ({
+    needs: 'organization',
+    method: 'GET',
+    path: (subject) => `${of(subject)}/usage/${by}`,
+    answer: found(200, there),
+  })),
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/credentials`, answer: found(200, there) },
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/audit`, answer: () => [200] },
   ...NEW_CREDENTIALS.map(([fields, grants]): Route => ({
@@ -264,6 +271,7 @@ const ROUTES: readonly Route[] = [
     answer: () => [404, 'NOT_FOUND'],
   },
   { needs: 'registry', method: 'GET', path: () => 'replication/queues', answer: () => [200] },
+  { needs: 'registry', method: 'GET', path: () => 'replication/series', answer: () => [200] },
   {
     needs: 'registry',
     holdsAt: ['central'],

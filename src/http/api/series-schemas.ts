@@ -1,0 +1,83 @@
+/** The schemas of figures over time. As with `schemas.ts`, clients infer the types of answers from them. */
+import { z } from '@hono/zod-openapi';
+import { quotaBytes, time } from './schemas.ts';
+
+/** Returns the schema of `hours`, how far back a series goes. */
+export const hoursQuery = (most: number) =>
+  z.object({
+    hours: z.coerce
+      .number()
+      .pipe(z.int().min(1).max(most))
+      .default(24)
+      .openapi({
+        type: 'integer',
+        description: `How many hours to show, the current one included: ${most} at most`,
+      }),
+  });
+
+const histogram = z
+  .object({ buckets: z.array(z.int()), count: z.int(), sum: z.number().openapi({ description: 'Seconds' }) })
+  .openapi({
+    description: 'How many values are within each of `bucket_seconds`, and of all values how many and their sum',
+  });
+
+export const hourOfQueue = z
+  .object({
+    at: time.openapi({ description: 'The start of the hour' }),
+    manifests: z.int().openapi({ description: 'Manifests announced to central: those of pushes to the node' }),
+    announced: z.int().openapi({ description: 'Tags and manifests announced' }),
+    announce_seconds: histogram,
+    settled: z.int().openapi({ description: 'Blobs whose bytes central has got' }),
+    settle_seconds: histogram,
+    deletions: z.int().openapi({ description: "Deletions applied from central's change log" }),
+    copied_up_bytes: z.int(),
+    copied_down_bytes: z.int(),
+    retries: z.int().openapi({ description: 'Failed attempts' }),
+    held_bytes: z.int().nullable().openapi({
+      description: 'Bytes of blobs in the store. Null if its node has no limit, since they are not counted then',
+    }),
+  })
+  .openapi('HourOfQueue');
+
+export const queueSeries = z
+  .object({
+    bucket_seconds: z.array(z.number()).openapi({ description: 'The upper bounds of the buckets, in seconds' }),
+    hours: z.array(hourOfQueue).openapi({ description: 'Oldest first. An hour without activity is left out' }),
+    complete: z.boolean().openapi({ description: 'false if a queue does not answer, so that its figures are missing' }),
+  })
+  .openapi('QueueSeries');
+
+export const usageDays = z
+  .object({
+    days: z
+      .array(
+        z.object({
+          day: z.iso.date().openapi({ description: 'In UTC' }),
+          used: z.int().openapi({ description: 'Bytes that counted against the quota, as central knew of them' }),
+          quota: quotaBytes,
+        }),
+      )
+      .openapi({ description: 'Oldest first, for 90 days. A day on which nothing was noted is left out' }),
+  })
+  .openapi('UsageDays');
+
+export const repositoriesUsage = z
+  .object({
+    measured_at: time.nullable().openapi({ description: 'null until the repositories have been measured' }),
+    repositories: z
+      .array(
+        z.object({
+          name: z.string().openapi({ example: 'alice/app' }),
+          bytes: z.int().openapi({ description: 'Bytes of its distinct blobs' }),
+          unshared: z.int().openapi({ description: 'The part of `bytes` that no other repository has' }),
+          share: z.int().openapi({
+            description: 'The bytes, with each blob divided among the repositories of the organization that have it',
+          }),
+        }),
+      )
+      .openapi({ description: 'Those that the caller administers of the 50 with the largest shares' }),
+    others: z
+      .object({ repositories: z.int(), bytes: z.int() })
+      .openapi({ description: 'All others: how many, and the sum of their shares' }),
+  })
+  .openapi('RepositoriesUsage');

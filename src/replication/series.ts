@@ -1,0 +1,46 @@
+/** The figures of queues over time, hour by hour. */
+import type { StoreName } from '../namespaces/namespace.ts';
+import { within } from '../stores/deadline.ts';
+import type { Counter, Histogram, HourFigures, Measure } from './queue-state.ts';
+
+/** The most hours that are shown of all queues together: each queue has a row for each hour. */
+export const MOST_HOURS_OF_ALL = 7 * 24;
+
+/** How long to wait for a queue, in milliseconds. */
+const QUEUE_MILLISECONDS = 1000;
+
+export interface Series {
+  /** Those hours in which something happened, oldest first. */
+  readonly hours: readonly HourFigures[];
+  /** False if a queue did not answer, whose figures are missing. */
+  readonly complete: boolean;
+}
+
+/** Adds up what the queues of the stores did in each hour. @param hoursOf asks one of them */
+export async function seriesOfAll(
+  stores: readonly StoreName[],
+  hoursOf: (store: StoreName) => Promise<readonly HourFigures[]>,
+): Promise<Series> {
+  const answers = await Promise.all(
+    stores.map((store) => within(QUEUE_MILLISECONDS, hoursOf(store)).catch(() => undefined)),
+  );
+  const known = answers.filter((answer) => answer !== undefined);
+  const byHour = Map.groupBy(known.flat(), ({ at }) => at);
+  const hours = [...byHour.values()].map((same) => same.reduce(added)).toSorted((a, b) => a.at - b.at);
+  return { hours, complete: known.length === answers.length };
+}
+
+function added(a: HourFigures, b: HourFigures): HourFigures {
+  const counters: Partial<Record<Counter, number>> = { ...a.counters };
+  for (const [name, value] of Object.entries(b.counters) as [Counter, number][])
+    counters[name] = (counters[name] ?? 0) + value;
+  const sum = (measure: Measure): Histogram => addedHistogram(a.histograms[measure], b.histograms[measure]);
+  const histograms = { announce_seconds: sum('announce_seconds'), settle_seconds: sum('settle_seconds') };
+  // A queue without a row for the hour holds bytes all the same.
+  return { at: a.at, counters, histograms, held: null };
+}
+
+function addedHistogram(a: Histogram, b: Histogram): Histogram {
+  const buckets = a.buckets.map((count, i) => count + (b.buckets[i] ?? 0));
+  return { buckets, count: a.count + b.count, sum: a.sum + b.sum };
+}

@@ -1,0 +1,87 @@
+/**
+ * Which repositories of an organization hold most bytes, at central. Maintenance adds them up once a day, because a sum
+ * for each repository would cost each push a row.
+ */
+import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
+import { type BoundStatement, type Database, sql } from '../database.ts';
+import { paged } from '../rows-read.ts';
+import { ofRepository } from './usage-rows.ts';
+
+/** The bytes of a repository's distinct blobs that count. */
+export interface RepositoryBytes {
+  readonly name: RepositoryName;
+  readonly bytes: number;
+  /** The part of them that no other repository of the organization has. */
+  readonly unshared: number;
+  /** The bytes, with each blob divided by the number of repositories that have it. */
+  readonly share: number;
+}
+
+/** All repositories of an organization, with the largest by name. */
+export interface MeasuredRepositories {
+  readonly organization: OrganizationName;
+  readonly count: number;
+  /** The sum of their shares. */
+  readonly bytes: number;
+  readonly largest: readonly RepositoryBytes[];
+}
+
+export interface LinkPosition {
+  readonly repository: string;
+  readonly digest: string;
+}
+
+interface PartOfRepository extends RepositoryBytes {
+  readonly links: number;
+  /** The digest of the last link. */
+  readonly last: string;
+}
+
+const SELECT_BYTES = sql<PartOfRepository>`
+  WITH page AS MATERIALIZED (SELECT repository, digest, counts FROM links
+    WHERE (repository, digest) > (?1, ?2) ORDER BY repository, digest LIMIT CAST(?3 AS INTEGER))
+  SELECT page.repository AS name, count(*) AS links, max(page.digest) AS last, coalesce(sum(u.size), 0) AS bytes,
+    coalesce(sum(iif(u.uses = 1, u.size, 0)), 0) AS unshared, coalesce(sum(u.size / u.uses), 0) AS share
+  FROM page LEFT JOIN usage_blobs u
+    ON page.counts > 0 AND u.organization = ${ofRepository('page.repository')} AND u.digest = page.digest
+  GROUP BY page.repository ORDER BY page.repository`.reading(paged(3, 8));
+
+/** Adds up the bytes of the next links, by repository. The last one may go on after them. */
+export function bytesAfter(database: Database, after: LinkPosition, limit: number): Promise<PartOfRepository[]> {
+  return database.all(SELECT_BYTES, after.repository, after.digest, limit);
+}
+
+const PUT = sql`
+  INSERT INTO largest_repositories (organization, measured_at, measured)
+  SELECT each.value ->> 'organization', CAST(?2 AS INTEGER), each.value FROM json_each(?1) AS each WHERE true
+  ON CONFLICT (organization) DO UPDATE SET measured_at = excluded.measured_at, measured = excluded.measured`;
+
+export function putLargestRepositories(measured: readonly MeasuredRepositories[], now: number): BoundStatement {
+  return [PUT, JSON.stringify(measured), now];
+}
+
+const DELETE_OLD = sql<{ organization: string }>`
+  DELETE FROM largest_repositories WHERE organization IN (SELECT organization FROM largest_repositories
+    WHERE measured_at < CAST(?1 AS INTEGER) ORDER BY measured_at LIMIT CAST(?2 AS INTEGER))
+  RETURNING organization`.reading(paged(2, 6));
+
+/** Removes what was measured before a time, of organizations that hold nothing any more. Returns how many. */
+export async function deleteMeasuredBefore(database: Database, time: number, limit: number): Promise<number> {
+  return (await database.all(DELETE_OLD, time, limit)).length;
+}
+
+// The next owner of a name must not learn what the last one had.
+const SELECT = sql<{ measured_at: number; measured: string }>`
+  SELECT m.measured_at, m.measured FROM largest_repositories m
+  CROSS JOIN organizations o ON o.name = m.organization AND o.removed_at IS NULL
+  WHERE m.organization = ?1 AND m.measured_at >= o.created_at`;
+
+/** Returns what was measured last, and when; undefined if it has not been yet. */
+export async function largestRepositories(
+  central: Database,
+  organization: OrganizationName,
+): Promise<{ readonly measuredAt: number; readonly measured: MeasuredRepositories } | undefined> {
+  const row = await central.first(SELECT, organization);
+  if (row === undefined) return undefined;
+  return { measuredAt: row.measured_at, measured: JSON.parse(row.measured) as MeasuredRepositories };
+}

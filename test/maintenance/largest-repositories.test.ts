@@ -1,0 +1,94 @@
+import { env } from 'cloudflare:workers';
+import { expect, test } from 'vitest';
+import { DAY } from '../../src/durations.ts';
+import { measureRepositories } from '../../src/maintenance/largest-repositories.ts';
+import { goRound } from '../../src/maintenance/round.ts';
+import type { OrganizationName } from '../../src/oci/reference.ts';
+import { largestRepositories } from '../../src/stores/organizations/largest-repositories-rows.ts';
+import { openStore } from '../../src/stores/store.ts';
+import { openRun } from '../support/maintenance.ts';
+
+const central = openStore('central', env.DB_CENTRAL, env.BLOBS_CENTRAL);
+const START = 100 * DAY;
+
+/** Runs one round. It is cut off after each slice, and the clock goes on. Returns the number of slices. */
+async function round(day: number): Promise<number> {
+  let slices = 0;
+  let ended = 0;
+  do {
+    const now = START + day * DAY + slices++ * 60_000;
+    let left = 1;
+    const run = openRun({ central, nodes: [], now: () => now }, { mayGoOn: () => left-- > 0 });
+    await goRound(run, measureRepositories, central);
+    const row = await env.DB_CENTRAL.prepare(
+      "SELECT round_ended_at AS ended FROM maintenance_tasks WHERE task = 'repositories'",
+    ).first<{ ended: number | null }>();
+    ended = row?.ended ?? 0;
+  } while (ended < START + day * DAY);
+  return slices;
+}
+
+const digest = (i: number): string => `sha256:${i.toString(16).padStart(64, '0')}`;
+
+/** Gives a repository blobs with the numbers from `first` to `last`; each has as many bytes as its number. */
+async function link(repository: string, first: number, last: number): Promise<void> {
+  const numbers = 'WITH RECURSIVE n (i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)';
+  const of = "'sha256:' || printf('%064x', i)";
+  await env.DB_CENTRAL.batch(
+    [
+      `INSERT OR IGNORE INTO locations (digest, store, key, size, created_at, lease_until)
+       ${numbers} SELECT ${of}, 'central', 'k' || i, i, 0, 0 FROM n`,
+      `INSERT INTO links (repository, digest, created_at) ${numbers} SELECT '${repository}', ${of}, 0 FROM n`,
+    ].map((statement) => env.DB_CENTRAL.prepare(statement).bind(first, last)),
+  );
+}
+
+async function measured(organization: string): Promise<unknown> {
+  return (await largestRepositories(central.database, organization as OrganizationName))?.measured;
+}
+
+test('a round adds up what each repository holds, whatever slices it takes', async () => {
+  await env.DB_CENTRAL.batch(
+    ['a', 'a-b'].map((name) =>
+      env.DB_CENTRAL.prepare('INSERT INTO organizations (name, created_at) VALUES (?1, 0)').bind(name),
+    ),
+  );
+  await link('a-b/z', 10, 10);
+  await link('a/large', 1, 4500);
+  await link('a/small', 10, 11);
+  await link('a/unshared', 5000, 5000);
+  // It counts no more, because nothing names it.
+  await env.DB_CENTRAL.prepare("UPDATE links SET counts = 0 WHERE repository = 'a/small' AND digest = ?1")
+    .bind(digest(11))
+    .run();
+  expect(await round(0)).toBe(3);
+  const all = (4500 * 4501) / 2;
+  expect(await measured('a')).toEqual({
+    organization: 'a',
+    count: 3,
+    bytes: all + 5000,
+    largest: [
+      { name: 'a/large', bytes: all, unshared: all - 10, share: all - 5 },
+      { name: 'a/unshared', bytes: 5000, unshared: 5000, share: 5000 },
+      { name: 'a/small', bytes: 10, unshared: 0, share: 5 },
+    ],
+  });
+  expect(await measured('a-b')).toMatchObject({ count: 1, bytes: 10 });
+  await env.DB_CENTRAL.prepare("DELETE FROM links WHERE repository = 'a-b/z'").run();
+  await round(1);
+  expect(await measured('a-b')).toBeUndefined();
+  // The next owner of the name sees nothing of it.
+  await env.DB_CENTRAL.prepare("UPDATE organizations SET created_at = ?1 WHERE name = 'a'")
+    .bind(START + 2 * DAY)
+    .run();
+  expect(await measured('a')).toBeUndefined();
+});
+
+test('of many repositories, the largest are kept by name', async () => {
+  await env.DB_CENTRAL.prepare("INSERT INTO organizations (name, created_at) VALUES ('a', 0)").run();
+  for (let i = 1; i <= 60; i++) await link(`a/r${i}`, i, i);
+  await round(0);
+  const found = (await measured('a')) as { count: number; bytes: number; largest: { name: string }[] };
+  expect([found.count, found.bytes, found.largest.length]).toEqual([60, 1830, 50]);
+  expect([found.largest[0]?.name, found.largest.at(-1)?.name]).toEqual(['a/r60', 'a/r11']);
+});
