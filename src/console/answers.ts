@@ -3,6 +3,7 @@ import type { z } from '@hono/zod-openapi';
 import type { auditEntry } from '../http/api/audit.ts';
 import type { tagAtStores } from '../http/api/tags.ts';
 import type * as schemas from '../http/api/schemas.ts';
+import type * as series from '../http/api/series-schemas.ts';
 
 export type Caller = z.infer<typeof schemas.caller>;
 export type Organization = z.infer<typeof schemas.organization>;
@@ -19,3 +20,7 @@ export type StoreMaintenance = z.infer<typeof schemas.storeMaintenance>;
 export type AuditEntry = z.infer<typeof auditEntry>;
 export type ListedImage = z.infer<typeof schemas.listedImage>;
 export type TagAtStores = z.infer<typeof tagAtStores>;
+export type QueueSeries = z.infer<typeof series.queueSeries>;
+export type HourOfQueue = z.infer<typeof series.hourOfQueue>;
+export type RepositoriesUsage = z.infer<typeof series.repositoriesUsage>;
+export type UsageDays = z.infer<typeof series.usageDays>;

@@ -2,66 +2,15 @@
  * The console in a real browser, against the registry that `npm start` starts. Each page is checked for what keeps
  * people from using it, in light and dark, wide and narrow. Pictures of the pages are in `results/console/`.
  */
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { Page } from 'playwright-core';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { imageOf, loggedIn, pushImage } from '../support/local/push.ts';
 import { serverForFile } from '../support/local/server-for-file.ts';
-
-const PICTURES = fileURLToPath(new URL('../../results/console', import.meta.url));
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const [NARROW, WIDE] = [
-  { width: 320, height: 640 },
-  { width: 1280, height: 800 },
-];
+import { browserForFile, NARROW, pictureOf, problemsOf, WIDE } from './browser.ts';
 
 const server = serverForFile();
-let browser: Browser;
-const contexts: BrowserContext[] = [];
-
-beforeAll(async () => {
-  browser = await chromium.launch({
-    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-    args: ['--no-sandbox'],
-  });
-});
-
-afterEach(async () => {
-  for (const context of contexts.splice(0)) await context.close();
-});
-
-afterAll(() => browser?.close());
-
 const address = (path: string): string => `http://console.localhost:${server.current.port + 3}${path}`;
-
-async function open(options: Parameters<Browser['newContext']>[0] = {}): Promise<Page> {
-  const context = await browser.newContext({ viewport: WIDE, ...options });
-  contexts.push(context);
-  return context.newPage();
-}
-
-async function signIn(page: Page, user: string, secret = `${user}-dev`): Promise<void> {
-  await page.goto(address('/sign-in'));
-  await page.getByLabel('User').fill(user);
-  await page.getByLabel('Secret').fill(secret);
-  await page.getByRole('button', { name: 'Sign in' }).click();
-}
-
-async function signedIn(user: string, options?: Parameters<Browser['newContext']>[0]): Promise<Page> {
-  const page = await open(options);
-  await signIn(page, user);
-  await page.getByRole('button', { name: 'Sign out' }).waitFor();
-  return page;
-}
-
-/** Returns what axe finds wrong with the page. */
-async function problemsOf(page: Page): Promise<string[]> {
-  // The page's own policy refuses scripts that are added to it, so axe runs as the browser's own.
-  return page.evaluate(`${AXE}; axe.run().then(({ violations }) =>
-    violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' | ')))`);
-}
+const { open, signIn, signedIn } = browserForFile(address);
 
 const APP = 'alice/app';
 
@@ -144,8 +93,7 @@ describe.each(PAGES)('%s at %s', (user, path) => {
     expect(await problemsOf(page)).toEqual([]);
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(viewport.width);
     expect(refused).toEqual([]);
-    const file = `${user}${path.replaceAll(/[/:]/g, '-')}-${name.replaceAll(' ', '-')}.png`;
-    await page.screenshot({ path: `${PICTURES}/${file}`, fullPage: true });
+    await page.screenshot({ path: pictureOf(`${user}${path}-${name}`), fullPage: true });
   });
 
   test('can be read without scripts', async () => {

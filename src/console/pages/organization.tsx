@@ -2,7 +2,17 @@
 import { Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { FC } from 'hono/jsx';
-import type { CreatedCredential, Credential, Organization, Repository, Usage } from '../answers.ts';
+import type {
+  CreatedCredential,
+  Credential,
+  Organization,
+  RepositoriesUsage,
+  Repository,
+  Usage,
+  UsageDays,
+} from '../answers.ts';
+import { RepositoriesTreemap } from '../charts/treemap.tsx';
+import { UseOverTime } from '../charts/use.tsx';
 import { Bytes, counted, Facts, inUnits, Next, Problem, State, Table, Time } from '../components.tsx';
 import type { ConsoleContext, ConsoleEnv, SignedIn } from '../context.ts';
 import { DAY } from '../../durations.ts';
@@ -150,8 +160,10 @@ async function organizationPage(
   { created, problem }: { created?: CreatedCredential; problem?: string },
 ): Promise<Response> {
   const reader = c.get('reader');
-  const [usage, { credentials }] = await Promise.all([
+  const [usage, { days }, byRepository, { credentials }] = await Promise.all([
     reader.registry.get<Usage>(`${apiOrganization(name)}/usage`),
+    reader.registry.get<UsageDays>(`${apiOrganization(name)}/usage/days`),
+    reader.registry.get<RepositoriesUsage>(`${apiOrganization(name)}/usage/repositories`),
     reader.registry.get<{ credentials: Credential[] }>(`${apiOrganization(name)}/credentials`),
   ]);
   return c.html(
@@ -170,6 +182,9 @@ async function organizationPage(
           ['Blobs', counted(usage.blobs)],
         ]}
       />
+      <UseOverTime days={days} />
+      <h2>Use by repository</h2>
+      <RepositoriesTreemap usage={byRepository} organization={name} />
       <p>
         <a href={`/organizations/${name}/repositories`}>Repositories of {name}</a>
       </p>

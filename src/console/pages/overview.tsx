@@ -1,6 +1,7 @@
 /** The start: whether everything is in step, at a glance. */
 import { Hono } from 'hono';
-import type { AuditEntry, Queue } from '../answers.ts';
+import type { AuditEntry, Queue, QueueSeries } from '../answers.ts';
+import { LagOverLastDay } from '../charts/lag.tsx';
 import { Live, Table, Time } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
 import { Page } from '../layout.tsx';
@@ -14,9 +15,10 @@ export function overviewPages(): Hono<ConsoleEnv> {
     const reader = c.get('reader');
     if (reader.caller.kind !== 'administrator') return c.redirect('/images', 303);
     const { registry } = reader;
-    const [{ queues }, audit] = await Promise.all([
+    const [{ queues }, audit, series] = await Promise.all([
       registry.get<{ queues: Queue[] }>('/api/replication/queues'),
       ifSoon(registry.get<{ entries: AuditEntry[] }>('/api/audit?n=10')),
+      ifSoon(registry.get<QueueSeries>('/api/replication/series')),
     ]);
     return c.html(
       <Page title="Overview" reader={reader} section="/">
@@ -42,6 +44,7 @@ export function overviewPages(): Hono<ConsoleEnv> {
             }
           />
         </Live>
+        {queues.length > 0 && <LagOverLastDay series={series} now={Date.now()} />}
       </Page>,
     );
   });

@@ -2,7 +2,8 @@
 import { Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { Child } from 'hono/jsx';
-import type { ParkedJob, Queue } from '../answers.ts';
+import type { ParkedJob, Queue, QueueSeries } from '../answers.ts';
+import { LagOverLastDay } from '../charts/lag.tsx';
 import { inUnits, State, Table } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
 import { FormFields } from '../form.ts';
@@ -42,7 +43,10 @@ export function replicationPages(): Hono<ConsoleEnv> {
   const pages = new Hono<ConsoleEnv>();
   pages.get('/replication', async (c) => {
     const reader = c.get('reader');
-    const { queues } = await reader.registry.get<{ queues: Queue[] }>('/api/replication/queues');
+    const [{ queues }, series] = await Promise.all([
+      reader.registry.get<{ queues: Queue[] }>('/api/replication/queues'),
+      ifSoon(reader.registry.get<QueueSeries>('/api/replication/series')),
+    ]);
     return c.html(
       <Page title="Replication" reader={reader} section="/replication">
         <Table
@@ -51,6 +55,7 @@ export function replicationPages(): Hono<ConsoleEnv> {
           rows={queues.map(queueRow)}
           empty="There are no nodes. Add one with npm run add-node."
         />
+        {queues.length > 0 && <LagOverLastDay series={series} now={Date.now()} />}
       </Page>,
     );
   });
@@ -58,9 +63,10 @@ export function replicationPages(): Hono<ConsoleEnv> {
   pages.get('/replication/:store', async (c) => {
     const reader = c.get('reader');
     const store = c.req.param('store');
-    const [{ queues }, parked] = await Promise.all([
+    const [{ queues }, parked, series] = await Promise.all([
       reader.registry.get<{ queues: Queue[] }>('/api/replication/queues'),
       ifSoon(reader.registry.get<{ jobs: ParkedJob[] }>(`${api(store)}/parked`)),
+      ifSoon(reader.registry.get<QueueSeries>(`${api(store)}/series`)),
     ]);
     const queue = queues.find((each) => each.store === store);
     if (queue === undefined) throw new HTTPException(404, { message: `there is no queue ${store}` });
@@ -75,6 +81,7 @@ export function replicationPages(): Hono<ConsoleEnv> {
           fields={{ paused: String(!queue.paused) }}
           label={queue.paused ? 'Resume' : 'Pause'}
         />
+        <LagOverLastDay series={series} now={Date.now()} />
         <h2>Parked jobs</h2>
         {jobs.length > 0 && <Action reader={reader} action={`${path}/retry`} label="Retry all" />}
         <Table

@@ -1,0 +1,34 @@
+/** The frame of a chart: SVG that is drawn on the server, a legend, and the same figures as a table. */
+import type { Child, FC } from 'hono/jsx';
+
+interface FigureProps {
+  /** What the chart shows, for those who can't see it. */
+  readonly title: string;
+  readonly size: readonly [width: number, height: number];
+  /** What the first and the second color stand for. */
+  readonly legend: readonly string[];
+  readonly keys: 'lines' | 'tiles';
+  readonly table: Child;
+  readonly children?: Child;
+}
+
+export const Figure: FC<FigureProps> = ({ title, size: [width, height], legend, keys, table, children }) => (
+  <figure class="chart">
+    <div class="scroll" tabindex={0} role="region" aria-label={title}>
+      <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={title}>
+        {children}
+      </svg>
+    </div>
+    <figcaption>
+      {legend.map((text, i) => (
+        <span>
+          <span class={`key ${keys}-${i + 1}`}></span> {text}
+        </span>
+      ))}
+    </figcaption>
+    <details>
+      <summary>Show the figures as a table</summary>
+      {table}
+    </details>
+  </figure>
+);

@@ -1,0 +1,109 @@
+/** How far nodes lagged behind over the last day. */
+import type { FC } from 'hono/jsx';
+import type { HourOfQueue, QueueSeries } from '../answers.ts';
+import { counted, inUnits, Table, Time } from '../components.tsx';
+import { HOUR } from '../../durations.ts';
+import { LineChart, type Point } from './line-chart.tsx';
+
+/** The share of announcements and blobs that the lines stand for: all but the slowest. */
+const SHARE = 0.95;
+const HOURS = 24;
+
+type Histogram = HourOfQueue['announce_seconds'];
+
+/**
+ * The lag by the hour.
+ * @param series undefined if it could not be read in time
+ * @param now in milliseconds since the epoch
+ */
+export const LagOverLastDay: FC<{ series: QueueSeries | undefined; now: number }> = ({ series, now }) => {
+  const { hours, bucket_seconds: bounds, complete } = series ?? { hours: [], bucket_seconds: [], complete: false };
+  const points = (of: (hour: HourOfQueue) => Histogram): Point[] =>
+    byTheHour(hours, now).map(([at, hour]) => [
+      Math.min(at + HOUR / 2, now),
+      hour && quantile(of(hour), bounds, SHARE),
+    ]);
+  const shown = (histogram: Histogram): string => {
+    const value = quantile(histogram, bounds, SHARE);
+    return value === undefined ? '—' : formatSeconds(value);
+  };
+  return (
+    <section>
+      <h2>Lag over the last day</h2>
+      {!complete && <p class="problem">A queue does not answer, so its figures are missing.</p>}
+      {hours.length === 0 && complete && (
+        <p class="empty">Nothing has been announced or copied in the last day. Push an image to a node.</p>
+      )}
+      {hours.length > 0 && (
+        <LineChart
+          title="Lag by the hour: 95 % of announcements, and of blobs that central got, took at most this long"
+          lines={[
+            { name: 'From a push until central knows of it', points: points((hour) => hour.announce_seconds) },
+            { name: 'From then until central has its bytes', points: points((hour) => hour.settle_seconds) },
+          ]}
+          from={now - HOURS * HOUR}
+          to={now}
+          times={[24, 18, 12, 6, 0].map((ago) => [now - ago * HOUR, ago === 0 ? 'now' : `${ago} h ago`])}
+          scale="logarithmic"
+          values={[0.01, 1]}
+          format={formatSeconds}
+          table={
+            <Table
+              caption="Lag by the hour"
+              columns={[
+                'Hour',
+                'Pushes',
+                'Announced in',
+                'Blobs settled',
+                'Settled in',
+                'Deletions',
+                'Up',
+                'Down',
+                'Retries',
+              ]}
+              rows={hours
+                .toReversed()
+                .map((hour) => [
+                  <Time at={hour.at} />,
+                  counted(hour.manifests),
+                  shown(hour.announce_seconds),
+                  counted(hour.settled),
+                  shown(hour.settle_seconds),
+                  counted(hour.deletions),
+                  inUnits(hour.copied_up_bytes),
+                  inUnits(hour.copied_down_bytes),
+                  counted(hour.retries),
+                ])}
+              empty=""
+            />
+          }
+        />
+      )}
+    </section>
+  );
+};
+
+/** Returns every hour of the last day, with its figures if there are any. */
+function byTheHour(hours: readonly HourOfQueue[], now: number): [at: number, hour: HourOfQueue | undefined][] {
+  const known = new Map(hours.map((hour) => [Date.parse(hour.at), hour]));
+  const current = now - (now % HOUR);
+  return Array.from({ length: HOURS }, (_, i) => current - (HOURS - 1 - i) * HOUR).map((at) => [at, known.get(at)]);
+}
+
+/**
+ * Estimates the value that a share of all does not exceed, as if the values of a bucket were spread over it evenly.
+ * Undefined if there are none; the last bound if it is beyond that.
+ */
+export function quantile({ buckets, count }: Histogram, bounds: readonly number[], share: number): number | undefined {
+  if (count === 0) return undefined;
+  const wanted = share * count;
+  const bucket = buckets.findIndex((within) => within >= wanted);
+  if (bucket < 0) return bounds.at(-1);
+  const [below, least] = bucket === 0 ? [0, 0] : [buckets[bucket - 1] ?? 0, bounds[bucket - 1] ?? 0];
+  const inBucket = (buckets[bucket] ?? 0) - below;
+  return least + (((bounds[bucket] ?? 0) - least) * (wanted - below)) / inBucket;
+}
+
+function formatSeconds(seconds: number): string {
+  return seconds < 120 ? `${Number(seconds.toPrecision(2))} s` : `${Math.round(seconds / 60)} min`;
+}
