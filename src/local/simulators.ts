@@ -24,6 +24,8 @@ export interface LocalOptions {
   readonly vars?: Readonly<Record<string, JsonValue>>;
   /** Fields of the variable REGISTRY that replace those of wrangler.toml. */
   readonly registry?: Readonly<Record<string, JsonValue>>;
+  /** Names of nodes to add to those of wrangler.toml. */
+  readonly moreNodes?: readonly string[];
   /** Whether to add the users of `development-users.ts`; true by default. */
   readonly developmentUsers?: boolean;
   /**
@@ -82,7 +84,7 @@ export async function startLocalRegistry(options: LocalOptions): Promise<LocalRe
 
 /** Builds a local registry. @throws esbuild's BuildFailure, whose message lists the errors */
 export async function buildLocalRegistry(options: LocalOptions): Promise<BuiltRegistry> {
-  const worker = await workerOptions();
+  const worker = withNodes(await workerOptions(), options.moreNodes ?? []);
   const hosts = localHosts(worker.bindings.REGISTRY, options.port);
   const console = consoleHost(options.port + hosts.length);
   const script = await bundle(options.entryPoint ?? ENTRY_POINT, [...hosts, console]);
@@ -265,6 +267,19 @@ async function workerOptions(): Promise<WorkerOptions> {
     durableObjects,
     ratelimits,
   } as WorkerOptions;
+}
+
+/** Adds nodes, each with a database and a bucket of its own. */
+function withNodes(worker: WorkerOptions, names: readonly string[]): WorkerOptions {
+  const { REGISTRY, ...bindings } = worker.bindings;
+  const added = names.map((name) => ({ name, store: name, region: 'weur', hosts: [] }));
+  const bound = (kind: string) => Object.fromEntries(names.map((name) => [`${kind}_${name.toUpperCase()}`, name]));
+  return {
+    ...worker,
+    bindings: { ...bindings, REGISTRY: { ...REGISTRY, nodes: [...(REGISTRY.nodes ?? []), ...added] } },
+    d1Databases: { ...worker.d1Databases, ...bound('DB') },
+    r2Buckets: { ...worker.r2Buckets, ...bound('BLOBS') },
+  };
 }
 
 type RegistryVar = {

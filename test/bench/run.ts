@@ -7,6 +7,7 @@ import { type Result, writeReport } from './report.ts';
 import type { Outcome, Row } from './row.ts';
 import { cli } from './rows/cli.ts';
 import { collection } from './rows/collection.ts';
+import { consolePages } from './rows/console.ts';
 import { deployment } from './rows/deployment.ts';
 import { images } from './rows/images.ts';
 import { memory } from './rows/memory.ts';
@@ -30,6 +31,7 @@ const ROWS: readonly Row[] = [
   ...operations,
   ...images,
   ...scale,
+  ...consolePages,
   ...memory,
   ...stalled,
   ...nodesPush,

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { freePort, freePorts, startLocalRegistry } from '../../src/local/simulators.ts';
+import { freePort, freePorts, type LocalOptions, startLocalRegistry } from '../../src/local/simulators.ts';
 import { Client } from './client.ts';
 import { Control } from './control.ts';
 import { type Floor, REPOSITORY, startFloor } from './floor.ts';
@@ -29,6 +29,8 @@ export interface Berth {
 
 export interface CountedBerth extends Berth {
   readonly control: Control;
+  /** The port of the console. */
+  readonly consolePort: number;
 }
 
 export interface Observed {
@@ -73,12 +75,14 @@ export class Surroundings {
     return { port: floor.port, stop };
   }
 
-  async startCounted(inspectorPort?: number): Promise<CountedBerth> {
-    const berth = await this.#start({
-      entryPoint: COUNTED_WORKER,
-      ...(inspectorPort !== undefined && { inspectorPort }),
-    });
-    return { ...berth, control: new Control(berth.central.port) };
+  async startCounted(
+    options: { readonly inspectorPort?: number; readonly nodes?: number } = {},
+  ): Promise<CountedBerth> {
+    const { nodes = 2, ...rest } = options;
+    const moreNodes = Array.from({ length: nodes - 2 }, (_, i) => `node${i + 3}`);
+    const berth = await this.#start({ entryPoint: COUNTED_WORKER, moreNodes, ...rest });
+    const consolePort = berth.central.port + nodes + 1;
+    return { ...berth, control: new Control(berth.central.port), consolePort };
   }
 
   /** Starts a Berth whose memory can be read. */
@@ -87,7 +91,7 @@ export class Surroundings {
   }
 
   async startCountedObserved(): Promise<CountedBerth & Observed> {
-    return this.#observed((inspectorPort) => this.startCounted(inspectorPort));
+    return this.#observed((inspectorPort) => this.startCounted({ inspectorPort }));
   }
 
   async #observed<Started extends Berth>(
@@ -106,8 +110,8 @@ export class Surroundings {
     return { ...berth, inspector, pid, stop };
   }
 
-  async #start(options: { readonly entryPoint?: string; readonly inspectorPort?: number }): Promise<Berth> {
-    const [port = 0] = await freePorts();
+  async #start(options: Pick<LocalOptions, 'entryPoint' | 'inspectorPort' | 'moreNodes'>): Promise<Berth> {
+    const [port = 0] = await freePorts(4 + (options.moreNodes?.length ?? 0));
     const registry = await startLocalRegistry({
       port,
       stateDir: await this.#stateDir(),
