@@ -9,8 +9,13 @@ export class FormFields {
     this.#fields = fields;
   }
 
+  /** @throws HTTPException 400 if the body is no form */
   static async of(c: ConsoleContext): Promise<FormFields> {
-    return new FormFields(await c.req.parseBody({ all: true }));
+    try {
+      return new FormFields(await c.req.parseBody({ all: true }));
+    } catch (cause) {
+      throw new HTTPException(400, { message: 'the form cannot be read: send it again', cause });
+    }
   }
 
   /** Returns a field's value; '' for none. */

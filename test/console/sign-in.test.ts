@@ -49,6 +49,14 @@ test('a wrong secret is refused with a message, and begins no session', async ()
   expect(reader.cookie).toBe('');
 });
 
+test('a form that cannot be read is refused with a page', async () => {
+  const answer = await call('POST', `${ORIGIN}/sign-in`, {
+    headers: { Origin: ORIGIN, 'Content-Type': 'multipart/form-data' },
+    body: 'user=alice',
+  });
+  expect([answer.status, await answer.text()]).toEqual([400, expect.stringContaining('cannot be read')]);
+});
+
 test.each([
   ['too long for a cookie is refused, because browsers would drop it', 3000, 400, 'too long for a session'],
   ['that just fits begins a session', 2800, 303, ''],
