@@ -509,6 +509,18 @@ BEGIN
 END;
 
 CREATE TRIGGER count_of_dead_manifest AFTER UPDATE OF created_version, deleted_version ON manifests
+CREATE TRIGGER links_of_hidden_manifest AFTER UPDATE OF created_version ON manifests
+WHEN NEW.created_version > NEW.deleted_version AND OLD.created_version > OLD.deleted_version
+  AND NEW.created_version > OLD.created_version
+  AND EXISTS (SELECT 1 FROM unswept_removals
+    WHERE name IN (NEW.repository, substr(NEW.repository, 1, instr(NEW.repository, '/') - 1)))
+BEGIN
+  UPDATE links SET counts = 1 WHERE repository = NEW.repository AND counts = 2
+    AND digest IN (SELECT d.value ->> 'digest' FROM json_each(coalesce(NEW.descriptors,
+      (SELECT l.descriptors FROM large_descriptors l
+        WHERE l.repository = NEW.repository AND l.digest = NEW.digest))) AS d);
+END;
+
 WHEN NEW.created_version <= NEW.deleted_version AND OLD.created_version > OLD.deleted_version
 BEGIN
   INSERT INTO manifests_lost (repository, organization, digest, stored_bytes, descriptors)

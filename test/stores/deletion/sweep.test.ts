@@ -317,6 +317,20 @@ test('a manifest that is pushed again has no media type from before the removal'
   expect(typeOf({ typed, typedOtherwise }, deleted)?.mediaType).toBe('application/vnd.example.list');
 });
 
+test('a blob stops counting with its manifest, if both were pushed again before the sweep', async () => {
+  const content = bytesOf(1, 100);
+  const image = await imageOf(await pushBlob(fixture, content), []);
+  await pushImage(fixture, image, ['latest']);
+  await remove();
+  fixture.now += 1;
+  await pushBlob(fixture, content);
+  await pushImage(fixture, image, ['latest']);
+  await sweepAll();
+  expect(await rowsOf('SELECT blobs, bytes FROM usage')).toEqual([{ blobs: 1, bytes: 100 }]);
+  await fixture.registry.deleteManifest(REPOSITORY, image.digest);
+  expect(await rowsOf('SELECT blobs, bytes FROM usage')).toEqual([{ blobs: 0, bytes: 0 }]);
+});
+
 test('a blob that is pushed again during the sweep counts, even after it', async () => {
   const content = bytesOf(1, 100);
   await pushImage(fixture, await imageOf(await pushBlob(fixture, content), []), ['latest']);
