@@ -50,9 +50,15 @@ const SELECT_CHANGE_LOG = sql<ChangeLogEntry>`
   paged(2, 4),
 );
 
+/** How long a position that stays the same is not written again, in milliseconds. Nobody needs `applied_at` fresher. */
+const SAME_POSITION_MILLISECONDS = 5000;
+const MOVES_OR_IS_OLD = `(change_log_positions.position <> excluded.position
+  OR abs(excluded.applied_at - change_log_positions.applied_at) >= ${SAME_POSITION_MILLISECONDS})`;
+
 const REPORT_POSITION = sql`
   INSERT INTO change_log_positions (store, position, applied_at) VALUES (?1, CAST(?2 AS INTEGER), CAST(?3 AS INTEGER))
-  ON CONFLICT (store) DO UPDATE SET position = excluded.position, applied_at = excluded.applied_at`;
+  ON CONFLICT (store) DO UPDATE SET position = excluded.position, applied_at = excluded.applied_at
+  WHERE ${MOVES_OR_IS_OLD}`;
 
 /** How far a node has come: in the change log, and in the changes of organizations' usage at central. */
 export interface ChangeLogState {
@@ -115,7 +121,7 @@ export async function changeLogProgress(
 const ADVANCE = sql`
   INSERT INTO change_log_positions (store, position, applied_at) VALUES (?1, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER))
   ON CONFLICT (store) DO UPDATE SET position = excluded.position, applied_at = excluded.applied_at
-  WHERE change_log_positions.position = CAST(?2 AS INTEGER)`;
+  WHERE change_log_positions.position = CAST(?2 AS INTEGER) AND ${MOVES_OR_IS_OLD}`;
 
 /** At a node, records that it has applied everything between two positions. */
 export function advancePosition(store: string, from: number, to: number, now: number): BoundStatement {
