@@ -5,7 +5,7 @@ import { leaseTimes } from '../stores/blob-rows.ts';
 import { raiseClock } from '../stores/clock.ts';
 import { deleteOutboxEntries, type OutboxEntry } from '../stores/outbox-rows.ts';
 import { mergeRows, type TagRow } from '../stores/merge.ts';
-import { leaveTagsToCentral, leaveToCentral, putCentralUsage } from '../stores/organizations/usage-rows.ts';
+import { leaveToCentral, putCentralUsage } from '../stores/organizations/usage-rows.ts';
 import type { Pair } from './pair.ts';
 
 /**
@@ -32,8 +32,7 @@ export async function announce(pair: Pair, outboxEntries: readonly OutboxEntry[]
         ? mergeRows({ tags: newTags, lifecycles, manifests: [], blobs: [] }, now())
         : []),
       // Central now counts these towards the organization's usage, so the node stops counting them.
-      ...leaveToCentral(reply.lifecycles),
-      ...leaveTagsToCentral(reply.tags),
+      ...leaveToCentral(reply.lifecycles, reply.tags),
       ...putCentralUsage(reply.usage),
       raiseClock(reply.clock),
       deleteOutboxEntries(done),

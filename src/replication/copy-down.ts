@@ -17,7 +17,7 @@ import { keepCopiedDown, linkCopiedDown } from './copy-rows.ts';
 import { findManifest, recordPulls } from '../stores/manifests/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
 import type { Store } from '../stores/store.ts';
-import { leaveTagsToCentral, leaveToCentral } from '../stores/organizations/usage-rows.ts';
+import { leaveToCentral } from '../stores/organizations/usage-rows.ts';
 import { isAlive, isVisible } from '../stores/versions.ts';
 import { OutOfTime, PermanentError } from './machine.ts';
 import type { Pair } from './pair.ts';
@@ -120,7 +120,7 @@ export async function copyImageDown(
   if (reference.kind === 'tag' && tag !== undefined) {
     const row = { ...tag, repository, name: reference.tag };
     const merged = mergeRows({ tags: [row], lifecycles: [], manifests: [], blobs: [] }, now());
-    await node.database.batch([...merged, ...leaveTagsToCentral([row])]);
+    await node.database.batch([...merged, ...leaveToCentral([], [row])]);
   }
   return { digest: manifest.digest, blobs: [...copy.blobs], isComplete };
 }
@@ -171,7 +171,7 @@ class ImageCopy {
     const whole = await readManifests(central.database, node.name, chunk);
     await node.database.batch([
       ...mergeRows({ tags: [], lifecycles: [], ...whole }, now()),
-      ...leaveToCentral(whole.manifests),
+      ...leaveToCentral(whole.manifests, []),
     ]);
     // Somebody wants the image here, so it must not be the first to be evicted, however old it is.
     const digests = chunk.map(({ digest }) => digest);

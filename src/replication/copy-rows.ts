@@ -207,7 +207,7 @@ export async function keepCopiedDown(
 ): Promise<string | undefined> {
   const { kept } = await node.database.batch({
     location: [ADD_LOCATION, blob.digest, node.name, blob.key, blob.size, now, lease],
-    link: link ? [[ADD_LINK, repository, blob.digest, now], leaveBlobToCentral(repository, blob.digest)] : [],
+    link: link ? [[ADD_LINK, repository, blob.digest, now], ...leaveBlobToCentral(repository, blob.digest)] : [],
     kept: [SELECT_KEY, blob.digest, node.name],
   });
   return kept[0]?.key;

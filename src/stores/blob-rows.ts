@@ -148,6 +148,7 @@ const INSERT_LINK = sql`
   INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
   WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} ${RELINK}`.reading(RELINKING);
 
+// The end of a session has linked the blob, unless it was linked before.
 const INSERT_LINK_OF_UPLOAD = sql`
   INSERT INTO links (repository, digest, created_at)
   SELECT ?1, ?2, CAST(?3 AS INTEGER) FROM uploads WHERE ${isUpload(4)} AND write_id = ?7 ${RELINK}`.reading(RELINKING);

@@ -11,7 +11,8 @@ import { type BoundStatement, sql } from './database.ts';
 import { inFull, perTag } from './rows-read.ts';
 import { forgetIndexesAbove, KEEPS_MEASURE, measureIndexes, measureOf } from './manifests/image-measure.ts';
 import { DESCRIPTOR_CHARACTERS, inline, mayBeLarge, MOST_INLINE } from './manifests/descriptors.ts';
-import { hiddenUntil, isAliveManifest, removedVersion, isAliveLink } from './deletion/removals.ts';
+import { hiddenUntil, isAliveManifest, removedVersion } from './deletion/removals.ts';
+import { mergeLinks } from './merged-links.ts';
 import { ARTIFACT_TYPE, MEDIA_TYPE, type TypeClaim } from './manifests/manifest-type.ts';
 import type { TagVersion } from './versions.ts';
 
@@ -219,17 +220,6 @@ const LIST_REPOSITORIES = sql`
     SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = incoming.value
       AND created_version > deleted_version)`;
 
-// A live manifest needs the link, so the link must be newer than any removal before the manifest, including one that
-// this store has yet to receive.
-const MERGE_LINKS = sql`
-  INSERT INTO links (repository, digest, created_at)
-  SELECT DISTINCT incoming.value ->> 'repository', incoming.value ->> 'digest', CAST(?2 AS INTEGER)
-  FROM json_each(?1) AS incoming CROSS JOIN manifests m
-    ON m.repository = incoming.value ->> 'repository' AND m.digest = incoming.value ->> 'manifest'
-  WHERE ${isAliveManifest('m')}
-  ON CONFLICT (repository, digest) DO UPDATE SET created_at = max(links.created_at, excluded.created_at)
-  WHERE links.created_at < excluded.created_at OR NOT ${isAliveLink('links')}`;
-
 interface MergeOptions {
   /** Whether the store evicts images: true at a node, false at central. */
   readonly evictable?: boolean;
@@ -273,7 +263,7 @@ export function mergeRows(
       [LIST_REPOSITORIES, repositories],
     );
   }
-  const links = jsonParts(blobs).map((part): BoundStatement => [MERGE_LINKS, part, now]);
+  const links = jsonParts(blobs).flatMap((part) => mergeLinks(part, now));
   statements.push(
     ...beforeLinks,
     ...links,

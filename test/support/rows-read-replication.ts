@@ -96,12 +96,14 @@ export function replication(central: Store, node: Store): [string, Operation][] 
     ['announce', announced],
     ['merge', () => database.batch(mergeRows({ tags: [], lifecycles, manifests: [large], blobs: [] }, NOW))],
     [
-      'leave tags to central',
-      () => database.batch(usage.leaveTagsToCentral([{ repository: BIG, name: TAG, digest: TAGGED }])),
-    ],
-    [
       'leave to central',
-      () => database.batch(usage.leaveToCentral([{ repository: BIG, digest: TOP, created: 1, deleted: 0 }])),
+      () =>
+        database.batch(
+          usage.leaveToCentral(
+            [{ repository: BIG, digest: TOP, created: 1, deleted: 0 }],
+            [{ repository: BIG, name: TAG, digest: TAGGED }],
+          ),
+        ),
     ],
     [
       'apply usage',

@@ -18,7 +18,7 @@ import {
 } from '../../stores/manifests/manifest-rows.ts';
 import { mergeClaims, NO_CLAIMS, typeOf } from '../../stores/manifests/manifest-type.ts';
 import { mergeRows } from '../../stores/merge.ts';
-import { leaveTagsToCentral, leaveToCentral } from '../../stores/organizations/usage-rows.ts';
+import { leaveToCentral } from '../../stores/organizations/usage-rows.ts';
 import {
   isAlive,
   mergeManifests,
@@ -275,7 +275,7 @@ export class FederatedManifests {
     const tags = reference.kind === 'tag' && tag !== undefined ? [{ ...tag, repository, name: reference.tag }] : [];
     if (manifests.length === 0) return;
     const merged = mergeRows({ tags, lifecycles: [], manifests, blobs }, options.now());
-    const kept = [...merged, ...leaveToCentral(manifests), ...leaveTagsToCentral(tags)];
+    const kept = [...merged, ...leaveToCentral(manifests, tags)];
     await node.database.batch(kept, { again: true });
     // Somebody has just pulled the image, so it must not be the first to be evicted, however old it is.
     await recordPull(node.database, repository, digest, hourOf(options.now()));

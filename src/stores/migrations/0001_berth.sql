@@ -100,6 +100,7 @@ CREATE TABLE uploads (
   part_size INTEGER,
   next_part INTEGER,
   hash TEXT,
+  finished_at INTEGER,
   PRIMARY KEY (hour, repository, id)
 ) STRICT, WITHOUT ROWID;
 
@@ -508,7 +509,6 @@ BEGIN
       WHERE l.repository = NEW.repository AND l.digest = NEW.digest)));
 END;
 
-CREATE TRIGGER count_of_dead_manifest AFTER UPDATE OF created_version, deleted_version ON manifests
 CREATE TRIGGER links_of_hidden_manifest AFTER UPDATE OF created_version ON manifests
 WHEN NEW.created_version > NEW.deleted_version AND OLD.created_version > OLD.deleted_version
   AND NEW.created_version > OLD.created_version
@@ -521,6 +521,7 @@ BEGIN
         WHERE l.repository = NEW.repository AND l.digest = NEW.digest))) AS d);
 END;
 
+CREATE TRIGGER count_of_dead_manifest AFTER UPDATE OF created_version, deleted_version ON manifests
 WHEN NEW.created_version <= NEW.deleted_version AND OLD.created_version > OLD.deleted_version
 BEGIN
   INSERT INTO manifests_lost (repository, organization, digest, stored_bytes, descriptors)
@@ -567,13 +568,6 @@ BEGIN
   VALUES (substr(OLD.repository, 1, instr(OLD.repository, '/') - 1), - OLD.size);
 END;
 
-CREATE TRIGGER count_of_known_manifest AFTER UPDATE OF known ON usage_manifests
-WHEN NEW.known = 1 AND OLD.known = 0
-BEGIN
-  INSERT INTO usage_added (organization, manifests, manifest_bytes)
-  VALUES (NEW.organization, - NEW.live, - NEW.size);
-END;
-
 CREATE TABLE known_tags (
   repository TEXT NOT NULL,
   name TEXT NOT NULL,
@@ -610,12 +604,6 @@ BEGIN
   DELETE FROM known_tags WHERE OLD.visible = 1 AND repository = OLD.repository AND name = OLD.name;
 END;
 
-CREATE TRIGGER count_of_known_tag AFTER INSERT ON known_tags
-BEGIN
-  INSERT INTO usage_added (organization, tags)
-  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), -1);
-END;
-
 CREATE TABLE usage_blobs (
   organization TEXT NOT NULL,
   digest TEXT NOT NULL,
@@ -626,14 +614,21 @@ CREATE TABLE usage_blobs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX usage_blobs_without_size ON usage_blobs (digest) WHERE size IS NULL;
 
-CREATE TRIGGER usage_of_new_blob AFTER INSERT ON usage_blobs
+CREATE VIEW blobs_gained AS
+  SELECT '' AS organization, '' AS digest, 0 AS size, 0 AS known, 0 AS open_uploads, 0 AS uploading WHERE false;
+
+CREATE TRIGGER usage_of_gained_blob INSTEAD OF INSERT ON blobs_gained
 BEGIN
-  INSERT INTO usage_added (organization, blobs, bytes, unreferenced)
-  VALUES (NEW.organization, NEW.known = 0, iif(NEW.known = 0, coalesce(NEW.size, 0), 0),
-    iif(NEW.known = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
-      WHERE r.digest = NEW.digest
-        AND r.repository >= NEW.organization || '/' AND r.repository < NEW.organization || '0'),
-      coalesce(NEW.size, 0), 0));
+  INSERT INTO usage_blobs (organization, digest, size, uses, known)
+  VALUES (NEW.organization, NEW.digest, NEW.size, 1, NEW.known)
+  ON CONFLICT (organization, digest) DO UPDATE SET uses = uses + 1;
+  INSERT INTO usage_added (organization, blobs, bytes, unreferenced, open_uploads, uploading)
+  SELECT u.organization, u.uses = 1 AND u.known = 0, iif(u.uses = 1 AND u.known = 0, u.size, 0),
+    iif(u.uses = 1 AND u.known = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.digest = u.digest
+      AND r.repository >= u.organization || '/' AND r.repository < u.organization || '0'), u.size, 0),
+    NEW.open_uploads, NEW.uploading
+  FROM usage_blobs u WHERE u.organization = NEW.organization AND u.digest = NEW.digest
+    AND ((u.uses = 1 AND u.known = 0) OR NEW.open_uploads <> 0);
 END;
 
 CREATE TRIGGER usage_without_blob AFTER UPDATE OF uses ON usage_blobs
@@ -642,16 +637,14 @@ BEGIN
   DELETE FROM usage_blobs WHERE organization = NEW.organization AND digest = NEW.digest;
 END;
 
-CREATE TRIGGER usage_of_blob AFTER UPDATE OF known, size ON usage_blobs
-WHEN NEW.known <> OLD.known
-  OR iif(NEW.known = 0, coalesce(NEW.size, 0), 0) <> iif(OLD.known = 0, coalesce(OLD.size, 0), 0)
+CREATE TRIGGER usage_of_sized_blob AFTER UPDATE OF size ON usage_blobs
+WHEN NEW.known = 0 AND coalesce(NEW.size, 0) <> coalesce(OLD.size, 0)
 BEGIN
-  INSERT INTO usage_added (organization, blobs, bytes, unreferenced)
-  VALUES (NEW.organization, (NEW.known = 0) - (OLD.known = 0),
-    iif(NEW.known = 0, coalesce(NEW.size, 0), 0) - iif(OLD.known = 0, coalesce(OLD.size, 0), 0),
+  INSERT INTO usage_added (organization, bytes, unreferenced)
+  VALUES (NEW.organization, coalesce(NEW.size, 0) - coalesce(OLD.size, 0),
     iif(NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.digest = NEW.digest
         AND r.repository >= NEW.organization || '/' AND r.repository < NEW.organization || '0'),
-      iif(NEW.known = 0, coalesce(NEW.size, 0), 0) - iif(OLD.known = 0, coalesce(OLD.size, 0), 0), 0));
+      coalesce(NEW.size, 0) - coalesce(OLD.size, 0), 0));
 END;
 
 CREATE TRIGGER usage_of_gone_blob AFTER DELETE ON usage_blobs
@@ -669,21 +662,19 @@ BEGIN
 END;
 
 CREATE TRIGGER usage_of_new_link AFTER INSERT ON links
-WHEN NEW.counts > 0
+WHEN NEW.counts > 0 AND NEW.usable_until IS NOT 0
 BEGIN
-  INSERT INTO usage_blobs (organization, digest, size, uses, known)
+  INSERT INTO blobs_gained (organization, digest, size, known, open_uploads, uploading)
   VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest,
-    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), 1, NEW.usable_until IS NOT NULL)
-  ON CONFLICT (organization, digest) DO UPDATE SET uses = uses + 1;
+    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), NEW.usable_until IS NOT NULL, 0, 0);
 END;
 
 CREATE TRIGGER usage_of_counting_link AFTER UPDATE OF counts ON links
 WHEN NEW.counts > 0 AND OLD.counts = 0
 BEGIN
-  INSERT INTO usage_blobs (organization, digest, size, uses, known)
+  INSERT INTO blobs_gained (organization, digest, size, known, open_uploads, uploading)
   VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest,
-    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), 1, 0)
-  ON CONFLICT (organization, digest) DO UPDATE SET uses = uses + 1;
+    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), 0, 0, 0);
 END;
 
 CREATE TRIGGER usage_of_ended_link AFTER UPDATE OF counts ON links
@@ -708,11 +699,25 @@ BEGIN
 END;
 
 CREATE TRIGGER usage_of_upload AFTER UPDATE OF state, size ON uploads
-WHEN (NEW.state = 'open') <> (OLD.state = 'open') OR (NEW.state = 'open' AND NEW.size <> OLD.size)
+WHEN NEW.state <> 'finished' AND ((NEW.state = 'open') <> (OLD.state = 'open')
+  OR (NEW.state = 'open' AND NEW.size <> OLD.size))
 BEGIN
   INSERT INTO usage_added (organization, open_uploads, uploading)
   VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), (NEW.state = 'open') - (OLD.state = 'open'),
     iif(NEW.state = 'open', NEW.size, 0) - iif(OLD.state = 'open', OLD.size, 0));
+END;
+
+CREATE TRIGGER blob_of_upload AFTER UPDATE OF state ON uploads
+WHEN NEW.state = 'finished' AND OLD.state = 'open'
+BEGIN
+  INSERT INTO usage_added (organization, open_uploads, uploading)
+  SELECT substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), -1, - OLD.size
+  WHERE EXISTS (SELECT 1 FROM links WHERE repository = NEW.repository AND digest = NEW.digest);
+  INSERT INTO blobs_gained (organization, digest, size, known, open_uploads, uploading)
+  SELECT substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size, 0, -1, - OLD.size
+  WHERE NOT EXISTS (SELECT 1 FROM links WHERE repository = NEW.repository AND digest = NEW.digest);
+  INSERT INTO links (repository, digest, created_at, usable_until)
+  VALUES (NEW.repository, NEW.digest, NEW.finished_at, 0) ON CONFLICT DO NOTHING;
 END;
 
 CREATE TRIGGER usage_of_gone_upload AFTER DELETE ON uploads

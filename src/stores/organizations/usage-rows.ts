@@ -13,7 +13,7 @@ import { OciError } from '../../oci/errors.ts';
 import { MAX_REFERENCES } from '../../oci/manifest-limits.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
-import { keyed, paged } from '../rows-read.ts';
+import { keyed, paged, type ReadsAtMost } from '../rows-read.ts';
 
 /** SQL for the organization of a repository. */
 export function ofRepository(repository: string): string {
@@ -149,17 +149,53 @@ export function putCentralUsage(reported: readonly CentralUsage[]): BoundStateme
   return reported.length === 0 ? [] : [[PUT_CENTRAL_USAGE, JSON.stringify(reported)]];
 }
 
-const LEAVE_TO_CENTRAL = sql`
-  UPDATE usage_blobs SET known = 1 WHERE known = 0 AND (organization, digest) IN (
-    SELECT ${ofRepository('m.repository')}, d.value ->> 'digest' FROM json_each(?1) AS alive
-    CROSS JOIN manifests m ON m.repository = alive.value ->> 'repository' AND m.digest = alive.value ->> 'digest'
-    CROSS JOIN json_each(${descriptorsOf('m')}) AS d)`.reading((run) => keyed(run) + 3 * MAX_REFERENCES * run.keys);
+/** SQL that holds if a live manifest of an organization names a blob. */
+function isReferenced(organization: string, digest: string): string {
+  return `EXISTS (SELECT 1 FROM manifest_references r WHERE r.digest = ${digest}
+    AND r.repository >= ${organization} || '/' AND r.repository < ${organization} || '0')`;
+}
 
-const LEAVE_MANIFESTS_TO_CENTRAL = sql`
-  UPDATE usage_manifests SET known = 1 WHERE known = 0 AND (organization, digest) IN (
-    SELECT ${ofRepository("(alive.value ->> 'repository')")}, alive.value ->> 'digest' FROM json_each(?1) AS alive)`;
+// What central is not known to count yet: ?1 live manifests, ?2 tags.
+const LEFT_BLOBS = `
+  SELECT DISTINCT u.organization, u.digest, coalesce(u.size, 0) AS bytes FROM json_each(?1) AS alive
+  CROSS JOIN manifests m ON m.repository = alive.value ->> 'repository' AND m.digest = alive.value ->> 'digest'
+  CROSS JOIN json_each(${descriptorsOf('m')}) AS d
+  CROSS JOIN usage_blobs u ON u.organization = ${ofRepository('m.repository')}
+    AND u.digest = d.value ->> 'digest' AND u.known = 0`;
+const LEFT_MANIFESTS = `
+  SELECT DISTINCT u.organization, u.digest, u.live, u.size FROM json_each(?1) AS alive
+  CROSS JOIN usage_manifests u ON u.organization = ${ofRepository("(alive.value ->> 'repository')")}
+    AND u.digest = alive.value ->> 'digest' AND u.known = 0`;
+const LEFT_TAGS = (tags: string): string => `
+  SELECT DISTINCT t.repository, t.name FROM json_each(${tags}) AS tag
+  CROSS JOIN tags t ON t.repository = tag.value ->> 'repository' AND t.name = tag.value ->> 'name' AND t.visible = 1
+  WHERE NOT EXISTS (SELECT 1 FROM known_tags k WHERE k.repository = t.repository AND k.name = t.name)`;
 
-/** At a node, stops counting manifests that are alive at central, and their blobs, because central counts them. */
+const perReference: ReadsAtMost = (run) => keyed(run) + 3 * MAX_REFERENCES * run.keys;
+
+// One write of `usage` for each organization, however many rows are left to central.
+const LEAVE_SUMS = sql`
+  INSERT INTO usage_added (organization, blobs, bytes, unreferenced, manifests, manifest_bytes, tags)
+  SELECT organization, - sum(blobs), - sum(bytes), - sum(unreferenced), - sum(manifests), - sum(manifest_bytes),
+    - sum(tags)
+  FROM (
+    SELECT b.organization, 1 AS blobs, b.bytes, iif(${isReferenced('b.organization', 'b.digest')}, 0, b.bytes)
+      AS unreferenced, 0 AS manifests, 0 AS manifest_bytes, 0 AS tags FROM (${LEFT_BLOBS}) AS b
+    UNION ALL SELECT organization, 0, 0, 0, live, size, 0 FROM (${LEFT_MANIFESTS})
+    UNION ALL SELECT ${ofRepository('repository')}, 0, 0, 0, 0, 0, 1 FROM (${LEFT_TAGS('?2')}))
+  GROUP BY organization`.reading(perReference);
+const LEAVE_BLOBS = sql`
+  UPDATE usage_blobs SET known = 1 WHERE (organization, digest) IN (
+    SELECT organization, digest FROM (${LEFT_BLOBS}))`.reading(perReference);
+const LEAVE_MANIFESTS = sql`
+  UPDATE usage_manifests SET known = 1 WHERE (organization, digest) IN (
+    SELECT organization, digest FROM (${LEFT_MANIFESTS}))`;
+const LEAVE_TAGS = sql`INSERT INTO known_tags (repository, name) ${LEFT_TAGS('?1')}`;
+
+/**
+ * At a node, stops counting manifests that are alive at central, their blobs, and tags that central has, because
+ * central counts them.
+ */
 export function leaveToCentral(
   manifests: readonly {
     readonly repository: RepositoryName;
@@ -167,36 +203,36 @@ export function leaveToCentral(
     readonly created: number;
     readonly deleted: number;
   }[],
+  tags: readonly { readonly repository: RepositoryName; readonly name: Tag; readonly digest: string | null }[],
 ): BoundStatement[] {
-  const alive = manifests.filter(({ created, deleted }) => created > deleted);
-  if (alive.length === 0) return [];
-  const list = JSON.stringify(alive.map(({ repository, digest }) => ({ repository, digest })));
+  const alive = manifests
+    .filter(({ created, deleted }) => created > deleted)
+    .map(({ repository, digest }) => ({ repository, digest }));
+  const there = tags.filter(({ digest }) => digest !== null).map(({ repository, name }) => ({ repository, name }));
+  if (alive.length + there.length === 0) return [];
+  const [manifestList, tagList] = [JSON.stringify(alive), JSON.stringify(there)];
   return [
-    [LEAVE_TO_CENTRAL, list],
-    [LEAVE_MANIFESTS_TO_CENTRAL, list],
+    [LEAVE_SUMS, manifestList, tagList],
+    [LEAVE_BLOBS, manifestList],
+    [LEAVE_MANIFESTS, manifestList],
+    [LEAVE_TAGS, tagList],
   ];
 }
 
-const LEAVE_TAGS_TO_CENTRAL = sql`
-  INSERT INTO known_tags (repository, name)
-  SELECT t.repository, t.name FROM json_each(?1) AS tag
-  CROSS JOIN tags t ON t.repository = tag.value ->> 'repository' AND t.name = tag.value ->> 'name' AND t.visible = 1
-  WHERE true ON CONFLICT DO NOTHING`;
-
-/** At a node, stops counting tags that central has, because central counts them. */
-export function leaveTagsToCentral(
-  tags: readonly { readonly repository: RepositoryName; readonly name: Tag; readonly digest: string | null }[],
-): BoundStatement[] {
-  const there = tags.filter(({ digest }) => digest !== null).map(({ repository, name }) => ({ repository, name }));
-  return there.length === 0 ? [] : [[LEAVE_TAGS_TO_CENTRAL, JSON.stringify(there)]];
-}
-
-const LEAVE_BLOB_TO_CENTRAL = sql`
-  UPDATE usage_blobs SET known = 1 WHERE organization = ?1 AND digest = ?2 AND known = 0`;
+const LEAVE_SUMS_OF_BLOB = sql`
+  INSERT INTO usage_added (organization, blobs, bytes, unreferenced)
+  SELECT organization, -1, - coalesce(size, 0),
+    - iif(${isReferenced('u.organization', 'u.digest')}, 0, coalesce(size, 0))
+  FROM usage_blobs u WHERE organization = ?1 AND digest = ?2 AND known = 0`;
+const LEAVE_BLOB = sql`UPDATE usage_blobs SET known = 1 WHERE organization = ?1 AND digest = ?2 AND known = 0`;
 
 /** At a node, stops counting a blob that was copied down because central has it in this repository. */
-export function leaveBlobToCentral(repository: RepositoryName, digest: string): BoundStatement {
-  return [LEAVE_BLOB_TO_CENTRAL, organizationOf(repository), digest];
+export function leaveBlobToCentral(repository: RepositoryName, digest: string): BoundStatement[] {
+  const key = [organizationOf(repository), digest] as const;
+  return [
+    [LEAVE_SUMS_OF_BLOB, ...key],
+    [LEAVE_BLOB, ...key],
+  ];
 }
 
 const SIZE_OF_BLOB_ELSEWHERE = sql`

@@ -68,7 +68,7 @@ export class SessionClosing {
       throw refusal;
     });
     const writeId = crypto.randomUUID();
-    const take = insertUpload(this.#id, { state: 'finished', size, digest, key: null, writeId });
+    const take = insertUpload(this.#id, { finishedAt: this.#blob.lease.now, size, digest, key: null, writeId });
     await this.#commit({ take, writeId, key, size, isFresh: true });
   }
 
@@ -158,12 +158,13 @@ export class SessionClosing {
   async #finish(isComplete: boolean) {
     const { store } = this.#tools;
     const { offset } = this.#upload;
-    const { digest } = this.#blob;
+    const { digest, lease } = this.#blob;
     const writeId = crypto.randomUUID();
+    const end = { size: offset, digest, store: store.name, isComplete, now: lease.now };
     const { session, ...rest } = await store.database.batch(
       {
         seal: isComplete ? [] : [sealUpload(this.#id, offset, digest)],
-        finish: finishUpload(this.#id, writeId, { size: offset, digest, store: store.name, isComplete }),
+        finish: finishUpload(this.#id, writeId, end),
         commit: commitObjectOfSession(this.#blob, this.#id, writeId),
         parts: deleteParts(this.#id, writeId),
         session: selectUpload(this.#id),
@@ -201,7 +202,7 @@ export class SessionClosing {
   async #joined(body: Body | undefined, tail: readonly Piece[] = []): Promise<void> {
     const { store, objects, assembler, multipart } = this.#tools;
     const { offset } = this.#upload;
-    const { digest } = this.#blob;
+    const { digest, lease } = this.#blob;
     const { session, chunks } = await store.database.batch(
       { seal: sealUpload(this.#id, offset), session: selectUpload(this.#id), chunks: selectChunks(this.#id.id) },
       { again: true },
@@ -219,7 +220,7 @@ export class SessionClosing {
     if (own !== null) await assembler.verify(own, digest, size);
     const key = own ?? (await assembler.join(pieces, body, size, digest));
     const writeId = crypto.randomUUID();
-    const finish = { size: offset, digest, whole: size, own: own === null ? undefined : store.name };
+    const finish = { size: offset, digest, whole: size, own: own === null ? undefined : store.name, now: lease.now };
     const take = finishJoined(this.#id, writeId, finish);
     await this.#commit({ take, writeId, key, size, isFresh: own === null });
   }

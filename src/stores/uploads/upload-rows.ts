@@ -27,7 +27,7 @@ import type { Piece } from './blob-writer.ts';
 
 export interface UploadRow {
   readonly state: 'open' | 'finished' | 'cancelled';
-  /** Bytes received. */
+  /** Bytes received; once finished, those of the blob. */
   readonly size: number;
   /** The digest of all bytes so far, or null if nobody hashed them all; once finished, the digest of the blob. */
   readonly digest: Digest | null;
@@ -90,17 +90,19 @@ export function isUpload(first = 1): string {
 const HAS_TAKEN = `EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()} AND write_id = ?4)`;
 const IS_AT_SIZE = `${isUpload()} AND state = 'open' AND size = CAST(?5 AS INTEGER)`;
 
-// An open session counts with its bytes, whatever they will become. A finished one is a blob, which may count already.
+// An open session counts with its bytes, whatever they will become. A finished one is a blob, which may count already:
+// a trigger then links the blob, unless it is linked, and moves the usage from the session to the blob in one write.
 // A row without bytes belongs to a multipart upload. If another object takes its place, the caller aborts the upload;
 // otherwise its key is marked as left over.
 const INSERT_UPLOAD = sql`
-  INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, digest, key)
-  SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), ?6, CAST(?7 AS INTEGER), ?8, ?9
+  INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, digest, key, finished_at)
+  SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), ?6, CAST(?7 AS INTEGER), ?8, ?9, CAST(?10 AS INTEGER)
   WHERE NOT ${exceedsQuota('?2', `iif(?6 = 'open', ?7, ${addedBy('?8', '?7')})`)}
     AND NOT (?6 = 'open' AND ${hasTooManyUploads('?2')} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()}))
   ON CONFLICT DO UPDATE SET write_id = excluded.write_id, state = excluded.state, size = excluded.size,
     digest = excluded.digest, key = coalesce(excluded.key, key), leftover = excluded.key IS NULL,
-    multipart = iif(excluded.key IS NULL, multipart, NULL), part_size = NULL, next_part = NULL
+    multipart = iif(excluded.key IS NULL, multipart, NULL), part_size = NULL, next_part = NULL,
+    finished_at = excluded.finished_at
   WHERE state = 'open' AND size = 0`;
 
 const INSERT_MULTIPART = sql`
@@ -141,14 +143,15 @@ const HAS_OTHER_OBJECT = (digest: string, store: string): string =>
 
 // The session's bytes become the blob's. The rest of the blob, which this request sent, has not been counted yet.
 const FINISH_JOINED = sql`
-  UPDATE uploads SET state = 'finished', write_id = ?4, digest = ?6, hash = NULL, multipart = NULL,
+  UPDATE uploads SET state = 'finished', write_id = ?4, size = CAST(?7 AS INTEGER), digest = ?6, hash = NULL,
+    multipart = NULL, finished_at = CAST(?9 AS INTEGER),
     leftover = iif(?8 IS NULL, key IS NOT NULL, ${HAS_OTHER_OBJECT('?6', '?8')})
   WHERE ${IS_AT_SIZE} AND next_part IS NULL
     AND NOT ${exceedsQuota('uploads.repository', addedBy('?6', '?7 - ?5'))}`;
 
 const FINISH_UPLOAD = sql`
   UPDATE uploads SET state = 'finished', write_id = ?4, hash = NULL, multipart = NULL,
-    leftover = ${HAS_OTHER_OBJECT('?6', '?7')}
+    finished_at = CAST(?9 AS INTEGER), leftover = ${HAS_OTHER_OBJECT('?6', '?7')}
   WHERE ${IS_AT_SIZE} AND digest = ?6 AND key IS NOT NULL AND next_part IS NULL AND (multipart IS NULL OR ?8 = 1)`;
 
 const CANCEL_UPLOAD = sql`
@@ -184,20 +187,22 @@ const FORGET_OBJECT = sql`
 
 /**
  * Takes a session that has no bytes yet, for its first chunk or for a whole blob.
- * @param row `key` is the object that is the session's to delete; null if the request itself deletes it
+ * @param row `key` is the object that is the session's to delete; null if the request itself deletes it. `finishedAt` is
+ *   in milliseconds since the epoch; null while the session stays open
  */
 export function insertUpload(
   upload: UploadIdentity,
   row: {
-    readonly state: 'open' | 'finished';
+    readonly finishedAt: number | null;
     readonly size: number;
     readonly digest: Digest | null;
     readonly key: string | null;
     readonly writeId: string;
   },
 ): BoundStatement {
-  const { writeId, state, size, digest, key } = row;
-  return [INSERT_UPLOAD, ...uploadKey(upload), writeId, upload.expiresAt, state, size, digest, key];
+  const { writeId, finishedAt, size, digest, key } = row;
+  const state = finishedAt === null ? 'open' : 'finished';
+  return [INSERT_UPLOAD, ...uploadKey(upload), writeId, upload.expiresAt, state, size, digest, key, finishedAt];
 }
 
 /**
@@ -293,6 +298,15 @@ export async function chunksExceeded(database: Database, id: string, more: numbe
   });
 }
 
+/** How an open session of `size` bytes becomes a blob. */
+interface SessionEnd {
+  /** Bytes. */
+  readonly size: number;
+  readonly digest: Digest;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
 /**
  * Takes an open session of `size` bytes, and finishes it as a blob.
  * @param whole the bytes of the blob: those of the session and those that the closing request sent
@@ -301,9 +315,9 @@ export async function chunksExceeded(database: Database, id: string, more: numbe
 export function finishJoined(
   upload: UploadIdentity,
   writeId: string,
-  { size, digest, whole, own }: { size: number; digest: Digest; whole: number; own: string | undefined },
+  { size, digest, whole, own, now }: SessionEnd & { readonly whole: number; readonly own: string | undefined },
 ): BoundStatement {
-  return [FINISH_JOINED, ...uploadKey(upload), writeId, size, digest, whole, own ?? null];
+  return [FINISH_JOINED, ...uploadKey(upload), writeId, size, digest, whole, own ?? null, now];
 }
 
 /**
@@ -313,9 +327,9 @@ export function finishJoined(
 export function finishUpload(
   upload: UploadIdentity,
   writeId: string,
-  { size, digest, store, isComplete }: { size: number; digest: Digest; store: string; isComplete: boolean },
+  { size, digest, store, isComplete, now }: SessionEnd & { readonly store: string; readonly isComplete: boolean },
 ): BoundStatement {
-  return [FINISH_UPLOAD, ...uploadKey(upload), writeId, size, digest, store, isComplete ? 1 : 0];
+  return [FINISH_UPLOAD, ...uploadKey(upload), writeId, size, digest, store, isComplete ? 1 : 0, now];
 }
 
 /** Records the objects of a session that this batch took; `offset` is where the first of them starts. */

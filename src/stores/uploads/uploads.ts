@@ -174,7 +174,7 @@ export abstract class Uploads {
     const writeId = crypto.randomUUID();
     const [piece, ...more] = written.pieces;
     const digest = more.length === 0 ? written.digest : null;
-    const first = { state: 'open', size, digest, key: piece?.key ?? null, writeId } as const;
+    const first = { finishedAt: null, size, digest, key: piece?.key ?? null, writeId };
     const take =
       upload.offset === 0
         ? [insertUpload(id, first), insertChunks(id, writeId, 0, more)]

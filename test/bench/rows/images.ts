@@ -9,6 +9,7 @@ type Action = 'push' | 'push with a quota' | 'pull';
 
 /** Dollars for a million. */
 const LIMITS: Readonly<Record<Action, number>> = { push: 60, 'push with a quota': 72, pull: 3 };
+const ROWS_WRITTEN: Readonly<Record<Action, number>> = { push: 38, 'push with a quota': 46, pull: 0 };
 
 /** Logs in as docker does: with a challenge and a token. */
 async function logIn({ port, repository }: Client): Promise<void> {
@@ -59,10 +60,14 @@ async function priced(surroundings: Surroundings, action: Action): Promise<Outco
   const operations = action === 'pull' ? await control.countsOf(pull) : pushed;
   await control.sql('central', "UPDATE organizations SET quota_bytes = NULL WHERE name = 'alice'");
   const { dollars, parts } = priceOf(operations);
+  const rows = operations.rowsWritten;
   const counts = `${operations.roundTrips} D1 round trips, ${operations.statements} statements`;
   return outcome(
     `a million: ${inDollars(dollars)}`,
-    dollars <= LIMITS[action] ? [] : [`it costs more than $${LIMITS[action]}`],
+    [
+      ...(dollars <= LIMITS[action] ? [] : [`it costs more than $${LIMITS[action]}`]),
+      ...(rows === ROWS_WRITTEN[action] ? [] : [`it writes ${rows} rows, not ${ROWS_WRITTEN[action]}`]),
+    ],
     `${parts}; ${counts}`,
     { operations, dollarsPerMillion: dollars },
   );
@@ -71,7 +76,7 @@ async function priced(surroundings: Surroundings, action: Action): Promise<Outco
 function row(action: Action, boundBy: string): Row {
   return {
     name: `prices: ${action} of an image with config and two layers at central`,
-    mustReach: `≤ $${LIMITS[action]} a million`,
+    mustReach: `≤ $${LIMITS[action]} a million, ${ROWS_WRITTEN[action]} rows written`,
     boundBy,
     run: (surroundings) => priced(surroundings, action),
   };
