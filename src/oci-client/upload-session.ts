@@ -5,7 +5,7 @@
  */
 import { textOf } from './answer.ts';
 import { RegistryError } from './registry-error.ts';
-import { isTransient, Patience } from './retry.ts';
+import { Patience } from './retry.ts';
 import type { Surroundings } from './surroundings.ts';
 import { type Request, type Transport, TransportError } from './transport.ts';
 import { type BodyLimit, smallerThan } from './body-limit.ts';
@@ -144,10 +144,7 @@ class Upload {
       }
       const refusal = await this.#recover(outcome);
       if (refusal === undefined) continue;
-      // A session that is gone was perhaps closed, and only the answer was lost.
-      if (refusal.status !== 404 || !isTransient(this.#failureOf(outcome)) || url === undefined) return refusal;
-      const found = await this.#send(url, { method: 'HEAD', signal: this.#options.signal });
-      return found.ok ? createdAnswer(digest, url) : refusal;
+      return this.#hasFailed ? closedAnswer(this.#send, refusal, { digest, url }, this.#options.signal) : refusal;
     }
   }
 
@@ -229,6 +226,21 @@ class Upload {
     await discard(answer);
     await this.#options.onAdvance?.(this.session);
   }
+}
+
+/**
+ * Returns the answer to a PUT that was tried before and is refused now: a session that is gone was perhaps closed, and
+ * only the answer was lost.
+ */
+export async function closedAnswer(
+  send: Transport,
+  refusal: Response,
+  { digest, url }: BlobAddress,
+  signal: AbortSignal | undefined,
+): Promise<Response> {
+  if (refusal.status !== 404 || url === undefined) return refusal;
+  const found = await send(url, { method: 'HEAD', signal });
+  return found.ok ? createdAnswer(digest, url) : refusal;
 }
 
 /** Returns the session that an answer of a registry names. @param asked the address that the request went to */

@@ -211,6 +211,18 @@ test.each([
   expect(registry.stored).toEqual(upTo(8));
 });
 
+test('a session that a registry still lists although it is closed counts as closed if the blob is there', async () => {
+  const registry = new Registry({ faults: [{ breaksAfter: 8 }] });
+  const { send } = registry;
+  const lists: typeof send = async (url, request) =>
+    request.method === 'GET'
+      ? new Response(null, { status: 204, headers: { Range: range(0, 8) } })
+      : send(url, request);
+  const answer = await closeUpload(lists, { url: SESSION, size: 0 }, mebibytes(8), BLOB, options(8));
+  expect(answer.status).toBe(201);
+  expect(registry.requests).toEqual(['PUT - 8', 'PUT - 0', 'HEAD - 0']);
+});
+
 test('the limit is what the registry says, in multiples of its smallest chunk', () => {
   const limit = new BodyLimit();
   expect(limit.bytes).toBe(64 * MEBIBYTE);

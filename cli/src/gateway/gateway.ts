@@ -65,7 +65,9 @@ export class Gateway {
     const digest = url.searchParams.get('digest');
     const hasBody = exchange.body.length !== 0;
     if (hasBody && method === 'PATCH') return this.#uploads.append(exchange, url);
-    if (hasBody && method === 'PUT' && digest !== null) return this.#uploads.close(exchange, url, digest);
+    if (method === 'PUT' && digest !== null) {
+      return hasBody ? this.#uploads.close(exchange, url, digest) : this.#uploads.closeAsIs(exchange, url, digest);
+    }
     if (hasBody && method === 'POST' && digest !== null) return this.#uploads.openAndClose(exchange, url, digest);
     return this.#forward(exchange, url);
   }

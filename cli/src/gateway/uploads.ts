@@ -10,6 +10,7 @@ import type { Tokens } from './tokens.ts';
 import {
   appendContent,
   type BlobAddress,
+  closedAnswer,
   closeUpload,
   sessionIn,
   sizeIn,
@@ -55,6 +56,17 @@ export class Uploads {
   async close(exchange: Exchange, url: URL, digest: string): Promise<Response> {
     const session = await this.#sessionAt(exchange, withoutDigest(url));
     return session instanceof Response ? session : this.#send(exchange, session, blobAt(url, digest));
+  }
+
+  /** PUT of an upload without a body: the blob is what the host has. */
+  async closeAsIs(exchange: Exchange, url: URL, digest: string): Promise<Response> {
+    const send = this.#transport(exchange);
+    let attempts = 0;
+    const answer = await withRetries(this.#options, exchange.signal, () => {
+      attempts += 1;
+      return send(url, nothing('PUT', exchange));
+    });
+    return attempts === 1 ? answer : closedAnswer(send, answer, blobAt(url, digest), exchange.signal);
   }
 
   /** POST with a digest and a body: a whole blob. The host is asked for an upload, because the body may break. */

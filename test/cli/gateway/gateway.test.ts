@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { expect, test } from 'vitest';
 import { digestOf } from './host.ts';
-import { CHUNK, MEBIBYTE, startGateway } from './started.ts';
+import { CHUNK, MEBIBYTE, pathOf, startGateway } from './started.ts';
 
 const layer = (chunks: number): Buffer => randomBytes(chunks * CHUNK);
 const range = (first: number, end: number, unit = CHUNK): string => `${first * unit}-${end * unit - 1}`;
@@ -147,6 +147,30 @@ test.each([
   expect((await ask({ method, path })).status).toBe(times === 2 ? 202 : 502);
   expect(host.received).toHaveLength(times);
 });
+
+test.each([
+  ['is told by the blob', true, 201],
+  ['stays refused if there is no blob', false, 404],
+])(
+  'a closing PUT without a body whose answer is lost, and whose session is gone, %s',
+  async (_name, isKept, status) => {
+    const { host, ask } = await startGateway(CHUNK);
+    const body = layer(1);
+    const digest = digestOf(body);
+    const path = pathOf(await ask({ method: 'POST', path: '/v2/acme/app/blobs/uploads/' }));
+    await ask({ method: 'PATCH', path }, body);
+    let puts = 0;
+    host.first = ({ method }, outgoing) => {
+      if (method === 'PUT' && (puts += 1) === 1) outgoing.writeHead = () => outgoing.destroy();
+      if (method === 'HEAD' && !isKept) host.blobs.clear();
+      return false;
+    };
+    const closed = await ask({ method: 'PUT', path: `${path}?digest=${digest}` });
+    expect(closed.status).toBe(status);
+    if (isKept) expect(closed.headers['docker-content-digest']).toBe(digest);
+    expect(host.received.slice(2).map(({ what }) => what)).toEqual(['PUT', 'PUT', 'HEAD']);
+  },
+);
 
 test('the limit that a 413 shows is kept for the next layer', async () => {
   const { host, ask, open } = await startGateway(4 * MEBIBYTE);
