@@ -8,49 +8,81 @@ import type { UploadRecords } from '../../src/oci-client/blob-upload.ts';
 /** Registries keep an unfinished upload for a day or a few. */
 const KEPT_MS = 7 * 86_400_000;
 
-/** Each upload has a file of its own, because several pushes may run at once. */
+/**
+ * Each upload of each process has a file of its own, because several pushes may run at once, even of one blob. A push
+ * takes over the file of one that has ended by renaming it, so that no two go on with the same upload.
+ */
 export class UploadFiles implements UploadRecords {
   readonly #folder: string;
+  readonly #process: number;
 
-  constructor(folder = defaultFolder()) {
+  constructor(folder = defaultFolder(), processId = process.pid) {
     this.#folder = folder;
+    this.#process = processId;
   }
 
   /** Forgets uploads that no registry still knows. */
   async prune(): Promise<void> {
-    for (const name of await readdir(this.#folder).catch(() => [])) {
+    for (const name of await this.#names()) {
       const file = join(this.#folder, name);
       const written = (await stat(file).catch(() => undefined))?.mtimeMs ?? Date.now();
       if (Date.now() - written > KEPT_MS) await rm(file, { force: true });
     }
   }
 
-  /** @returns undefined also while another process still sends into the upload */
+  /** @returns undefined also if other processes still send into all uploads of the blob */
   async read(key: string): Promise<string | undefined> {
-    const record = await readFile(this.#fileOf(key), 'utf8').catch(() => undefined);
-    const [location, writer] = record?.split('\n') ?? [];
-    return isOtherProcess(Number(writer)) ? undefined : location;
+    const own = this.#fileOf(key);
+    for (const file of await this.#free(key)) {
+      try {
+        await rename(file, own);
+        return await readFile(own, 'utf8');
+      } catch {
+        // Another push was faster.
+      }
+    }
+    return undefined;
   }
 
   async write(key: string, location: string): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const file = this.#fileOf(key);
-    const partial = `${file}.${process.pid}`;
-    await writeFile(partial, `${location}\n${process.pid}`, { mode: 0o600 });
+    const partial = `${file}.partial`;
+    await writeFile(partial, location, { mode: 0o600 });
     await rename(partial, file);
   }
 
+  /** Forgets uploads of the blob that no other process sends into. */
   async remove(key: string): Promise<void> {
-    await rm(this.#fileOf(key), { force: true });
+    for (const file of await this.#free(key)) await rm(file, { force: true });
+  }
+
+  /** Returns the files of a blob's uploads that no other process sends into. */
+  async #free(key: string): Promise<string[]> {
+    const ofKey = (await this.#names()).map((name) => name.split('.')).filter(([start]) => start === hashOf(key));
+    const free = ofKey.filter(([, writer, ...more]) => more.length === 0 && !this.#isOther(Number(writer)));
+    return free.map((name) => join(this.#folder, name.join('.')));
+  }
+
+  #isOther(writer: number): boolean {
+    return writer !== this.#process && isRunning(writer);
+  }
+
+  #names(): Promise<string[]> {
+    return readdir(this.#folder).catch(() => []);
   }
 
   #fileOf(key: string): string {
-    return join(this.#folder, createHash('sha256').update(key).digest('hex'));
+    return join(this.#folder, `${hashOf(key)}.${this.#process}`);
   }
 }
 
-function isOtherProcess(id: number): boolean {
-  if (!(id > 0) || id === process.pid) return false;
+function hashOf(key: string): string {
+  return createHash('sha256').update(key).digest('hex');
+}
+
+function isRunning(id: number): boolean {
+  if (!(id > 0)) return false;
   try {
     process.kill(id, 0);
     return true;

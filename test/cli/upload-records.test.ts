@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -25,17 +25,37 @@ test('a record is kept from one push to the next, readable by the user alone', a
   expect(await new UploadFiles(folder).read(KEY)).toBeUndefined();
 });
 
-test('an upload is left to the process that sends into it, until that process has ended', async () => {
-  const other = spawn(process.execPath, ['--eval', 'process.stdin.resume()'], { stdio: ['pipe', 'ignore', 'ignore'] });
-  const ended = once(other, 'exit');
-  const records = new UploadFiles(folder);
-  await records.write(KEY, LOCATION);
-  const [name = ''] = await readdir(folder);
-  await writeFile(join(folder, name), `${LOCATION}\n${other.pid}`);
-  expect(await records.read(KEY)).toBeUndefined();
-  other.stdin.end();
-  await ended;
-  expect(await records.read(KEY)).toBe(LOCATION);
+async function startProcess(): Promise<{ readonly id: number; readonly end: () => Promise<unknown> }> {
+  const child = spawn(process.execPath, ['--eval', 'process.stdin.resume()'], { stdio: ['pipe', 'ignore', 'ignore'] });
+  const ended = once(child, 'exit');
+  await once(child, 'spawn');
+  const end = (): Promise<unknown> => {
+    child.stdin.end();
+    return ended;
+  };
+  return { id: child.pid ?? 0, end };
+}
+
+test('two pushes of one blob at once each keep a record of their own', async () => {
+  const other = await startProcess();
+  const [ours, theirs] = [new UploadFiles(folder), new UploadFiles(folder, other.id)];
+  await theirs.write(KEY, `${LOCATION}-of-theirs`);
+  expect(await ours.read(KEY)).toBeUndefined();
+  await ours.write(KEY, LOCATION);
+  expect(await ours.read(KEY)).toBe(LOCATION);
+  expect(await theirs.read(KEY)).toBe(`${LOCATION}-of-theirs`);
+  await ours.remove(KEY);
+  expect(await theirs.read(KEY)).toBe(`${LOCATION}-of-theirs`);
+  await other.end();
+});
+
+test('one push alone goes on with what a push that has ended has left', async () => {
+  const ended = await startProcess();
+  await new UploadFiles(folder, ended.id).write(KEY, LOCATION);
+  await ended.end();
+  const pushes = [new UploadFiles(folder), new UploadFiles(folder, process.ppid)];
+  const found = await Promise.all(pushes.map((push) => push.read(KEY)));
+  expect(found.filter((location) => location !== undefined)).toEqual([LOCATION]);
 });
 
 test('a record is forgotten once no registry can know the upload', async () => {
