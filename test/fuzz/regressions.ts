@@ -1,6 +1,6 @@
 /** Cases that a property failed with before. They run before the generated cases. */
 import type { DownloadCase } from './downloads.test.ts';
-import type { Step } from './generate/uploads.ts';
+import { LEAST_PART, type Step } from './generate/uploads.ts';
 import type { ManifestCase } from './generate/manifests.ts';
 import type { PathCase } from './paths.test.ts';
 import type { FormCase, GrantCase, TokenCase } from './tokens.test.ts';
@@ -50,6 +50,13 @@ export const UPLOAD_REGRESSIONS: readonly (readonly Step[])[] = [
     on('PUT', { body: [], streamed: true, digest: { of: 'last', algorithm: 'sha256' } }),
   ],
   [opened, on('PUT'), on('PUT', { body: [0], digest: { of: 'last', algorithm: 'sha256' } })],
+];
+
+const chunk = (size: number): Step => on('PATCH', { range: 'right', body: { size, of: 0 } });
+
+export const PART_REGRESSIONS: readonly (readonly Step[])[] = [
+  // No part may follow a shorter one.
+  [opened, chunk(LEAST_PART), chunk(LEAST_PART + 1), chunk(LEAST_PART), on('PUT')],
 ];
 
 export const MANIFEST_REGRESSIONS: readonly ManifestCase[] = [

@@ -21,6 +21,9 @@ export type Tampering =
   | { readonly put: string; readonly at: number; readonly instead: boolean }
   | { readonly field: 0 | 1 | 2 | 3; readonly value: string };
 
+/** A body: its bytes, or so many times one byte. */
+export type StatedBody = readonly number[] | { readonly size: number; readonly of: number };
+
 export type ChunkRange =
   | 'none'
   | 'right'
@@ -60,7 +63,7 @@ export type Step =
       readonly age: number;
       readonly tampering: Tampering;
       readonly range: ChunkRange;
-      readonly body: readonly number[] | undefined;
+      readonly body: StatedBody | undefined;
       readonly streamed: boolean;
       readonly digest: NamedDigest;
       /** An invalid Content-Length. */
@@ -117,13 +120,11 @@ const tampering: fc.Arbitrary<Tampering> = fc.oneof(
   },
 );
 
+const shiftedRange = fc.record({ startBy: fc.integer({ min: -2, max: 2 }), endBy: fc.integer({ min: -2, max: 2 }) });
 const range: fc.Arbitrary<ChunkRange> = fc.oneof(
   { weight: 6, arbitrary: fc.constant('none' as const) },
   { weight: 4, arbitrary: fc.constant('right' as const) },
-  {
-    weight: 2,
-    arbitrary: fc.record({ startBy: fc.integer({ min: -2, max: 2 }), endBy: fc.integer({ min: -2, max: 2 }) }),
-  },
+  { weight: 2, arbitrary: shiftedRange },
   { weight: 1, arbitrary: badContentRange.map((text) => ({ text })) },
 );
 
@@ -190,3 +191,67 @@ const opening: Step = { kind: 'open', user: 'alice', repository: 'alice/app', al
 export const steps: fc.Arbitrary<readonly Step[]> = fc
   .array(step, { minLength: 1, maxLength: 6 })
   .map((more) => (more[0]?.kind === 'open' ? more : more.toSpliced(0, 0, opening)));
+
+/** R2's least part of a multipart upload, but for the last. */
+export const LEAST_PART = 5 * 1024 ** 2;
+
+const large = fc.record({
+  size: rarely(
+    LEAST_PART,
+    fc.constantFrom(LEAST_PART - 1, LEAST_PART + 1, 2 * LEAST_PART, 2 * LEAST_PART + 1, LEAST_PART / 2),
+    1,
+  ),
+  of: fc.nat(1),
+});
+
+const partStep: fc.Arbitrary<Step> = fc.record({
+  kind: fc.constant('session' as const),
+  method: fc.oneof(
+    { weight: 8, arbitrary: fc.constant('PATCH' as const) },
+    { weight: 2, arbitrary: fc.constant('PUT' as const) },
+    { weight: 1, arbitrary: fc.constantFrom('GET' as const, 'DELETE' as const) },
+  ),
+  session: fc.constant(0),
+  age: rarely(0, fc.nat(2)),
+  tampering: fc.constant('none' as const),
+  range: fc.oneof(
+    { weight: 10, arbitrary: fc.constant('right' as const) },
+    { weight: 1, arbitrary: fc.constant('none' as const) },
+    { weight: 1, arbitrary: shiftedRange },
+  ),
+  body: fc.oneof<fc.WeightedArbitrary<StatedBody | undefined>[]>(
+    { weight: 6, arbitrary: large },
+    { weight: 1, arbitrary: bytes },
+    { weight: 1, arbitrary: fc.constant(undefined) },
+  ),
+  streamed: rarely(false, fc.constant(true), 3),
+  digest,
+  length: fc.constant(undefined),
+});
+
+const closing: Step = {
+  kind: 'session',
+  method: 'PUT',
+  session: 0,
+  age: 0,
+  tampering: 'none',
+  range: 'none',
+  body: undefined,
+  streamed: false,
+  digest: { of: 'all', algorithm: 'sha256' },
+  length: undefined,
+};
+
+/** One session, most of whose chunks can be parts of a multipart upload. Some close it without a body. */
+export const stepsOfParts: fc.Arbitrary<readonly Step[]> = fc
+  .tuple(
+    fc.record({
+      kind: fc.constant('open' as const),
+      user: fc.constant('alice' as const),
+      repository: fc.constant('alice/app' as const),
+      algorithm: rarely<string | undefined>(undefined, fc.constant('sha512'), 4),
+    }),
+    fc.array(partStep, { minLength: 2, maxLength: 5 }),
+    fc.subarray([closing]),
+  )
+  .map((some) => some.flat());

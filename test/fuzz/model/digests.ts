@@ -8,5 +8,11 @@ export async function digestOf(algorithm: Algorithm, bytes: Uint8Array<ArrayBuff
 }
 
 export function concatenate(...pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(pieces.flatMap((piece) => Array.from(piece)));
+  const all = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.byteLength, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.byteLength;
+  }
+  return all;
 }

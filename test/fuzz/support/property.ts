@@ -16,15 +16,17 @@ export interface PropertyOptions<Case> {
   readonly regressions?: readonly Case[];
   /** Restores the state after a failure, so that fast-check can shrink the example. */
   readonly restore?: () => Promise<void>;
+  /** The share of the runs that it has, if its cases take long. */
+  readonly share?: number;
 }
 
 export function property<Case>(
   name: string,
   cases: fc.Arbitrary<Case>,
   holds: (example: Case) => Promise<void>,
-  { regressions = [], restore }: PropertyOptions<Case> = {},
+  { regressions = [], restore, share = 1 }: PropertyOptions<Case> = {},
 ): void {
-  const numRuns = inject('fuzzRuns');
+  const numRuns = Math.ceil(inject('fuzzRuns') * share);
   const seed = inject('fuzzSeed');
   const holdsOrRestores = async (example: Case): Promise<void> => {
     try {

@@ -32,8 +32,14 @@ interface State {
   readonly isSettled: boolean;
 }
 
-/** Refused logins are always counted. */
-const NO_REFUSALS = " WHERE action <> 'refuse login'";
+/**
+ * Rows that refused requests write: refused logins are counted, and a session is recorded before the first part of its
+ * multipart upload.
+ */
+const WITHOUT: Readonly<Record<string, string>> = {
+  audit: " WHERE action <> 'refuse login'",
+  uploads: " WHERE state <> 'open' OR size > 0",
+};
 
 let query: Promise<string> | undefined;
 
@@ -46,25 +52,39 @@ async function composeQuery(): Promise<string> {
   const tables = Map.groupBy(columns, ({ table_name: name }) => name);
   const parts = [...tables].map(([name, of]) => {
     const kept = of.map(({ column_name: column }) => column).filter((column) => !NOTES.has(column));
-    return `'${name}', (SELECT json_group_array(json_array(${kept.join(', ')})) FROM ${name}${name === 'audit' ? NO_REFUSALS : ''})`;
+    return `'${name}', (SELECT json_group_array(json_array(${kept.join(', ')})) FROM ${name}${WITHOUT[name] ?? ''})`;
   });
   return `SELECT json_object(${parts.join(', ')}) AS rows,
     (SELECT json_group_array(key) FROM locations) AS blobs,
     (SELECT json_group_array(c.key) FROM (SELECT id, key FROM uploads UNION ALL SELECT upload, key FROM upload_chunks) c
       JOIN uploads u ON u.id = c.id AND u.state = 'open' WHERE c.key IS NOT NULL) AS chunks,
+    (SELECT json_group_array(key) FROM uploads WHERE state = 'open' AND multipart IS NOT NULL) AS parts,
     (SELECT count(*) FROM upload_chunks c WHERE NOT EXISTS (SELECT 1 FROM uploads u WHERE u.id = c.upload
       AND u.state = 'open')) + (SELECT count(*) FROM uploads WHERE leftover = 1
       OR state = 'cancelled' AND key IS NOT NULL) AS ended`;
 }
 
+/** Lists of keys, as JSON. */
+interface Found {
+  readonly rows: string;
+  readonly blobs: string;
+  readonly chunks: string;
+  /** Of multipart uploads that may be complete. */
+  readonly parts: string;
+  /** The number of rows of sessions that have ended, whose objects are not deleted yet. */
+  readonly ended: number;
+}
+
 async function stateNow(): Promise<State> {
   query ??= composeQuery();
-  const read = query.then((text) => rowsOf<{ rows: string; blobs: string; chunks: string; ended: number }>(text));
+  const read = query.then((text) => rowsOf<Found>(text));
   const [[found], keys] = await Promise.all([read, objectKeys()]);
   if (found === undefined) throw new Error('the query must return one row');
   const known = new Set([...(JSON.parse(found.blobs) as string[]), ...(JSON.parse(found.chunks) as string[])]);
+  // A refused request may complete a multipart upload.
+  const parts = new Set(JSON.parse(found.parts) as string[]);
   return {
-    text: JSON.stringify([found.rows, keys]),
+    text: JSON.stringify([found.rows, keys.filter((key) => !parts.has(key))]),
     isSettled: found.ended === 0 && keys.every((key) => known.has(key)),
   };
 }
@@ -98,6 +118,15 @@ async function stateOnce(reached: (state: State) => boolean): Promise<State> {
 
 /** Deletes all content from the store. */
 export async function clearContent(): Promise<void> {
+  const uploads = await rowsOf<{ key: string; multipart: string }>(
+    'SELECT key, multipart FROM uploads WHERE multipart IS NOT NULL',
+  );
+  // One that is complete can't be aborted, and its object goes below.
+  const abort = ({ key, multipart }: (typeof uploads)[number]): Promise<void> =>
+    env.BLOBS_CENTRAL.resumeMultipartUpload(key, multipart)
+      .abort()
+      .catch(() => undefined);
+  await Promise.all(uploads.map(abort));
   await clear(CONTENT);
   for (;;) {
     const keys = await objectKeys();
