@@ -14,6 +14,7 @@ import { imagePages } from './pages/image.tsx';
 import { imagesPages } from './pages/images.tsx';
 import { organizationPages } from './pages/organization.tsx';
 import { overviewPages } from './pages/overview.tsx';
+import { referencePages } from './pages/reference.tsx';
 import { replicationPages } from './pages/replication.tsx';
 import { repositoryPages } from './pages/repository.tsx';
 import { signInPages } from './pages/sign-in.tsx';
@@ -49,5 +50,6 @@ for (const pages of [
   replicationPages,
   storagePages,
   auditPages,
+  referencePages,
 ])
   consoleApp.route('/', pages());

@@ -78,6 +78,7 @@ function sectionsFor({ caller }: SignedIn): (readonly [path: string, name: strin
       : []),
     ...(all ? [['/replication', 'Replication'] as const, ['/storage', 'Storage'] as const] : []),
     ...(administers ? [['/audit', 'Audit'] as const] : []),
+    ['/reference', 'API'],
   ];
 }
 

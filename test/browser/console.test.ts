@@ -67,6 +67,7 @@ const PAGES: readonly (readonly [user: string, path: string])[] = [
   ['admin', '/replication/node1'],
   ['admin', '/storage'],
   ['admin', '/audit'],
+  ['admin', '/reference'],
   ['alice', '/images'],
   ['alice', `/images/${APP}`],
   ['alice', `/images/${APP}/-/untagged`],
@@ -104,15 +105,18 @@ describe.each(PAGES)('%s at %s', (user, path) => {
   });
 });
 
-test('the first view is at most 100 KB in all', async () => {
-  const page = await signedIn('alice');
-  const bodies: Promise<Buffer>[] = [];
-  page.on('response', (response) => void bodies.push(response.body()));
-  await page.goto(address(`/images/${APP}:latest`), { waitUntil: 'networkidle' });
-  const bytes = Buffer.concat(await Promise.all(bodies)).byteLength;
-  expect(bytes).toBeLessThanOrEqual(100_000);
-  expect(bytes).toBeGreaterThan(10_000);
-});
+test.each([`/images/${APP}`, `/images/${APP}:latest`])(
+  'the first view of %s is at most 100 KB in all',
+  async (path) => {
+    const page = await signedIn('alice');
+    const bodies: Promise<Buffer>[] = [];
+    page.on('response', (response) => void bodies.push(response.body()));
+    await page.goto(address(path), { waitUntil: 'networkidle' });
+    const bytes = Buffer.concat(await Promise.all(bodies)).byteLength;
+    expect(bytes).toBeLessThanOrEqual(100_000);
+    expect(bytes).toBeGreaterThan(10_000);
+  },
+);
 
 test('a push appears on an open page without reloading it', async () => {
   const page = await signedIn('alice');
@@ -150,6 +154,29 @@ test('an open page that nobody sees asks for nothing', async () => {
   expect(asked).toEqual([]);
   await page.evaluate("window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))");
   await page.waitForResponse(address(`/images/${APP}`));
+});
+
+test('a read of the API is tried', async () => {
+  const page = await signedIn('alice', { viewport: NARROW });
+  await page.goto(address('/reference'));
+  await page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })");
+  expect(await problemsOf(page)).toEqual([]);
+  expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(NARROW.width);
+  const operation = page.locator('details').filter({ hasText: 'GET /api/caller' });
+  await operation.getByRole('button', { name: 'Try it' }).click();
+  await page.getByRole('heading', { name: 'GET /api/caller' }).waitFor();
+  expect(await page.locator('pre').textContent()).toContain('"organization": "alice"');
+});
+
+test('an image gets another tag, which shows at each store', async () => {
+  const page = await signedIn('alice');
+  await page.goto(address(`/images/${APP}:latest`));
+  await page.getByLabel('Another tag for this image').fill('stable');
+  await page.getByRole('button', { name: 'Set the tag' }).click();
+  await page.getByRole('heading', { name: `${APP}:stable` }).waitFor();
+  await page.goto(address(`/images/${APP}`));
+  const row = page.getByRole('row').filter({ hasText: 'stable' });
+  expect((await row.getByRole('cell').allTextContents()).slice(-3)).toEqual(['✓ settled', '– absent', '– absent']);
 });
 
 test('a search shows what starts with it, as it is typed', async () => {

@@ -324,6 +324,36 @@ describe('a manifest', () => {
   });
 });
 
+describe('the reference', () => {
+  test('shows every operation with its fields, also of lists', async () => {
+    const page = await (await Reader.signedIn('alice')).text('/reference');
+    const { paths } = await (await call('GET', '/api/openapi.json')).json<{ paths: object }>();
+    const operations = Object.values(paths).flatMap((methods: object) => Object.keys(methods));
+    expect(page.split('<details').length - 1).toBe(operations.length);
+    for (const field of ['tags[].states[].store', 'change_log[].behind', 'expires_at'])
+      expect(page).toContain(`<code>${field}</code>`);
+  });
+
+  test('tries a read as its reader', async () => {
+    await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('alice');
+    const path = encodeURIComponent('/api/organizations/{organization}/repositories/{repository}/images');
+    const page = await reader.text(`/reference/try?path=${path}&organization=alice&repository=app&n=1&last=`);
+    expect(page).toContain('<h1>GET /api/organizations/alice/repositories/app/images?n=1</h1>');
+    expect(page).toContain('&quot;name&quot;: &quot;latest&quot;');
+  });
+
+  test.each([
+    ['/api/audit', 403],
+    ['/v2/', 404],
+    ['/api/organizations/{organization}/quota', 404],
+    ['https://evil.example/', 404],
+  ])('is refused what its reader may not read, and what is no read: %s', async (path, status) => {
+    const reader = await Reader.signedIn('alice');
+    expect((await reader.send('GET', `/reference/try?path=${encodeURIComponent(path)}`)).status).toBe(status);
+  });
+});
+
 test('the audit log names the address of a refused login, not an actor', async () => {
   // An isolate records the first refusal from an address at once, and later ones together.
   const headers = { 'CF-Connecting-IP': '192.0.2.77' };
