@@ -10,8 +10,11 @@ const NODES = 20;
 const TAGS_PER_REPOSITORY = 10;
 const [SMALL, LARGE] = [100, 10_000];
 const TINY = { repositories: 300, nodes: 3 };
-const REQUESTS = 5;
-const ROUNDS = 15;
+/** Days and repositories of an organization's charts. */
+const [DAYS, NAMED] = [90, 50];
+const DAY = 24 * 3_600_000;
+const REQUESTS = 8;
+const ROUNDS = 9;
 const LIMIT = 1.5;
 const APP = 'alice/app';
 
@@ -67,6 +70,18 @@ async function fill(berth: CountedBerth, repositories: number): Promise<Filled> 
       `SELECT i, 'delete tag', 'alice', ${repository}, 'v', 'alice', 'alice', 'localhost' FROM n`,
     ],
   ];
+  // As many figures as the charts of an organization can have.
+  const today = Math.floor(Date.now() / DAY);
+  const noted = `SELECT ${today} - i, 'alice', ${Date.now()}, i * 1000000 FROM n`;
+  await insert(control, 'central', DAYS, 'usage_by_day (day, organization, noted_at, used) ', `${noted} WHERE i > 0`);
+  const largest = Array.from({ length: NAMED }, (_, i) => {
+    return { name: `alice/r${String(i).padStart(5, '0')}`, bytes: 2000 * i, unshared: 500 * i, share: 1000 * i };
+  });
+  const measured = { organization: 'alice', count: repositories, bytes: 1e9, largest };
+  await control.sql(
+    'central',
+    `INSERT INTO largest_repositories VALUES ('alice', ${Date.now()}, '${JSON.stringify(measured)}')`,
+  );
   for (const [count, into, select] of rows) await insert(control, 'central', count, into, select);
   await control.settled();
   const cookies = new Map<string, Promise<string>>();
