@@ -12,14 +12,14 @@ import { SigningKeys } from './auth/signing-keys.ts';
 import { parseConfig } from './config.ts';
 import { consoleApp } from './console/app.tsx';
 import { apiRoutes } from './http/api/routes.ts';
-import type { AppEnv, Runtime } from './http/context.ts';
+import type { AppContext, AppEnv, Runtime } from './http/context.ts';
 import { withSmallBody } from './http/body.ts';
 import { controlDataIsFresh } from './http/freshness.ts';
 import { readableByListedOrigins } from './http/cors.ts';
 import { errorResponse } from './http/error-response.ts';
 import { frontPage } from './http/front-page.tsx';
 import { healthRoutes } from './http/health.ts';
-import { answerOptions, noRoute, addAllow } from './http/methods.ts';
+import { addAllow, allowOptions, answerOptions, noRoute } from './http/methods.ts';
 import { metricsRoutes } from './http/metrics.ts';
 import { ownPagesOnly } from './http/own-pages.ts';
 import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts';
@@ -53,11 +53,10 @@ export function createApp(
   addressOf: (request: Request) => Address = ({ url }) => ({ url: new URL(url) }),
 ): Hono<AppEnv> {
   const app = new Hono<AppEnv>({ router: new SequentialRouter() });
-  app.onError((error, c) => (isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c)));
-  app.notFound((c) => {
-    const error = noRoute(app, c);
-    return isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c);
-  });
+  const refuse = (error: unknown, c: AppContext): Response =>
+    addAllow(app, c, isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c));
+  app.onError(refuse);
+  app.notFound((c) => refuse(noRoute(app, c), c));
 
   app.use(answerAfterBody);
   app.use(async (c, next) => {
@@ -92,7 +91,9 @@ export function createApp(
     c.set('registry', composeRegistry({ config, env: c.env, signer, now: () => Date.now(), defer, queues }, namespace));
     await next();
   });
-  app.use(addAllow(app), readableByListedOrigins, answerOptions);
+  app.options('*', allowOptions(app));
+  app.use(readableByListedOrigins);
+  app.options('*', answerOptions);
 
   app.use(encryptedOnly);
   app.use('/api/*', ownPagesOnly).use('/v2/*', ownPagesOnly);

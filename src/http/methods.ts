@@ -2,7 +2,6 @@
  * Finds the methods of a path in the router, for 405, Allow and OPTIONS (RFC 9110 §9.3.7, §10.2.1, §15.5.6).
  */
 import type { Hono, MiddlewareHandler } from 'hono';
-import { createMiddleware } from 'hono/factory';
 import { OciError } from '../oci/errors.ts';
 import type { AppContext, AppEnv } from './context.ts';
 import { EVERY_METHOD } from './router.ts';
@@ -20,28 +19,31 @@ function methodsOf(app: Hono<AppEnv>, path: string): string[] {
   return [...routed.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])), 'OPTIONS'];
 }
 
-/**
- * Adds Allow to the answer of OPTIONS and to every 405. On a 405 it leaves out the refused method, which may have a
- * route: DELETE of a blob that is in use answers 405.
- */
-export function addAllow(app: Hono<AppEnv>): MiddlewareHandler<AppEnv> {
+/** Sets Allow for the answer to OPTIONS, or answers 404 if no route has the path. */
+export function allowOptions(app: Hono<AppEnv>): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
-    if (c.req.method === 'OPTIONS') {
-      const methods = methodsOf(app, c.req.path);
-      if (methods.length === 0) return c.notFound();
-      c.header('Allow', methods.join(', '));
-    }
+    const methods = methodsOf(app, c.req.path);
+    if (methods.length === 0) return c.notFound();
+    c.header('Allow', methods.join(', '));
     await next();
-    if (c.res.status !== 405) return;
-    const others = methodsOf(app, c.req.path).filter((method) => method !== c.req.method);
-    c.res.headers.set('Allow', others.join(', '));
   };
 }
 
-/** Answers OPTIONS without a login, because the routes are no secret. {@link addAllow} has set the headers. */
-export const answerOptions = createMiddleware<AppEnv>(async (c, next) =>
-  c.req.method === 'OPTIONS' ? c.body(null, 204) : next(),
-);
+/** Answers OPTIONS without a login, because the routes are no secret. {@link allowOptions} has set the headers. */
+export function answerOptions(c: AppContext): Response {
+  return c.body(null, 204);
+}
+
+/**
+ * Adds Allow to a 405. It leaves out the refused method, which may have a route: DELETE of a blob that is in use
+ * answers 405.
+ */
+export function addAllow(app: Hono<AppEnv>, c: AppContext, answer: Response): Response {
+  if (answer.status !== 405) return answer;
+  const others = methodsOf(app, c.req.path).filter((method) => method !== c.req.method);
+  answer.headers.set('Allow', others.join(', '));
+  return answer;
+}
 
 /** Returns the error for a request that no route matches. */
 export function noRoute(app: Hono<AppEnv>, c: AppContext): OciError {
