@@ -8,7 +8,7 @@ import { knownRepository, mergeRemoval, removedBefore, removedUntil } from '../.
 import { sweepSlice, unsweptRemovals } from '../../src/stores/deletion/sweep-rows.ts';
 import { BIG, COMMON, NOW } from './adversary.ts';
 import { bytesOf, type Fixture, imageOf, pushBlob, pushImage } from './fixture.ts';
-import type { Operation } from './rows-read.ts';
+import { type Operation, refused } from './rows-read.ts';
 
 const SMALL = 'mallory/00003' as RepositoryName;
 const OTHER = 'org9' as OrganizationName;
@@ -49,7 +49,7 @@ export function removing(
       },
     ],
     ...midway,
-    ['delete a blob that hidden manifests name', () => registry.deleteBlob(BIG, COMMON).catch(() => undefined)],
+    ['delete a blob that hidden manifests name', () => registry.deleteBlob(BIG, COMMON).catch(refused)],
     ['remove an organization', () => database.batch(clearOrganization(OTHER, NOW))],
     [
       'merge the removal of an organization',

@@ -3,6 +3,9 @@ import { allStatements, type Sql, wholeTableStatements } from '../../src/stores/
 
 export type Operation = () => Promise<unknown>;
 
+/** Ignores a refusal: the statements that led to it have run. */
+export const refused = (): undefined => undefined;
+
 export interface Reading {
   readonly statement: Sql;
   readonly read: number;

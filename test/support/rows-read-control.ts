@@ -1,0 +1,73 @@
+/** Operations on organizations, credentials and limits in a store that {@link fillAsAdversary} has filled. */
+import type { OrganizationName, RepositoryName } from '../../src/oci/reference.ts';
+import type { ControlData } from '../../src/stores/organizations/control-data.ts';
+import type { Database } from '../../src/stores/database.ts';
+import { countRefusedLogin } from '../../src/stores/organizations/refused-login-rows.ts';
+import { largestRepositories } from '../../src/stores/organizations/largest-repositories-rows.ts';
+import { usageByDay } from '../../src/stores/organizations/usage-by-day-rows.ts';
+import * as shown from '../../src/stores/organizations/usage-shown.ts';
+import { isQuotaExceeded } from '../../src/stores/organizations/usage-rows.ts';
+import * as limits from '../../src/stores/organizations/organization-limits.ts';
+import { BIG, digest, MALLORY, NOW, TAG } from './adversary.ts';
+import type { Operation } from './rows-read.ts';
+
+const organization = (name: string) => name as OrganizationName;
+
+/** Returns the operations by name, in the order in which they must run. */
+export function control(database: Database, data: ControlData): [string, Operation][] {
+  const credential = {
+    id: 'new',
+    kind: 'organization',
+    organization: MALLORY,
+    name: 'new',
+    rights: '[]',
+    repositories: '[]',
+    secret_hash: 'x',
+    created_at: NOW,
+    expires_at: null,
+    registries: null,
+  } as const;
+  const repository = 'mallory/00005' as RepositoryName;
+  return [
+    [
+      'a refused login',
+      () =>
+        database.batch([
+          countRefusedLogin({ user: 'c00998', organization: 'x', address: 'a', host: 'h', count: 1 }, NOW),
+        ]),
+    ],
+    ['applied at', () => data.appliedAt('node1')],
+    ['log in', () => data.credentialBySecret('hash5')],
+    ['credentials', () => data.credentials(MALLORY, '', 10)],
+    ['add a credential', () => data.addCredential(credential)],
+    ['record its use', () => data.recordUse('new', NOW)],
+    ['remove that credential', () => data.removeCredential('new', NOW)],
+    ['an organization', () => data.organization(MALLORY)],
+    ['its state', () => data.organizationState(MALLORY)],
+    ['organizations', () => data.organizations('', 10)],
+    ['add an unknown organization', () => data.addUnknownOrganization(organization('eve'), NOW)],
+    ['add one whose name is free again', () => data.addOrganization(organization('a00005'), NOW, NOW)],
+    ['remove that organization', () => data.removeOrganization(organization('a00005'), NOW)],
+    ['repositories', () => data.repositories([{ from: `${MALLORY}/`, to: `${MALLORY}0` }], '', 10)],
+    ['add a repository', () => data.addRepository('mallory/zzz' as RepositoryName, NOW)],
+    ['a repository', () => data.repository(repository)],
+    ['make it private', () => data.setPublic(repository, false, NOW)],
+    ['make it public', () => data.setPublic(repository, true, NOW)],
+    ['public repositories', () => data.publicAmong([repository, BIG])],
+    ['a quota', () => data.setQuota(MALLORY, 1_000_000_000, NOW)],
+    ['usage', () => shown.usageAtCentral(database, MALLORY)],
+    ['usage by repository', () => largestRepositories(database, MALLORY)],
+    ['usage by the day', () => usageByDay(database, MALLORY, NOW)],
+    ['usage at a node', () => shown.usageAmong(database, [MALLORY])],
+    ['a credential by name', () => data.credential(MALLORY, 'c00005')],
+    ['a secret among some', () => data.knowsSecretAmong(['x', 'hash7'])],
+    [
+      'limits on another manifest',
+      () => limits.limitExceeded(database, BIG, limits.addition(digest('9', 9), 5, [TAG])),
+    ],
+    ['limits on another upload', () => limits.uploadsExceeded(database, BIG)],
+    ['whether a quota has room', () => isQuotaExceeded(database, BIG, 5)],
+    ['most usage', () => shown.mostUsage(database)],
+    ['a full quota', () => data.setQuota(MALLORY, 1, NOW)],
+  ];
+}
