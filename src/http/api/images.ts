@@ -31,11 +31,11 @@ import {
   listedImage,
   prefetched,
   prefetchRequest,
-  repositoryParam,
   restoreRequest,
   stateQuery,
   waitQuery,
-} from './schemas.ts';
+} from './image-schemas.ts';
+import { repositoryParam } from './schemas.ts';
 import { SharedLooks } from './shared-looks.ts';
 import { recordPrefetch, recordRestore } from './audit.ts';
 

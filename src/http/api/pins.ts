@@ -6,7 +6,7 @@ import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { callerAsActor, requireAdministrator, requireValidAt } from './caller.ts';
 import { describe, json } from './describe.ts';
-import { imageParam, pin, pinParam } from './schemas.ts';
+import { imageParam, pin, pinParam } from './image-schemas.ts';
 
 const PINS = '/api/organizations/{organization}/repositories/{repository}/images/{reference}/pins';
 

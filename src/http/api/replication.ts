@@ -6,7 +6,7 @@ import { requireAdministrator, requireValidAt } from './caller.ts';
 import { recordStoreAction } from './audit.ts';
 import { body, describe, json } from './describe.ts';
 import { pageQuery } from './paging.ts';
-import { forgetQuery, onlyHere, parkedJob, queue, queueChange, retryRequest, storeParam } from './schemas.ts';
+import { forgetQuery, onlyHere, parkedJob, queue, queueChange, retryRequest, storeParam } from './queue-schemas.ts';
 
 const QUEUES = '/api/replication/queues';
 const QUEUE = `${QUEUES}/{store}` as const;

@@ -9,7 +9,8 @@ import { administrationOf, formatTime } from './administration.ts';
 import { requireAdministrator, requireAdministratorOf } from './caller.ts';
 import { describe, json } from './describe.ts';
 import { replicationOf } from './replication.ts';
-import { organizationParam, storeParam } from './schemas.ts';
+import { organizationParam } from './schemas.ts';
+import { storeParam } from './queue-schemas.ts';
 import { hoursQuery, queueSeries, repositoriesUsage, usageDays } from './series-schemas.ts';
 
 export function seriesRoutes(api: OpenAPIHono<AppEnv>): void {

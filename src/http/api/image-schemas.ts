@@ -1,0 +1,124 @@
+/** The schemas of the management API for images: their lists, replication states, histories and pins. */
+import { z } from '@hono/zod-openapi';
+import { wholeNumber } from '../whole-number.ts';
+import { pageQuery } from './paging.ts';
+import { repositoryParam, time } from './schemas.ts';
+
+export const imageParam = repositoryParam.extend({
+  reference: z.string().openapi({ description: 'A tag or a digest' }),
+});
+
+export const imagesQuery = pageQuery.extend({
+  last: z.string().default('').openapi({ description: '`last` of the previous page' }),
+  untagged: z.enum(['false', 'true', 'only']).default('false').openapi({
+    description: 'true: manifests without a tag follow at the end. only: there are no others',
+  }),
+});
+
+export const listedImage = z
+  .object({
+    digest: z.string(),
+    tags: z.array(z.object({ name: z.string(), pushed_at: time })),
+    created_at: time.openapi({ description: 'When the manifest was last pushed' }),
+    size: z.int().openapi({
+      description: "Bytes of the image's distinct blobs; for an index, of all that it lists and the store has",
+    }),
+    kind: z.enum(['', 'initrd', 'rom']),
+  })
+  .openapi('ListedImage');
+
+export const pinParam = imageParam.extend({ node: z.string().openapi({ description: 'The name of a node' }) });
+export const pin = z.object({ node: z.string(), pinned_at: time }).openapi('Pin');
+
+export const waitQuery = z.object({
+  wait: z.coerce.number().min(0).max(60).default(0).openapi({ description: 'Seconds to wait for a final state' }),
+});
+
+/** A version that a push returned in `Berth-Version`. */
+const versionOfPush = z
+  .string()
+  .optional()
+  .transform((text = '', context) => {
+    if (text === '') return undefined;
+    const version = wholeNumber(text);
+    if (version !== undefined && version >= 1 && version < Number.MAX_SAFE_INTEGER) return version;
+    context.addIssue({ code: 'custom', message: 'must be a version that a push returned in Berth-Version' });
+    return z.NEVER;
+  });
+
+export const stateQuery = waitQuery.extend({
+  for: z.enum(['announced', 'settled']).default('settled').openapi({
+    description: 'The state to wait for. A parked or superseded write ends the wait too',
+  }),
+  version: versionOfPush.openapi({
+    type: 'integer',
+    description:
+      'The version of the write to show, as its answer had it in Berth-Version. The default is the write that the ' +
+      "host has. If writes at two stores have the same version, it means the host's own, or else the one that won",
+  }),
+});
+
+const amount = z.object({ copied: z.int(), total: z.int() });
+
+export const image = z
+  .object({
+    digest: z.string().nullable().openapi({ description: 'null if a deletion has won over the write' }),
+    state: z.enum(['pending', 'announced', 'settled', 'parked', 'superseded']).openapi({
+      description:
+        'superseded: another write or a deletion has won and is announced. ' +
+        'All fields but `version` then describe the winner',
+    }),
+    version: z.int().openapi({ description: 'The version of the requested write' }),
+    origin: z.string().nullable().openapi({ description: 'The store that the tag was written at' }),
+    blobs: amount.openapi({ description: 'How many blobs central has, of how many' }),
+    bytes: amount,
+    attempts: z.int(),
+    last_error: z.string().nullable(),
+    locations: z.array(z.object({ store: z.string(), blobs: z.int(), bytes: z.int() })),
+  })
+  .openapi('Image');
+
+export const historyEntry = z
+  .object({
+    version: z.int(),
+    origin: z.string(),
+    digest: z.string().nullable().openapi({ description: 'null for a deletion' }),
+    replaced_at: time
+      .nullable()
+      .openapi({ description: 'When a store learned of the write that replaced this one; null if none did' }),
+    stores: z.array(z.string()).openapi({ description: 'The stores that know of the write' }),
+    current: z.boolean(),
+    restorable: z.boolean().openapi({ description: 'false for a deletion, and if the manifest was deleted' }),
+  })
+  .openapi('HistoryEntry');
+
+/** `<version>.<origin>` of the last entry on a page. */
+const WRITE_POSITION = /^(\d{1,16})\.([a-z0-9-]*)$/;
+
+export const historyQuery = pageQuery.extend({
+  last: z
+    .string()
+    .transform((text, context) => {
+      if (text === '') return undefined;
+      const [, version, origin] = WRITE_POSITION.exec(text) ?? [];
+      if (version !== undefined && origin !== undefined) return { version: Number(version), origin };
+      context.addIssue({ code: 'custom', message: 'must be `last` of the previous page' });
+      return z.NEVER;
+    })
+    .optional()
+    .openapi({ type: 'string', description: '`last` of the previous page' }),
+});
+
+export const restoreRequest = z.strictObject({ version: z.int(), origin: z.string() }).openapi('Restore');
+export const prefetchRequest = z.strictObject({ node: z.string() }).openapi('Prefetch');
+export const prefetched = z
+  .object({
+    node: z.string(),
+    digest: z.string(),
+    blobs: amount,
+    done: z.boolean(),
+    complete: z.boolean().openapi({
+      description: 'false if only a part is copied, because of a limit; pulls get the rest from elsewhere',
+    }),
+  })
+  .openapi('Prefetched');
