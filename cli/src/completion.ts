@@ -43,17 +43,20 @@ function pathsIn(tree: readonly Completed[]): string[] {
   return tree.flatMap(({ at }) => (at === '' ? [] : [quoted(at)]));
 }
 
+/** Returns the options of every command, each with its path, such as ` org ls --json`. */
+function optionsIn(tree: readonly Completed[]): (Option & { readonly at: string })[] {
+  return tree.flatMap(({ at, options }) => options.map((option) => ({ ...option, at: `${at} ${option.name}` })));
+}
+
 function bash(berth: Command): string {
   const tree = treeOf(berth);
   const words = tree.map(({ at, commands, options }) => {
     const names = [...commands, ...options].map(({ name }) => name);
     return `    ${quoted(at)}) words=${quoted(names.join(' '))} ;;`;
   });
-  const values = tree.flatMap(({ at, options }) =>
-    options
-      .filter(({ takesValue }) => takesValue)
-      .map(({ name, choices }) => `    ${quoted(`${at} ${name}`)}) words=${quoted(choices.join(' '))} ;;`),
-  );
+  const values = optionsIn(tree)
+    .filter(({ takesValue }) => takesValue)
+    .map(({ at, choices }) => `    ${quoted(at)}) words=${quoted(choices.join(' '))} ;;`);
   return `_berth() {
   local word=\${COMP_WORDS[COMP_CWORD]} at='' words='' i
   for ((i = 1; i < COMP_CWORD; i++)); do
@@ -85,11 +88,9 @@ function zsh(berth: Command): string {
     ({ at, commands, options }) =>
       `    ${quoted(at)}) commands=(${described(commands)}); options=(${described(options)}) ;;`,
   );
-  const values = tree.flatMap(({ at, options }) =>
-    options
-      .filter(({ choices }) => choices.length > 0)
-      .map(({ name, choices }) => `    ${quoted(`${at} ${name}`)}) compadd -- ${choices.join(' ')}; return ;;`),
-  );
+  const values = optionsIn(tree)
+    .filter(({ choices }) => choices.length > 0)
+    .map(({ at, choices }) => `    ${quoted(at)}) compadd -- ${choices.join(' ')}; return ;;`);
   return `#compdef berth
 _berth() {
   local at='' i

@@ -1,8 +1,8 @@
 /** The answer of a registry's host at `/`. It runs no script and sets no cookie. */
 import { raw } from 'hono/html';
 import { accepts } from 'hono/accepts';
-import { isLoopback } from '../config.ts';
 import type { AppContext } from './context.ts';
+import { reachableHost } from './reachable-host.ts';
 
 /** Tells people what the host is, as a page in a browser and as text elsewhere. */
 export function frontPage(c: AppContext): Response | Promise<Response> {
@@ -16,7 +16,7 @@ Push:    docker push ${url.host}/<organization>/<name>:<tag>
     default: 'text/plain',
   });
   if (type === 'text/plain') return c.text(`Berth, an OCI registry.\n\n${commands}`);
-  const address = consoleAddress(url, c.get('runtime').config.consoleHosts);
+  const consoleHost = reachableHost(c.get('runtime').config.consoleHosts, url.hostname);
   c.header('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'");
   return c.html(
     <>
@@ -30,24 +30,13 @@ Push:    docker push ${url.host}/<organization>/<name>:<tag>
         <body>
           <h1>Berth, an OCI registry</h1>
           <pre>{commands}</pre>
-          {address !== undefined && (
+          {consoleHost !== undefined && (
             <p>
-              Images, use and settings are in <a href={address}>the console</a>.
+              Images, use and settings are in <a href={`${url.protocol}//${consoleHost}/`}>the console</a>.
             </p>
           )}
         </body>
       </html>
     </>,
   );
-}
-
-/**
- * Returns the console's address; undefined if there is none. A host that is configured by its port alone is on this
- * machine.
- */
-function consoleAddress({ protocol, hostname }: URL, hosts: readonly string[]): string | undefined {
-  const named = hosts.find((host) => !host.startsWith(':'));
-  if (named === undefined) return undefined;
-  const port = isLoopback(hostname) ? (hosts.find((host) => host.startsWith(':')) ?? '') : '';
-  return `${protocol}//${named}${port}/`;
 }

@@ -9,6 +9,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { type BlobCommit, type LocationRow, noRoomFor, RELINK, renewLease, selectLinked } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import type { NameRange } from './name-ranges.ts';
 import { atMost } from './rows-read.ts';
 import { isAliveLink } from './deletion/removals.ts';
 import { addedBy, exceedsQuota } from './organizations/usage-rows.ts';
@@ -19,7 +20,7 @@ import { addedBy, exceedsQuota } from './organizations/usage-rows.ts';
  */
 export type MountSource =
   | { readonly repository: RepositoryName; readonly onlyIfPublic: boolean }
-  | { readonly ranges: readonly { readonly from: string; readonly to: string }[] };
+  | { readonly ranges: readonly NameRange[] };
 
 const BYTES_OF_MOUNTED = '(SELECT size FROM locations WHERE digest = ?2 AND damage IS NULL LIMIT 1)';
 const MOUNT_EXCEEDS_QUOTA = exceedsQuota('?1', addedBy('?2', BYTES_OF_MOUNTED));
@@ -76,7 +77,7 @@ const SELECT_SOURCE = sql`
 export async function findMountSource(
   database: Database,
   digest: Digest,
-  ranges: readonly { readonly from: string; readonly to: string }[],
+  ranges: readonly NameRange[],
 ): Promise<RepositoryName | undefined> {
   return (await database.first<{ repository: RepositoryName }>(SELECT_SOURCE, digest, JSON.stringify(ranges)))
     ?.repository;

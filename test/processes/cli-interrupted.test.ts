@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,6 +13,15 @@ const MEBIBYTE = 1024 ** 2;
 const client = clientOf(serverForFile());
 const { run, layoutAt, wire } = client;
 
+/** Starts a program that the test will stop. */
+function started(args: readonly string[]): { readonly child: ChildProcess; readonly ended: Promise<unknown[]> } {
+  const child = spawn(process.execPath, [PROGRAM, ...args], {
+    env: { PATH: process.env['PATH'], ...client.env },
+    stdio: 'ignore',
+  });
+  return { child, ended: once(child, 'exit') };
+}
+
 test('after kill -9, the next push sends the rest, and at most one chunk a layer again', async () => {
   const layout = layoutAt('killed');
   const sizes = [24 * MEBIBYTE, 20 * MEBIBYTE];
@@ -20,11 +29,7 @@ test('after kill -9, the next push sends the rest, and at most one chunk a layer
   await layout.list(image, '1');
   const { wire: counted, at } = await wire();
   const args = ['push', '--chunk', '2', layout.folder, `${at}/alice/killed:1`];
-  const child = spawn(process.execPath, [PROGRAM, ...args], {
-    env: { PATH: process.env['PATH'], ...client.env },
-    stdio: 'ignore',
-  });
-  const ended = once(child, 'exit');
+  const { child, ended } = started(args);
   await until(() => counted.sent > 20 * MEBIBYTE);
   child.kill('SIGKILL');
   await ended;
@@ -47,11 +52,7 @@ test('Ctrl-C leaves uploads that the next push goes on with', async () => {
   await layout.list(await layout.image([16 * MEBIBYTE]), '1');
   const { wire: counted, at } = await wire();
   const args = ['push', '--chunk', '2', layout.folder, `${at}/alice/interrupted:1`];
-  const child = spawn(process.execPath, [PROGRAM, ...args], {
-    env: { PATH: process.env['PATH'], ...client.env },
-    stdio: 'ignore',
-  });
-  const ended = once(child, 'exit');
+  const { child, ended } = started(args);
   await until(() => counted.sent > 8 * MEBIBYTE);
   child.kill('SIGINT');
   expect(await ended).toEqual([null, 'SIGINT']);
@@ -77,11 +78,7 @@ test('a pull that was killed goes on with the bytes that it has', async () => {
   await run(['push', layout.folder, `${client.host}/alice/twice:1`]);
   const { wire: counted, at } = await wire();
   const args = ['pull', '--jobs', '1', `${at}/alice/twice:1`, join(client.folder, 'twice')];
-  const child = spawn(process.execPath, [PROGRAM, ...args], {
-    env: { PATH: process.env['PATH'], ...client.env },
-    stdio: 'ignore',
-  });
-  const ended = once(child, 'exit');
+  const { child, ended } = started(args);
   await until(() => counted.received > 6 * MEBIBYTE);
   child.kill('SIGKILL');
   await ended;

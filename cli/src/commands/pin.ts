@@ -9,10 +9,11 @@ const IMAGE = '[HOST/]ORG/NAME[:TAG|@DIGEST]';
 
 export function pin(berth: Command): void {
   const group = berth.command('pin').description('keep images from being evicted from nodes');
+  const ofImage = (name: string) => withJson(group.command(name)).argument('<image>', IMAGE);
+  const ofNode = (name: string) => ofImage(name).argument('<node>', 'the name of the node');
 
-  const ls = withJson(group.command('ls'))
+  const ls = ofImage('ls')
     .description('list the nodes that an image is pinned to')
-    .argument('<image>', IMAGE)
     .action(async (text: string) => {
       const { host, to } = pinsOf(text);
       const answer = await (await connected(ls, host)).call<{ pins: Pin[] }>('GET', to);
@@ -21,10 +22,8 @@ export function pin(berth: Command): void {
     });
   withExamples(ls, ['berth pin ls index.example.com/acme/app:1.2']);
 
-  const add = withJson(group.command('add'))
+  const add = ofNode('add')
     .description('pin an image to a node; a pinned tag keeps whichever image it names')
-    .argument('<image>', IMAGE)
-    .argument('<node>', 'the name of the node')
     .action(async (text: string, node: string) => {
       const { host, to } = pinsOf(text);
       const made = await (await connected(add, host)).call<Pin>('PUT', to + path`/${node}`);
@@ -33,10 +32,8 @@ export function pin(berth: Command): void {
     });
   withExamples(add, ['berth pin add index.example.com/acme/app:1.2 fra']);
 
-  const remove = withJson(group.command('rm'))
+  const remove = ofNode('rm')
     .description('remove a pin')
-    .argument('<image>', IMAGE)
-    .argument('<node>', 'the name of the node')
     .action(async (text: string, node: string) => {
       const { host, to } = pinsOf(text);
       await (await connected(remove, host)).send('DELETE', to + path`/${node}`);

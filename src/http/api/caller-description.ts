@@ -1,8 +1,8 @@
 /** `GET /api/caller`: the caller's own credential, and the registries where it is valid. */
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
-import type { Config } from '../../config.ts';
 import { namespaceName } from '../../namespaces/namespace.ts';
 import type { AppEnv } from '../context.ts';
+import { reachableHost } from '../reachable-host.ts';
 import { formatTime } from './administration.ts';
 import { registryNames } from './caller.ts';
 import { describe, json } from './describe.ts';
@@ -18,7 +18,11 @@ export function callerRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(get, (c) => {
     const { credential, registries, expiresAt } = c.get('delegate');
-    const { config } = c.get('runtime');
+    const { hosts } = c.get('runtime').config;
+    const hostOf = (name: string): string => {
+      const of = hosts.filter(({ namespace }) => namespaceName(namespace) === name).map(({ host }) => host);
+      return reachableHost(of, c.get('url').hostname) ?? '';
+    };
     const names = registryNames(c).filter((name) => registries === null || registries.includes(name));
     const isOfOrganization = credential.kind === 'organization';
     const shown: z.infer<typeof caller> = {
@@ -26,16 +30,9 @@ export function callerRoutes(api: OpenAPIHono<AppEnv>): void {
       organization: isOfOrganization ? credential.organization : null,
       rights: isOfOrganization ? [...credential.rights] : [],
       repositories: isOfOrganization ? [...credential.repositories] : [],
-      registries: names.map((name) => ({ name, host: hostOf(config, name) })),
+      registries: names.map((name) => ({ name, host: hostOf(name) })),
       expires_at: expiresAt === undefined ? null : formatTime(expiresAt),
     };
     return c.json(shown, 200);
   });
-}
-
-/** Returns the host to reach a registry at. On this machine that is its port, since names there have none. */
-function hostOf({ hosts }: Config, name: string): string {
-  const of = hosts.filter(({ namespace }) => namespaceName(namespace) === name).map(({ host }) => host);
-  const port = of.find((host) => host.startsWith(':'));
-  return port === undefined ? (of[0] ?? '') : `localhost${port}`;
 }
