@@ -15,10 +15,12 @@ export function overviewPages(): Hono<ConsoleEnv> {
     const reader = c.get('reader');
     if (reader.caller.kind !== 'administrator') return c.redirect('/images', 303);
     const { registry } = reader;
+    // The chart is not among what an open page reads anew.
+    const isWhole = c.req.header('HX-Request') === undefined;
     const [{ queues }, audit, series] = await Promise.all([
       registry.get<{ queues: Queue[] }>('/api/replication/queues'),
       ifSoon(registry.get<{ entries: AuditEntry[] }>('/api/audit?n=10')),
-      ifSoon(registry.get<QueueSeries>('/api/replication/series')),
+      isWhole ? ifSoon(registry.get<QueueSeries>('/api/replication/series')) : undefined,
     ]);
     return c.html(
       <Page title="Overview" reader={reader} section="/">
@@ -26,6 +28,7 @@ export function overviewPages(): Hono<ConsoleEnv> {
           <Table
             caption="Nodes"
             columns={QUEUE_COLUMNS}
+            stacks
             rows={queues.map(queueRow)}
             empty="There are no nodes. Add one with npm run add-node."
           />
@@ -44,7 +47,7 @@ export function overviewPages(): Hono<ConsoleEnv> {
             }
           />
         </Live>
-        {queues.length > 0 && <LagOverLastDay series={series} now={Date.now()} />}
+        {isWhole && queues.length > 0 && <LagOverLastDay series={series} now={Date.now()} />}
       </Page>,
     );
   });

@@ -52,6 +52,7 @@ export function replicationPages(): Hono<ConsoleEnv> {
         <Table
           caption="Queues of the nodes"
           columns={QUEUE_COLUMNS}
+          stacks
           rows={queues.map(queueRow)}
           empty="There are no nodes. Add one with npm run add-node."
         />
@@ -74,7 +75,7 @@ export function replicationPages(): Hono<ConsoleEnv> {
     const path = `/replication/${store}`;
     return c.html(
       <Page title={`Queue of ${store}`} reader={reader} section="/replication">
-        <Table caption="The queue" columns={QUEUE_COLUMNS} rows={[queueRow(queue)]} empty="" />
+        <Table caption="The queue" columns={QUEUE_COLUMNS} stacks rows={[queueRow(queue)]} empty="" />
         <Action
           reader={reader}
           action={`${path}/paused`}

@@ -129,6 +129,7 @@ const PAGES: readonly (readonly [user: string, path: string])[] = [
   ['admin', '/audit'],
   ['alice', '/images'],
   ['alice', `/images/${APP}`],
+  ['alice', `/images/${APP}/-/untagged`],
   ['alice', `/images/${APP}:latest`],
   ['alice', `/images/${APP}:latest/history`],
 ];
