@@ -64,22 +64,29 @@ export class CrashActor implements Actor {
   }
 
   /**
-   * Compares everything after a restart. The pending change must be either done or not done, as a whole.
+   * Compares everything after a restart. The pending change must be either done or not done, as a whole, or its first
+   * step alone is done.
    * @returns the differences
    */
   async compare(client: Client): Promise<string[]> {
     this.use(client);
     const pending = this.#pending;
     this.#pending = undefined;
-    const done = this.state.copy();
-    pending?.apply(done);
-    const states = pending === undefined ? [this.state] : [this.state, done];
-    const [before = [], after = []] = await differencesOfEach(client, states, { compared: this.#tally.compared });
+    const changes = pending === undefined ? [] : [pending.apply, ...(pending.firstStep ? [pending.firstStep] : [])];
+    const states = changes.map((change) => {
+      const changed = this.state.copy();
+      change(changed);
+      return changed;
+    });
+    const options = { compared: this.#tally.compared };
+    const [before = [], ...after] = await differencesOfEach(client, [this.state, ...states], options);
     if (pending === undefined) return before;
-    this.#tally.interrupt(pending, after.length === 0);
-    if (after.length === 0) pending.apply(this.state);
+    const [done, firstStep] = after.map((differences) => differences.length === 0);
+    this.#tally.interrupt(pending, done === true);
+    if (done === true) pending.apply(this.state);
+    else if (before.length > 0 && firstStep === true) pending.firstStep?.(this.state);
     else if (before.length > 0)
-      return [`${pending.name} was interrupted; if not done:`, ...before, 'if done:', ...after];
+      return [`${pending.name} was interrupted; if not done:`, ...before, 'if done:', ...(after[0] ?? [])];
     return [];
   }
 

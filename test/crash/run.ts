@@ -20,7 +20,7 @@ const ACTORS = 8;
  */
 const KILLS_OF_A_STATE = 10;
 /** Bytes of a blob, with the weight of each size. The last is larger than a part of a multipart upload. */
-const SIZES = { 2_000: 40, 40_000: 30, 400_000: 8, 12_000_000: 1 };
+const SIZES = { 2_000: 40, 40_000: 30, 400_000: 8, 12_000_000: 2 };
 const SOURCE = 'alice/source';
 /** A kill happens when one of these requests is answered, or at most MILLISECONDS_AFTER_REQUEST after it starts. */
 const REQUESTS_BEFORE_KILL = [ACTORS, 160] as const;

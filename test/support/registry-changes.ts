@@ -9,9 +9,12 @@ export interface Change {
   /** The status if an earlier request, whose answer was lost, has already made the change. */
   readonly statusIfDone: number;
   readonly apply: (state: RepositoryState) => void;
-  /** The only other effect that a request may have had when its answer is 503, if it has steps that clients can see. */
+  /** The only other effect that a request without a success may have had, if it has steps that clients can see. */
   readonly firstStep?: (state: RepositoryState) => void;
 }
+
+/** R2's least part of a multipart upload. Chunks that are larger, and have ranges, are parts. */
+export const PART_BYTES = 5 * 1024 ** 2;
 
 /** Appends a chunk to the session. */
 export function patch(
@@ -22,7 +25,7 @@ export function patch(
   const end = session.size + bytes.byteLength;
   const headers = how === 'with range' ? { 'Content-Range': `${session.size}-${end - 1}` } : {};
   return {
-    name: `PATCH ${how}`,
+    name: how === 'with range' && bytes.byteLength >= PART_BYTES ? 'PATCH of parts' : `PATCH ${how}`,
     request: { method: 'PATCH', path: session.location, headers, body: bytes, chunked: how === 'chunked' },
     status: 202,
     statusIfDone: 416,

@@ -7,6 +7,7 @@ import {
   deleteManifest,
   deleteTag,
   mount,
+  PART_BYTES,
   patch,
   postWhole,
   putManifest,
@@ -40,6 +41,8 @@ export interface Material {
 }
 
 const FORMS = { patch: 3, 'patch chunked': 3, put: 2, 'put chunked': 2, post: 3, chunks: 4, mount: 2 };
+/** The forms of blobs that have more than two parts. */
+const FORMS_OF_LARGE = { ...FORMS, chunks: 16 };
 const JOBS = { image: 8, moved: 4, tagged: 3, blob: 3, 'delete tag': 3, 'delete manifest': 4, 'delete blob': 4 };
 const IMAGE = 'application/vnd.oci.image';
 
@@ -111,7 +114,8 @@ async function newBlob(random: Random, { sizes, shared }: Material): Promise<Con
 /** Uploads a blob, or sends only a HEAD if the repository has it, as clients do. */
 function upload(actor: Actor, { source, shared }: Material, blob: Content): Job {
   const { state, random } = actor;
-  const form = random.weighted(FORMS);
+  const isLarge = blob.bytes.byteLength > 2 * PART_BYTES;
+  const form = random.weighted(isLarge ? FORMS_OF_LARGE : FORMS);
   const cuts = random.between(2, 4);
   const resumes = random.chance(0.5);
   const run = async (): Promise<void> => {
@@ -127,7 +131,7 @@ function upload(actor: Actor, { source, shared }: Material, blob: Content): Job 
       session.location = locationOf(await actor.change(change));
     };
     if (form === 'chunks') {
-      const length = Math.max(1, Math.ceil(rest().byteLength / cuts));
+      const length = Math.max(isLarge ? PART_BYTES : 1, Math.ceil(rest().byteLength / cuts));
       for (let i = 1; i < cuts && rest().byteLength > 0; i++)
         await send(patch(session, rest().subarray(0, length), 'with range'));
     } else if (form === 'patch' || form === 'patch chunked') {
