@@ -35,7 +35,7 @@ export const measureRepositories: Task = {
   name: 'repositories',
   at: 'central',
   every: () => DAY,
-  async slice({ now }, { database }, { position, round_started_at: roundStartedAt }) {
+  async slice(_, { database }, { position, round_started_at: roundStartedAt }) {
     const from = position === '' ? START : (JSON.parse(position) as Position);
     const page = await bytesAfter(database, from.after, LINKS);
     const isLast = page.reduce((sum, { links }) => sum + links, 0) < LINKS;
@@ -57,7 +57,7 @@ export const measureRepositories: Task = {
       repository = { name, bytes, unshared, share };
     }
     if (isLast) close(undefined);
-    if (done.length > 0) await database.batch([putLargestRepositories(done, now())]);
+    if (done.length > 0) await database.batch([putLargestRepositories(done, roundStartedAt)]);
     const last = page.at(-1);
     if (!isLast && last !== undefined) {
       const after = { repository: last.name, digest: last.last };
@@ -68,7 +68,12 @@ export const measureRepositories: Task = {
   },
 };
 
-function withRepository(known: MeasuredRepositories | undefined, repository: RepositoryBytes): MeasuredRepositories {
+/** Adds a repository that holds something. */
+function withRepository(
+  known: MeasuredRepositories | undefined,
+  repository: RepositoryBytes,
+): MeasuredRepositories | undefined {
+  if (repository.bytes === 0) return known;
   const { organization, count, bytes, largest } = known ?? {
     organization: organizationOf(repository.name),
     count: 0,

@@ -4,6 +4,7 @@
  */
 import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
+import { isAliveLink } from '../deletion/removals.ts';
 import { paged } from '../rows-read.ts';
 import { ofRepository } from './usage-rows.ts';
 
@@ -37,14 +38,16 @@ interface PartOfRepository extends RepositoryBytes {
   readonly last: string;
 }
 
+// A removal that a sweep has yet to reach hides what the name's last owner had.
 const SELECT_BYTES = sql<PartOfRepository>`
-  WITH page AS MATERIALIZED (SELECT repository, digest, counts FROM links
+  WITH page AS MATERIALIZED (SELECT repository, digest, counts, created_at FROM links
     WHERE (repository, digest) > (?1, ?2) ORDER BY repository, digest LIMIT CAST(?3 AS INTEGER))
   SELECT page.repository AS name, count(*) AS links, max(page.digest) AS last, coalesce(sum(u.size), 0) AS bytes,
     coalesce(sum(iif(u.uses = 1, u.size, 0)), 0) AS unshared, coalesce(sum(u.size / u.uses), 0) AS share
   FROM page LEFT JOIN usage_blobs u
-    ON page.counts > 0 AND u.organization = ${ofRepository('page.repository')} AND u.digest = page.digest
-  GROUP BY page.repository ORDER BY page.repository`.reading(paged(3, 8));
+    ON page.counts > 0 AND ${isAliveLink('page')}
+    AND u.organization = ${ofRepository('page.repository')} AND u.digest = page.digest
+  GROUP BY page.repository ORDER BY page.repository`.reading(paged(3, 12));
 
 /** Adds up the bytes of the next links, by repository. The last one may go on after them. */
 export function bytesAfter(database: Database, after: LinkPosition, limit: number): Promise<PartOfRepository[]> {
@@ -56,8 +59,11 @@ const PUT = sql`
   SELECT each.value ->> 'organization', CAST(?2 AS INTEGER), each.value FROM json_each(?1) AS each WHERE true
   ON CONFLICT (organization) DO UPDATE SET measured_at = excluded.measured_at, measured = excluded.measured`;
 
-export function putLargestRepositories(measured: readonly MeasuredRepositories[], now: number): BoundStatement {
-  return [PUT, JSON.stringify(measured), now];
+/**
+ * @param began when the round began, in milliseconds since the epoch: an organization created since sees nothing of it
+ */
+export function putLargestRepositories(measured: readonly MeasuredRepositories[], began: number): BoundStatement {
+  return [PUT, JSON.stringify(measured), began];
 }
 
 const DELETE_OLD = sql<{ organization: string }>`
