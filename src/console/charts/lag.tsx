@@ -53,9 +53,9 @@ export const LagOverLastDay: FC<{ series: QueueSeries | undefined; now: number }
               columns={[
                 'Hour',
                 'Pushes',
-                'Announced in',
+                '95 % announced in',
                 'Blobs settled',
-                'Settled in',
+                '95 % settled in',
                 'Deletions',
                 'Up',
                 'Down',
