@@ -1,6 +1,6 @@
 /**
- * Removes expired upload sessions: those that never finished, and the rows of finished ones, which kept them from being
- * reused until they expired.
+ * Removes upload sessions that expired before they were finished, and the rows of ended ones, which kept them from
+ * being reused.
  */
 import { logFailure } from '../log.ts';
 import { OutOfStatements } from '../stores/statement-meter.ts';
@@ -8,16 +8,16 @@ import type { Store } from '../stores/store.ts';
 import { deleteObjects } from '../stores/uploads/blob-objects.ts';
 import {
   closeUpload,
-  deleteExpiredWithoutObjects,
+  deleteDueWithoutObjects,
   deleteUpload,
-  type ExpiredPosition,
+  type DuePosition,
   expiredWithObjects,
-  FIRST_EXPIRED,
+  FIRST_DUE,
 } from '../stores/uploads/expired-rows.ts';
 import { selectChunks, selectObject, type UploadIdentity } from '../stores/uploads/upload-rows.ts';
 import type { Task } from './round.ts';
 
-/** Expired sessions that one slice looks at, separately for those with and without objects. */
+/** Sessions that one slice looks at, separately for those with and without objects. */
 const ROWS = 10_000;
 
 /** Sessions with objects that one run removes. Each takes five statements. */
@@ -29,9 +29,9 @@ export const expiredUploads: Task = {
   every: () => 0,
   async slice({ now, collects, mayGoOn }, store, { position }) {
     const at = now();
-    const from = position === '' ? FIRST_EXPIRED : (JSON.parse(position) as ExpiredPosition);
+    const from = position === '' ? FIRST_DUE : (JSON.parse(position) as DuePosition);
     // Sessions with and without objects are paged separately, so that a session that cannot be removed delays no other.
-    const { removed: withoutObjects, last } = await deleteExpiredWithoutObjects(store.database, at, ROWS, from);
+    const { removed: withoutObjects, last } = await deleteDueWithoutObjects(store.database, at, ROWS, from);
     let removed = withoutObjects;
     // Without collection, sessions with objects stay: after a database restore, the only copy of a blob's bytes can
     // look like a chunk of an old session.

@@ -114,7 +114,8 @@ const LOCATION_CONFLICT = `
 const INSERT_LOCATION = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
   SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)
-  WHERE NOT ${exceedsQuota('?7', addedBy('?1', '?4'))} ${LOCATION_CONFLICT}`;
+  WHERE NOT ${exceedsQuota('?7', addedBy('?1', '?4'))} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload(8)})
+  ${LOCATION_CONFLICT}`;
 
 const INSERT_LOCATION_OF_UPLOAD = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
@@ -146,7 +147,8 @@ const RELINKING = atMost(40);
 
 const INSERT_LINK = sql`
   INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
-  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} ${RELINK}`.reading(RELINKING);
+  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload(5)})
+  ${RELINK}`.reading(RELINKING);
 
 // The end of a session has linked the blob, unless it was linked before.
 const INSERT_LINK_OF_UPLOAD = sql`
@@ -300,11 +302,14 @@ export interface BlobCommit {
 /**
  * Writes the rows that make an object a blob of the repository, unless it exceeds the quota. {@link selectRefused}
  * tells whether it does.
+ * @param unless the session of the upload, if it has one: if there is a row of it, nothing is written
  */
-export function commitObject(blob: BlobCommit, key: string, size: number): BoundStatement[] {
+export function commitObject(blob: BlobCommit, key: string, size: number, unless?: UploadIdentity): BoundStatement[] {
+  const { repository, digest, store, lease } = blob;
+  const session = unless === undefined ? [0, '', ''] : uploadKey(unless);
   return [
-    [INSERT_LOCATION, blob.digest, blob.store, key, size, blob.lease.now, blob.lease.until, blob.repository],
-    [INSERT_LINK, blob.repository, blob.digest, blob.lease.now, size],
+    [INSERT_LOCATION, digest, store, key, size, lease.now, lease.until, repository, ...session],
+    [INSERT_LINK, repository, digest, lease.now, size, ...session],
   ];
 }
 

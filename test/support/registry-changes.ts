@@ -45,7 +45,9 @@ export function close(session: Session, blob: Content, rest: Uint8Array<ArrayBuf
     statusIfDone: 201,
     apply: (state) => {
       addBlob(state, blob);
-      if (state.session !== undefined) state.session.open = false;
+      // A session that had no bytes may be left without a trace, as good as new.
+      if (session.size === 0) state.session = undefined;
+      else if (state.session !== undefined) state.session.open = false;
     },
     // The session keeps the bytes, so that a client can go on from there.
     firstStep: (state) => {

@@ -65,7 +65,7 @@ export function control(database: Database, data: ControlData): [string, Operati
       'limits on another manifest',
       () => limits.limitExceeded(database, BIG, limits.addition(digest('9', 9), 5, [TAG])),
     ],
-    ['limits on another upload', () => limits.uploadsExceeded(database, BIG)],
+    ['limits on another upload', () => limits.uploadsExceeded(database, BIG, true)],
     ['whether a quota has room', () => isQuotaExceeded(database, BIG, 5)],
     ['most usage', () => shown.mostUsage(database)],
     ['a full quota', () => data.setQuota(MALLORY, 1, NOW)],

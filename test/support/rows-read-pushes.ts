@@ -5,8 +5,20 @@ import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import type { Database } from '../../src/stores/database.ts';
 import { keysOfBlobs } from '../../src/stores/manifests/blob-keys.ts';
 import { MIN_PART_BYTES } from '../../src/stores/bucket.ts';
-import { MAX_CHUNKS } from '../../src/stores/uploads/upload-rows.ts';
-import { BIG, COMMON, COMMON_BYTES, digest, LAYER, SUBJECT_OF_MANY, TAG, TAGGED, TOP, UNNEEDED } from './adversary.ts';
+import { finishEmpty, insertMultipart, MAX_CHUNKS } from '../../src/stores/uploads/upload-rows.ts';
+import {
+  BIG,
+  COMMON,
+  COMMON_BYTES,
+  digest,
+  LAYER,
+  NOW,
+  SUBJECT_OF_MANY,
+  TAG,
+  TAGGED,
+  TOP,
+  UNNEEDED,
+} from './adversary.ts';
 import {
   bodyOf,
   bytesOf,
@@ -89,6 +101,16 @@ export function pushesAndPulls(fixture: Fixture, database: Database): [string, O
         await registry.cancelUpload(
           session(await registry.appendChunk(session(open, BIG), undefined, bodyOf(layer)), BIG),
         );
+      },
+    ],
+    [
+      'a session whose multipart upload a whole blob replaces',
+      async () => {
+        const upload = { id: crypto.randomUUID(), repository: BIG, expiresAt: NOW };
+        await database.batch([
+          insertMultipart(upload, 'a', { key: 'blobs/begun', uploadId: 'begun', size: layer.byteLength }),
+          finishEmpty(upload, 'b', { size: layer.byteLength, digest: await contentDigest(layer), now: NOW }),
+        ]);
       },
     ],
     [

@@ -22,6 +22,9 @@ const SESSIONS = `
   SELECT ${ORGANIZATION('repository')} AS organization, sum(size) AS uploading, count(*) AS sessions FROM uploads
     WHERE state = 'open' GROUP BY 1`;
 
+const UPLOAD_ROWS = `
+  SELECT ${ORGANIZATION('repository')} AS organization, sum(rows) AS upload_rows FROM uploads GROUP BY 1`;
+
 interface Blob {
   readonly organization: string;
   readonly digest: string;
@@ -57,6 +60,7 @@ export interface Sums {
   tags: number;
   tag_rows: number;
   open_uploads: number;
+  upload_rows: number;
   repositories: number;
   repository_rows: number;
 }
@@ -72,6 +76,7 @@ export const NOTHING: Sums = {
   tags: 0,
   tag_rows: 0,
   open_uploads: 0,
+  upload_rows: 0,
   repositories: 0,
   repository_rows: 0,
 };
@@ -121,6 +126,8 @@ export async function scannedUsage(database: D1Database): Promise<Counted> {
     of(organization).uploading += uploading;
     of(organization).open_uploads += sessions;
   }
+  const uploadRows = await rows<{ organization: string; upload_rows: number }>(database, UPLOAD_ROWS);
+  for (const { organization, upload_rows: count } of uploadRows) of(organization).upload_rows = count;
   const manifests = await rows<LiveManifest>(database, MANIFESTS);
   const leftManifests = new Set((await rows<{ key: string }>(database, LEFT_MANIFESTS)).map(({ key }) => key));
   for (const { organization, digest, size, live } of manifests) {

@@ -101,6 +101,7 @@ CREATE TABLE uploads (
   next_part INTEGER,
   hash TEXT,
   finished_at INTEGER,
+  rows INTEGER NOT NULL DEFAULT 1,
   PRIMARY KEY (hour, repository, id)
 ) STRICT, WITHOUT ROWID;
 
@@ -349,6 +350,7 @@ CREATE TABLE usage (
   unreferenced INTEGER NOT NULL DEFAULT 0,
   open_uploads INTEGER NOT NULL DEFAULT 0,
   uploading INTEGER NOT NULL DEFAULT 0,
+  upload_rows INTEGER NOT NULL DEFAULT 0,
   changed INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX usage_changed ON usage (changed) WHERE changed > 0;
@@ -358,17 +360,18 @@ CREATE VIEW next_usage_change AS SELECT max(CAST(unixepoch('subsec') * 1000 AS I
 CREATE VIEW usage_added AS
   SELECT '' AS organization, 0 AS repositories, 0 AS repository_rows, 0 AS manifests, 0 AS manifest_bytes,
     0 AS stored_manifest_bytes, 0 AS tags, 0 AS tag_rows, 0 AS blobs, 0 AS bytes, 0 AS unreferenced,
-    0 AS open_uploads, 0 AS uploading
+    0 AS open_uploads, 0 AS uploading, 0 AS upload_rows
   WHERE false;
 
 CREATE TRIGGER usage_has_changed INSTEAD OF INSERT ON usage_added
 BEGIN
   INSERT INTO usage (organization, repositories, repository_rows, manifests, manifest_bytes, stored_manifest_bytes,
-    tags, tag_rows, blobs, bytes, unreferenced, open_uploads, uploading, changed)
+    tags, tag_rows, blobs, bytes, unreferenced, open_uploads, uploading, upload_rows, changed)
   VALUES (NEW.organization, coalesce(NEW.repositories, 0), coalesce(NEW.repository_rows, 0),
     coalesce(NEW.manifests, 0), coalesce(NEW.manifest_bytes, 0), coalesce(NEW.stored_manifest_bytes, 0),
     coalesce(NEW.tags, 0), coalesce(NEW.tag_rows, 0), coalesce(NEW.blobs, 0), coalesce(NEW.bytes, 0),
     coalesce(NEW.unreferenced, 0), coalesce(NEW.open_uploads, 0), coalesce(NEW.uploading, 0),
+    coalesce(NEW.upload_rows, 0),
     iif(EXISTS (SELECT 1 FROM organizations WHERE name = NEW.organization AND quota_bytes IS NOT NULL),
       (SELECT n.changed FROM next_usage_change n), 0))
   ON CONFLICT (organization) DO UPDATE SET repositories = repositories + excluded.repositories,
@@ -378,6 +381,7 @@ BEGIN
     tag_rows = tag_rows + excluded.tag_rows,
     blobs = blobs + excluded.blobs, bytes = bytes + excluded.bytes, unreferenced = unreferenced + excluded.unreferenced,
     open_uploads = open_uploads + excluded.open_uploads, uploading = uploading + excluded.uploading,
+    upload_rows = upload_rows + excluded.upload_rows,
     changed = iif((usage.changed > 0 OR excluded.changed > 0) AND (excluded.manifests <> 0 OR excluded.tags <> 0
       OR excluded.bytes + excluded.uploading + excluded.manifest_bytes <> 0),
       (SELECT n.changed FROM next_usage_change n), usage.changed);
@@ -692,19 +696,19 @@ BEGIN
 END;
 
 CREATE TRIGGER usage_of_new_upload AFTER INSERT ON uploads
-WHEN NEW.state = 'open'
 BEGIN
-  INSERT INTO usage_added (organization, open_uploads, uploading)
-  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), 1, NEW.size);
+  INSERT INTO usage_added (organization, open_uploads, uploading, upload_rows)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.state = 'open',
+    iif(NEW.state = 'open', NEW.size, 0), NEW.rows);
 END;
 
 CREATE TRIGGER usage_of_upload AFTER UPDATE OF state, size ON uploads
 WHEN NEW.state <> 'finished' AND ((NEW.state = 'open') <> (OLD.state = 'open')
   OR (NEW.state = 'open' AND NEW.size <> OLD.size))
 BEGIN
-  INSERT INTO usage_added (organization, open_uploads, uploading)
+  INSERT INTO usage_added (organization, open_uploads, uploading, upload_rows)
   VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), (NEW.state = 'open') - (OLD.state = 'open'),
-    iif(NEW.state = 'open', NEW.size, 0) - iif(OLD.state = 'open', OLD.size, 0));
+    iif(NEW.state = 'open', NEW.size, 0) - iif(OLD.state = 'open', OLD.size, 0), NEW.rows - OLD.rows);
 END;
 
 CREATE TRIGGER blob_of_upload AFTER UPDATE OF state ON uploads

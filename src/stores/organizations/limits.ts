@@ -43,3 +43,9 @@ export const MAX_HISTORY = 2_000_000;
 
 /** The most open upload sessions of an organization in one store. Each is a row for a day, however few bytes it has. */
 export const MAX_OPEN_UPLOADS = 10_000;
+
+/**
+ * The most rows that the upload sessions of an organization and their chunks have in one store. A session that has
+ * ended keeps its rows for two or three hours.
+ */
+export const MAX_UPLOAD_ROWS = 200_000;

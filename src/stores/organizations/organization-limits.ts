@@ -17,6 +17,7 @@ import {
   MAX_OPEN_UPLOADS,
   MAX_REPOSITORIES,
   MAX_TAGS_ON_MANIFEST,
+  MAX_UPLOAD_ROWS,
   type StoreLimits,
 } from './limits.ts';
 import { atMost } from '../rows-read.ts';
@@ -212,22 +213,44 @@ export function credentialsExceeded(organization: OrganizationName): OciError {
   });
 }
 
-/** SQL that holds if the organization of a repository has the most open uploads that it may have. */
-export function hasTooManyUploads(repository: string): string {
-  return `${kept('open_uploads', repository)} >= ${MAX_OPEN_UPLOADS}`;
+/** SQL that holds if the organization of a repository has the most rows of uploads that it may have. */
+export function hasTooManyUploadRows(repository: string): string {
+  return `${kept('upload_rows', repository)} >= ${MAX_UPLOAD_ROWS}`;
 }
 
-const SELECT_TOO_MANY_UPLOADS = sql`SELECT 1 WHERE ${hasTooManyUploads('?1')}`;
+/** SQL that holds if the organization of a repository may not open another upload. */
+export function hasTooManyUploads(repository: string): string {
+  return `(${kept('open_uploads', repository)} >= ${MAX_OPEN_UPLOADS} OR ${hasTooManyUploadRows(repository)})`;
+}
 
-/** Returns the error for one open upload too many; undefined if another may be opened. */
-export async function uploadsExceeded(database: Database, repository: RepositoryName): Promise<OciError | undefined> {
-  if ((await database.first(SELECT_TOO_MANY_UPLOADS, repository)) === undefined) return undefined;
+const SELECT_UPLOADS = sql<{ open: number; rows: number }>`
+  SELECT ${kept('open_uploads', '?1')} AS open, ${kept('upload_rows', '?1')} AS rows`;
+
+/**
+ * Returns the error for one chunk or open upload too many; undefined if there is room.
+ * @param isNew whether it is the first chunk, which opens the upload
+ */
+export async function uploadsExceeded(
+  database: Database,
+  repository: RepositoryName,
+  isNew: boolean,
+): Promise<OciError | undefined> {
+  const { open, rows } = (await database.first(SELECT_UPLOADS, repository)) ?? { open: 0, rows: 0 };
   const organization = organizationOf(repository);
+  if (isNew && open >= MAX_OPEN_UPLOADS) {
+    return new OciError('QUOTA_EXCEEDED', {
+      message:
+        `this upload would exceed the limit of ${MAX_OPEN_UPLOADS} open uploads of the organization ${organization}: ` +
+        'finish or cancel other uploads, or wait until they expire, a day after they were opened',
+      detail: { organization, limit: 'uploads', most: MAX_OPEN_UPLOADS },
+    });
+  }
+  if (rows < MAX_UPLOAD_ROWS) return undefined;
   return new OciError('QUOTA_EXCEEDED', {
     message:
-      `this upload would exceed the limit of ${MAX_OPEN_UPLOADS} open uploads of the organization ${organization}: ` +
-      'finish or cancel other uploads, or wait until they expire, a day after they were opened',
-    detail: { organization, limit: 'uploads', most: MAX_OPEN_UPLOADS },
+      `this chunk would exceed the limit of ${MAX_UPLOAD_ROWS} uploads and chunks of the organization ` +
+      `${organization}, where those of the last three hours count: try again later, or send larger chunks`,
+    detail: { organization, limit: 'upload_rows', most: MAX_UPLOAD_ROWS },
   });
 }
 

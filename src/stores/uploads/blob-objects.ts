@@ -6,11 +6,14 @@ import { logFailure } from '../../log.ts';
 import { OciError } from '../../oci/errors.ts';
 import {
   type BlobCommit,
+  commitObject,
   countAgain,
+  noRoomFor,
   renewLease,
   replaceLocation,
   selectLinked,
   selectLocation,
+  selectRefused,
 } from '../blob-rows.ts';
 import { type Bucket, isLostUpload, type MultipartUpload, unavailable } from '../bucket.ts';
 import type { Store } from '../store.ts';
@@ -18,6 +21,7 @@ import {
   type ChunkRow,
   forgetObjects,
   promoteLeftover,
+  selectUpload,
   type SessionObject,
   type UploadIdentity,
 } from './upload-rows.ts';
@@ -29,6 +33,32 @@ export class BlobObjects {
   constructor(store: Store, defer: (work: Promise<unknown>) => void) {
     this.#store = store;
     this.#defer = defer;
+  }
+
+  /**
+   * Commits an object that a request has just written as a blob, unless there is a row of its session.
+   * @returns whether there is none
+   * @throws OciError QUOTA_EXCEEDED
+   */
+  async commit(blob: BlobCommit, key: string, size: number, upload?: UploadIdentity): Promise<boolean> {
+    const { refused, session, location } = await this.#store.database.batch(
+      {
+        refused: selectRefused(blob, size),
+        session: upload === undefined ? [] : [selectUpload(upload)],
+        commit: commitObject(blob, key, size, upload),
+        location: selectLocation(blob),
+      },
+      // If a second run is refused, only the first knows whether the object is the blob's now.
+      { again: (found) => found.refused.length === 0 && found.session.length === 0 },
+    );
+    if (session.length > 0) return false;
+    if (refused.length > 0) {
+      this.discard([key]);
+      throw await noRoomFor(this.#store.database, blob.repository, 'blob', size);
+    }
+    const kept = location[0]?.key ?? key;
+    if (!(await this.adopt(blob, kept, key))) this.discard([key]);
+    return true;
   }
 
   /**

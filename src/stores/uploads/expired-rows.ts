@@ -1,10 +1,13 @@
 /**
- * The rows of upload sessions that have expired. A session expires here with its whole hour, so that none is looked at
- * before it can go; its reference is refused exactly on time.
+ * The rows of upload sessions that have expired, or have ended and whose first references begin nothing any more. A
+ * session expires here with its whole hour, so that none is looked at before it can go; its reference is refused
+ * exactly on time.
  */
 import { HOUR } from '../../durations.ts';
+import { ofRepository } from '../organizations/usage-rows.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
 import { paged } from '../rows-read.ts';
+import { SESSION_MILLISECONDS, START_MILLISECONDS } from './upload-reference.ts';
 import { deleteChunks, isUpload, KEEP_BLOB, type UploadIdentity, uploadKey } from './upload-rows.ts';
 
 const HAS_OBJECTS = `((u.key IS NOT NULL AND (u.state <> 'finished' OR u.leftover = 1))
@@ -15,21 +18,32 @@ const SELECT_EXPIRED_WITH_OBJECTS = sql<UploadIdentity>`
     WHERE hour < CAST(?1 AS INTEGER) ORDER BY hour, repository, id LIMIT CAST(?3 AS INTEGER)) AS u
   WHERE ${HAS_OBJECTS} LIMIT CAST(?2 AS INTEGER)`.reading(paged(3, 4));
 
-const EXPIRED_AFTER = `hour < CAST(?1 AS INTEGER) AND (hour, repository, id) > (CAST(?3 AS INTEGER), ?4, ?5)
+const DUE_AFTER = `hour < CAST(?1 AS INTEGER) AND (hour, repository, id) > (CAST(?3 AS INTEGER), ?4, ?5)
   ORDER BY hour, repository, id`;
 
-const SELECT_END_OF_EXPIRED = sql<ExpiredPosition>`
-  SELECT hour, repository, id FROM uploads WHERE ${EXPIRED_AFTER} LIMIT 1 OFFSET CAST(?2 AS INTEGER) - 1`.reading(
-  paged(2),
-);
+const SELECT_END_OF_DUE = sql<DuePosition>`
+  SELECT hour, repository, id FROM uploads WHERE ${DUE_AFTER} LIMIT 1 OFFSET CAST(?2 AS INTEGER) - 1`.reading(paged(2));
 
-const DELETE_EXPIRED_WITHOUT_OBJECTS = sql<{ id: string }>`
-  DELETE FROM uploads WHERE (hour, repository, id) IN (SELECT u.hour, u.repository, u.id FROM (
-    SELECT * FROM uploads WHERE ${EXPIRED_AFTER} LIMIT CAST(?2 AS INTEGER)) AS u WHERE NOT ${HAS_OBJECTS})
+const DUE_WITHOUT_OBJECTS = `(SELECT * FROM uploads WHERE ${DUE_AFTER} LIMIT CAST(?2 AS INTEGER)) AS u
+  WHERE (u.hour < CAST(?6 AS INTEGER) OR u.state <> 'open') AND NOT ${HAS_OBJECTS}`;
+
+const SELECT_ANY_DUE = sql<{ due: number }>`SELECT 1 AS due FROM ${DUE_WITHOUT_OBJECTS} LIMIT 1`.reading(paged(2, 12));
+
+// One write for each organization.
+const STOP_COUNTING_DUE = sql`
+  INSERT INTO usage_added (organization, upload_rows)
+  SELECT ${ofRepository('u.repository')}, - sum(u.rows) FROM ${DUE_WITHOUT_OBJECTS} GROUP BY 1`.reading(paged(2, 12));
+
+const DELETE_DUE = sql<{ id: string }>`
+  DELETE FROM uploads WHERE (hour, repository, id) IN (SELECT u.hour, u.repository, u.id FROM ${DUE_WITHOUT_OBJECTS})
   RETURNING id`.reading(paged(2, 12));
 
 const CLOSE_UPLOAD = sql`
   UPDATE uploads SET state = iif(state = 'open', 'cancelled', state), write_id = ?5, ${KEEP_BLOB} WHERE ${isUpload()}`;
+
+const STOP_COUNTING = sql`
+  INSERT INTO usage_added (organization, upload_rows)
+  SELECT ${ofRepository('repository')}, - rows FROM uploads WHERE ${isUpload()}`;
 
 const DELETE_UPLOAD = sql`DELETE FROM uploads WHERE ${isUpload()}`;
 
@@ -43,7 +57,7 @@ export function closeUpload(upload: UploadIdentity, store: string, writeId: stri
 
 /** Removes the rows of a session whose objects are gone. */
 export function deleteUpload(upload: UploadIdentity): BoundStatement[] {
-  return [deleteChunks(upload), [DELETE_UPLOAD, ...uploadKey(upload)]];
+  return [deleteChunks(upload), [STOP_COUNTING, ...uploadKey(upload)], [DELETE_UPLOAD, ...uploadKey(upload)]];
 }
 
 /**
@@ -59,30 +73,37 @@ export async function expiredWithObjects(
   return database.all(SELECT_EXPIRED_WITH_OBJECTS, Math.floor(now / HOUR), limit, among);
 }
 
-/** A position among expired sessions, in the order of the primary key. */
-export interface ExpiredPosition {
+/** A position among the sessions that are due, in the order of the primary key. */
+export interface DuePosition {
   readonly hour: number;
   readonly repository: string;
   readonly id: string;
 }
 
-export const FIRST_EXPIRED: ExpiredPosition = { hour: 0, repository: '', id: '' };
+export const FIRST_DUE: DuePosition = { hour: 0, repository: '', id: '' };
 
 /**
- * Examines the next `limit` expired sessions after `from`, and removes the rows of those without objects. Most have no
- * objects, because a finished upload has none. Returns how many it removed, and the session after which to continue;
- * undefined if that was all.
+ * Examines the next `limit` sessions after `from` that have expired, or could not begin any more, and removes the rows
+ * of those that are expired or ended, and have no objects. Most have none, because a finished upload has none. Returns
+ * how many it removed, and the session after which to continue; undefined if that was all.
  */
-export async function deleteExpiredWithoutObjects(
+export async function deleteDueWithoutObjects(
   database: Database,
   now: number,
   limit: number,
-  from: ExpiredPosition,
-): Promise<{ readonly removed: number; readonly last: ExpiredPosition | undefined }> {
-  const page = [Math.floor(now / HOUR), limit, from.hour, from.repository, from.id] as const;
-  const { end, removed } = await database.batch({
-    end: [SELECT_END_OF_EXPIRED, ...page],
-    removed: [DELETE_EXPIRED_WITHOUT_OBJECTS, ...page],
+  from: DuePosition,
+): Promise<{ readonly removed: number; readonly last: DuePosition | undefined }> {
+  const ended = Math.floor((now + SESSION_MILLISECONDS - START_MILLISECONDS) / HOUR);
+  const page = [ended, limit, from.hour, from.repository, from.id] as const;
+  const expired = Math.floor(now / HOUR);
+  const { end, due } = await database.batch({
+    end: [SELECT_END_OF_DUE, ...page],
+    due: [SELECT_ANY_DUE, ...page, expired],
+  });
+  if (due.length === 0) return { removed: 0, last: end[0] };
+  const { removed } = await database.batch({
+    counted: [STOP_COUNTING_DUE, ...page, expired],
+    removed: [DELETE_DUE, ...page, expired],
   });
   return { removed: removed.length, last: end[0] };
 }

@@ -21,9 +21,9 @@ import {
   advanceByParts,
   type ChunkRow,
   deleteParts,
+  finishEmpty,
   finishJoined,
   finishUpload,
-  insertUpload,
   sealUpload,
   selectChunks,
   selectObject,
@@ -57,7 +57,7 @@ export class SessionClosing {
     this.#id = ofOwner(owner, upload);
   }
 
-  /** Closes a session that has no bytes yet with a whole blob. */
+  /** Closes a session that has no bytes yet with a whole blob. If the session has no row, it gets none. */
   async whole(body: Body | undefined): Promise<void> {
     const { assembler, order } = this.#tools;
     const { digest } = this.#blob;
@@ -67,8 +67,9 @@ export class SessionClosing {
         await order.require(this.#owner, this.#upload, await this.#row(), this.#upload.offset);
       throw refusal;
     });
+    if (await this.#tools.objects.commit(this.#blob, key, size, this.#id)) return;
     const writeId = crypto.randomUUID();
-    const take = insertUpload(this.#id, { finishedAt: this.#blob.lease.now, size, digest, key: null, writeId });
+    const take = finishEmpty(this.#id, writeId, { size, digest, now: this.#blob.lease.now });
     await this.#commit({ take, writeId, key, size, isFresh: true });
   }
 
@@ -80,7 +81,7 @@ export class SessionClosing {
     const { objects, multipart } = this.#tools;
     const { row, isTaken, chunks, location, object } = await this.#finish(false);
     if (isTaken) return this.#settle(location, object, []);
-    if (isFinished(row, this.#blob.digest)) return objects.promiseAgain(this.#blob);
+    if (mayBeFinished(this.#upload, row, this.#blob.digest)) return objects.promiseAgain(this.#blob);
     if (row?.state !== 'open' || row.size !== this.#upload.offset)
       throw await this.#tools.order.refusal(this.#owner, this.#upload, row);
     if (row.digest !== this.#blob.digest) {
@@ -91,7 +92,7 @@ export class SessionClosing {
     await multipart.complete(row, chunks);
     const after = await this.#finish(true);
     if (after.isTaken) return this.#settle(after.location, after.object, []);
-    if (isFinished(after.row, this.#blob.digest)) return objects.promiseAgain(this.#blob);
+    if (mayBeFinished(this.#upload, after.row, this.#blob.digest)) return objects.promiseAgain(this.#blob);
     // If the session was cancelled meanwhile, the cancellation may have run before the upload was complete, so its
     // object may still be there.
     if (row.key !== null && after.row?.state === 'cancelled') objects.discard([row.key]);
@@ -107,7 +108,7 @@ export class SessionClosing {
     // A body of 0 announced bytes may have some, and is then refused.
     if (length === undefined || length === 0) return this.#streamed(body);
     const { row, place } = await multipart.reserve(this.#id, offset, length);
-    if (isFinished(row, digest)) return this.#tools.objects.promiseAgain(this.#blob);
+    if (mayBeFinished(this.#upload, row, digest)) return this.#tools.objects.promiseAgain(this.#blob);
     // An earlier attempt has brought these bytes, and failed before the blob was committed.
     if (row?.state === 'open' && row.digest === digest && row.size === offset + length)
       return this.#at(row.size).received();
@@ -122,7 +123,7 @@ export class SessionClosing {
       { again: ({ taken: found }) => found[0]?.write_id === writeId },
     );
     const [now] = taken;
-    if (now?.write_id !== writeId && !isFinished(now, digest))
+    if (now?.write_id !== writeId && !mayBeFinished(this.#upload, now, digest))
       throw await order.notTaken(this.#owner, this.#upload, now, written.to);
     await this.#at(written.to).received();
   }
@@ -136,7 +137,7 @@ export class SessionClosing {
   async #streamed(body: Body): Promise<void> {
     const { writer, objects, order } = this.#tools;
     const row = await this.#row();
-    if (isFinished(row, this.#blob.digest)) return objects.promiseAgain(this.#blob);
+    if (mayBeFinished(this.#upload, row, this.#blob.digest)) return objects.promiseAgain(this.#blob);
     await order.require(this.#owner, this.#upload, row, this.#upload.offset);
     const tail = await writer.write(body, algorithmOf(this.#blob.digest));
     if (tail.size === 0) return this.received();
@@ -208,7 +209,7 @@ export class SessionClosing {
       { again: true },
     );
     const [row] = session;
-    if (isFinished(row, digest)) return objects.promiseAgain(this.#blob);
+    if (mayBeFinished(this.#upload, row, digest)) return objects.promiseAgain(this.#blob);
     if (row?.state !== 'open' || row.size !== offset)
       throw await this.#tools.order.refusal(this.#owner, this.#upload, row);
     await multipart.complete(row, chunks);
@@ -251,7 +252,7 @@ export class SessionClosing {
     const [row] = session;
     if (row?.write_id !== write.writeId) {
       if (write.isFresh) objects.discard([write.key]);
-      if (isFinished(row, this.#blob.digest)) return objects.promiseAgain(this.#blob);
+      if (mayBeFinished(this.#upload, row, this.#blob.digest)) return objects.promiseAgain(this.#blob);
       throw await order.notTaken(this.#owner, this.#upload, row, write.size);
     }
     if (!write.isFresh) return this.#settle(location, object, chunks);
@@ -261,7 +262,7 @@ export class SessionClosing {
   }
 }
 
-/** Tells whether the session has already become this blob. */
-export function isFinished(row: UploadRow | undefined, digest: Digest): boolean {
-  return row?.state === 'finished' && row.digest === digest;
+/** Tells whether a session has become this blob, or has ended so long ago that only the blob itself can tell. */
+export function mayBeFinished({ offset }: UploadReference, row: UploadRow | undefined, digest: Digest): boolean {
+  return row === undefined ? offset > 0 : row.state === 'finished' && row.digest === digest;
 }

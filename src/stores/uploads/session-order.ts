@@ -62,8 +62,8 @@ export class SessionOrder {
     const exceeded = isWhole
       ? undefined
       : row === undefined
-        ? await uploadsExceeded(database, repository)
-        : await chunksExceeded(database, upload.id, chunks);
+        ? await uploadsExceeded(database, repository, true)
+        : ((await chunksExceeded(database, upload.id, chunks)) ?? (await uploadsExceeded(database, repository, false)));
     if (exceeded !== undefined) return exceeded;
     // The bytes that the session has are counted already.
     const added = isWhole ? size - upload.offset : size;
@@ -74,7 +74,8 @@ export class SessionOrder {
 
   /** Returns the error for a request that is out of order. */
   async refusal(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined): Promise<OciError> {
-    if (row !== undefined && row.state !== 'open') return new OciError('UPLOAD_UNKNOWN');
+    const isOpen = row === undefined ? upload.offset === 0 : row.state === 'open';
+    if (!isOpen) return new OciError('UPLOAD_UNKNOWN');
     return new ChunkOutOfOrder(await this.#progress(owner, { ...upload, offset: row?.size ?? 0 }));
   }
 }

@@ -6,13 +6,16 @@
  * The reference contains the offset, so that a chunk can be written without a read first, and a stale reference can be
  * recognized. From the first chunk on, the session's row decides.
  */
-import { DAY } from '../../durations.ts';
+import { DAY, HOUR } from '../../durations.ts';
 import type { Algorithm } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
 
 /** How long a session lasts from its POST, in milliseconds. */
 export const SESSION_MILLISECONDS = DAY;
+
+/** How long a session may wait for its first chunk, in milliseconds. */
+export const START_MILLISECONDS = 2 * HOUR;
 
 /** Signs for the registry of one store. The caller provides the keys. */
 export interface Signer {

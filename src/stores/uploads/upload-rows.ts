@@ -1,8 +1,9 @@
 /**
  * The rows of upload sessions and their chunks.
  *
- * A session's row appears with its first chunk, its completion or its cancellation. It stays until the session has
- * expired, because the reference could revive a session without a row. Every change takes the row by a fresh write id,
+ * A session's row appears with its first chunk or its cancellation. It stays until the session has expired or, once it
+ * has ended, for as long as its first reference could revive it ({@link START_MILLISECONDS}). A session that has had
+ * bytes has ended if it has no row. Every change takes the row by a fresh write id,
  * which is compared and set in one statement; the rest of the batch writes only under that id. So if two requests
  * arrive for the same offset, one wins and the other leaves nothing. A request that would exceed the organization's
  * quota does not take the row either.
@@ -19,7 +20,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
-import { hasTooManyUploads } from '../organizations/organization-limits.ts';
+import { hasTooManyUploadRows, hasTooManyUploads } from '../organizations/organization-limits.ts';
 import { addedBy, exceedsQuota } from '../organizations/usage-rows.ts';
 import { atMost } from '../rows-read.ts';
 import { MAX_PARTS } from '../bucket.ts';
@@ -90,20 +91,24 @@ export function isUpload(first = 1): string {
 const HAS_TAKEN = `EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()} AND write_id = ?4)`;
 const IS_AT_SIZE = `${isUpload()} AND state = 'open' AND size = CAST(?5 AS INTEGER)`;
 
-// An open session counts with its bytes, whatever they will become. A finished one is a blob, which may count already:
-// a trigger then links the blob, unless it is linked, and moves the usage from the session to the blob in one write.
-// A row without bytes belongs to a multipart upload. If another object takes its place, the caller aborts the upload;
-// otherwise its key is marked as left over.
+// An open session counts with its bytes, whatever they will become. If it has a row without bytes, that belongs to a
+// multipart upload, which the caller aborts.
 const INSERT_UPLOAD = sql`
-  INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, digest, key, finished_at)
-  SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), ?6, CAST(?7 AS INTEGER), ?8, ?9, CAST(?10 AS INTEGER)
-  WHERE NOT ${exceedsQuota('?2', `iif(?6 = 'open', ?7, ${addedBy('?8', '?7')})`)}
-    AND NOT (?6 = 'open' AND ${hasTooManyUploads('?2')} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()}))
-  ON CONFLICT DO UPDATE SET write_id = excluded.write_id, state = excluded.state, size = excluded.size,
-    digest = excluded.digest, key = coalesce(excluded.key, key), leftover = excluded.key IS NULL,
-    multipart = iif(excluded.key IS NULL, multipart, NULL), part_size = NULL, next_part = NULL,
-    finished_at = excluded.finished_at
+  INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, digest, key, rows)
+  SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), 'open', CAST(?6 AS INTEGER), ?7, ?8, CAST(?9 AS INTEGER)
+  WHERE NOT ${exceedsQuota('?2', '?6')}
+    AND NOT (${hasTooManyUploads('?2')} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()}))
+  ON CONFLICT DO UPDATE SET write_id = excluded.write_id, size = excluded.size, digest = excluded.digest,
+    key = excluded.key, multipart = NULL, part_size = NULL, next_part = NULL, rows = excluded.rows
   WHERE state = 'open' AND size = 0`;
+
+// A finished session is a blob, which may count already: a trigger then links the blob, unless it is linked, and moves
+// the usage from the session to the blob in one write. The multipart upload that was begun is marked as left over.
+const FINISH_EMPTY = sql`
+  UPDATE uploads SET state = 'finished', write_id = ?4, size = CAST(?5 AS INTEGER), digest = ?6,
+    leftover = key IS NOT NULL, part_size = NULL, next_part = NULL, finished_at = CAST(?7 AS INTEGER)
+  WHERE ${isUpload()} AND state = 'open' AND size = 0
+    AND NOT ${exceedsQuota('uploads.repository', addedBy('?6', '?5'))}`;
 
 const INSERT_MULTIPART = sql`
   INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, key, multipart, next_part)
@@ -120,8 +125,8 @@ const RESERVE_PARTS = sql<{ after: number; part_size: number | null }>`
 
 const ADVANCE_PARTS = sql`
   UPDATE uploads SET write_id = ?4, size = CAST(?6 AS INTEGER), digest = ?7, hash = ?8,
-    part_size = CAST(?9 AS INTEGER), next_part = iif(?10 = 1, NULL, next_part)
-  WHERE ${IS_AT_SIZE} AND next_part IS NOT NULL
+    part_size = CAST(?9 AS INTEGER), next_part = iif(?10 = 1, NULL, next_part), rows = rows + 1
+  WHERE ${IS_AT_SIZE} AND next_part IS NOT NULL AND NOT ${hasTooManyUploadRows('uploads.repository')}
     AND NOT ${exceedsQuota('uploads.repository', `iif(?11 IS NULL, ?6 - ?5, ${addedBy('?11', '?6 - ?5')})`)}`;
 
 const SEAL_UPLOAD = sql`
@@ -130,8 +135,9 @@ const SEAL_UPLOAD = sql`
     AND (?5 IS NULL OR digest = ?5)`;
 
 const ADVANCE_UPLOAD = sql`
-  UPDATE uploads SET write_id = ?4, size = CAST(?6 AS INTEGER), digest = NULL, hash = NULL, multipart = NULL
-  WHERE ${IS_AT_SIZE} AND next_part IS NULL
+  UPDATE uploads SET write_id = ?4, size = CAST(?6 AS INTEGER), digest = NULL, hash = NULL, multipart = NULL,
+    rows = rows + CAST(?7 AS INTEGER)
+  WHERE ${IS_AT_SIZE} AND next_part IS NULL AND NOT ${hasTooManyUploadRows('uploads.repository')}
     AND NOT ${exceedsQuota('uploads.repository', '?6 - ?5')} AND NOT (${hasTooManyChunks('?3', '?7')})`.reading(
   readsChunks,
 );
@@ -156,7 +162,8 @@ const FINISH_UPLOAD = sql`
 
 const CANCEL_UPLOAD = sql`
   INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size)
-  VALUES (CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), 'cancelled', 0)
+  SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), 'cancelled', 0
+  WHERE (?6 = 1 AND NOT ${hasTooManyUploadRows('?2')}) OR EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()})
   ON CONFLICT DO UPDATE SET state = 'cancelled', write_id = excluded.write_id WHERE state = 'open'`;
 
 /** SQL that keeps an object that a blob of the store ?4 uses. */
@@ -186,23 +193,33 @@ const FORGET_OBJECT = sql`
   UPDATE uploads SET key = NULL, multipart = NULL, leftover = 0 WHERE ${isUpload()} AND key = ?4`;
 
 /**
- * Takes a session that has no bytes yet, for its first chunk or for a whole blob.
- * @param row `key` is the object that is the session's to delete; null if the request itself deletes it. `finishedAt` is
- *   in milliseconds since the epoch; null while the session stays open
+ * Takes a session that has no bytes yet, for its first chunk.
+ * @param chunk `objects` is how many objects it takes, of which `key` is the first
  */
 export function insertUpload(
   upload: UploadIdentity,
-  row: {
-    readonly finishedAt: number | null;
+  writeId: string,
+  chunk: {
     readonly size: number;
     readonly digest: Digest | null;
     readonly key: string | null;
-    readonly writeId: string;
+    readonly objects: number;
   },
 ): BoundStatement {
-  const { writeId, finishedAt, size, digest, key } = row;
-  const state = finishedAt === null ? 'open' : 'finished';
-  return [INSERT_UPLOAD, ...uploadKey(upload), writeId, upload.expiresAt, state, size, digest, key, finishedAt];
+  const { size, digest, key, objects } = chunk;
+  return [INSERT_UPLOAD, ...uploadKey(upload), writeId, upload.expiresAt, size, digest, key, objects];
+}
+
+/**
+ * Takes an open session that has a row but no bytes, and finishes it as a blob that the request has sent whole.
+ * @param now milliseconds since the epoch
+ */
+export function finishEmpty(
+  upload: UploadIdentity,
+  writeId: string,
+  { size, digest, now }: { readonly size: number; readonly digest: Digest; readonly now: number },
+): BoundStatement {
+  return [FINISH_EMPTY, ...uploadKey(upload), writeId, size, digest, now];
 }
 
 /**
@@ -384,7 +401,10 @@ export function forgetObjects(upload: UploadIdentity, object: SessionObject | un
   return object === undefined ? [chunks] : [chunks, [FORGET_OBJECT, ...uploadKey(upload), object.key]];
 }
 
-/** Takes an open session, or one without a row, and cancels it. */
-export function cancelUpload(upload: UploadIdentity, writeId: string): BoundStatement {
-  return [CANCEL_UPLOAD, ...uploadKey(upload), writeId, upload.expiresAt];
+/**
+ * Takes an open session and cancels it.
+ * @param mayBeNew whether a session without a row has yet to begin. It gets a row if the organization has room for more
+ */
+export function cancelUpload(upload: UploadIdentity, writeId: string, mayBeNew: boolean): BoundStatement {
+  return [CANCEL_UPLOAD, ...uploadKey(upload), writeId, upload.expiresAt, mayBeNew ? 1 : 0];
 }

@@ -19,7 +19,7 @@
 import { type Algorithm, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
-import { type BlobCommit, commitObject, leaseTimes, noRoomFor, selectLocation, selectRefused } from '../blob-rows.ts';
+import { type BlobCommit, leaseTimes } from '../blob-rows.ts';
 import { BlobAssembler } from './blob-assembler.ts';
 import { BlobObjects } from './blob-objects.ts';
 import { BlobWriter, type Body } from './blob-writer.ts';
@@ -30,12 +30,13 @@ import {
   formatUploadReference,
   parseUploadReference,
   SESSION_MILLISECONDS,
+  START_MILLISECONDS,
   type SessionOwner,
   type Signer,
   type UploadReference,
 } from './upload-reference.ts';
 import { canBeFirstPart, MultipartChunks, statedLength } from './multipart-chunks.ts';
-import { type ClosingTools, isFinished, SessionClosing } from './session-closing.ts';
+import { type ClosingTools, mayBeFinished, SessionClosing } from './session-closing.ts';
 import { ofOwner, SessionOrder } from './session-order.ts';
 import type { PresentedSession, UploadProgress } from './upload-session.ts';
 import {
@@ -92,22 +93,7 @@ export abstract class Uploads {
    */
   async putBlob(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
     const { key, size } = await this.#tools.assembler.fromBody(body, digest);
-    const blob = this.#commitOf(repository, digest);
-    const { refused, location } = await this.#tools.store.database.batch(
-      {
-        refused: selectRefused(blob, size),
-        commit: commitObject(blob, key, size),
-        location: selectLocation(blob),
-      },
-      // If a second run is refused, only the first knows whether the object is the blob's now.
-      { again: ({ refused: found }) => found.length === 0 },
-    );
-    if (refused.length > 0) {
-      this.#tools.objects.discard([key]);
-      throw await noRoomFor(this.#tools.store.database, repository, 'blob', size);
-    }
-    const kept = location[0]?.key ?? key;
-    if (!(await this.#tools.objects.adopt(blob, kept, key))) this.#tools.objects.discard([key]);
+    await this.#tools.objects.commit(this.#commitOf(repository, digest), key, size);
   }
 
   /**
@@ -174,10 +160,10 @@ export abstract class Uploads {
     const writeId = crypto.randomUUID();
     const [piece, ...more] = written.pieces;
     const digest = more.length === 0 ? written.digest : null;
-    const first = { finishedAt: null, size, digest, key: piece?.key ?? null, writeId };
+    const first = { size, digest, key: piece?.key ?? null, objects: written.pieces.length };
     const take =
       upload.offset === 0
-        ? [insertUpload(id, first), insertChunks(id, writeId, 0, more)]
+        ? [insertUpload(id, writeId, first), insertChunks(id, writeId, 0, more)]
         : advanceUpload(id, writeId, upload.offset, size, written.pieces);
     const now = await this.#take(owner, upload, writeId, take);
     if (now?.write_id !== writeId) {
@@ -225,7 +211,7 @@ export abstract class Uploads {
     const blob = this.#commitOf(owner.repository, digest);
     if ((start ?? upload.offset) !== upload.offset || (upload.offset === 0 && body === undefined)) {
       const row = await order.row(owner, upload);
-      if (isFinished(row, digest)) return objects.promiseAgain(blob);
+      if (mayBeFinished(upload, row, digest)) return objects.promiseAgain(blob);
       await order.require(owner, upload, row, start ?? upload.offset);
     }
     const closing = new SessionClosing(this.#tools, owner, upload, blob);
@@ -237,7 +223,7 @@ export abstract class Uploads {
   async uploadProgress(session: PresentedSession): Promise<UploadProgress> {
     const { owner, upload } = await this.#parse(session);
     const row = await this.#tools.order.row(owner, upload);
-    if (row !== undefined && row.state !== 'open') throw new OciError('UPLOAD_UNKNOWN');
+    if (row === undefined ? upload.offset > 0 : row.state !== 'open') throw new OciError('UPLOAD_UNKNOWN');
     return this.#progress(owner, { ...upload, offset: row?.size ?? 0 });
   }
 
@@ -248,14 +234,15 @@ export abstract class Uploads {
     const writeId = crypto.randomUUID();
     const { cancelled, object, chunks } = await this.#tools.store.database.batch(
       {
-        cancel: cancelUpload(id, writeId),
+        cancel: cancelUpload(id, writeId, upload.offset === 0),
         cancelled: selectUpload(id),
         object: selectObject(id),
         chunks: selectChunks(id.id),
       },
       { again: true },
     );
-    if (cancelled[0]?.write_id !== writeId) throw new OciError('UPLOAD_UNKNOWN');
+    const [row] = cancelled;
+    if (row === undefined ? upload.offset > 0 : row.write_id !== writeId) throw new OciError('UPLOAD_UNKNOWN');
     this.#tools.objects.discardSession(id, object[0], chunks);
   }
 
@@ -267,7 +254,12 @@ export abstract class Uploads {
   async #parse({ repository, subject, reference }: PresentedSession) {
     const owner = this.#owner(repository, subject);
     const { signer, now } = this.#options;
-    return { owner, upload: await parseUploadReference(signer, owner, reference, now()) };
+    const upload = await parseUploadReference(signer, owner, reference, now());
+    // The session may have ended, and its row be gone since.
+    const mayBegin = now() < upload.expiresAt - SESSION_MILLISECONDS + START_MILLISECONDS;
+    if (upload.offset === 0 && !mayBegin && (await this.#tools.order.row(owner, upload)) === undefined)
+      throw new OciError('UPLOAD_UNKNOWN');
+    return { owner, upload };
   }
 
   #owner(repository: RepositoryName, subject: string): SessionOwner {

@@ -12,6 +12,8 @@ export interface Session {
   received: Uint8Array<ArrayBuffer>;
   /** The digest that it was closed with; undefined while it is open. */
   digest: string | undefined;
+  /** Whether one PUT brought the whole blob. Such a session may leave no trace: then it can be used like a new one. */
+  isWhole?: boolean;
   /** URLs that were given out, each with the offset at that time. */
   readonly urls: { readonly path: string; readonly offset: number }[];
 }
@@ -43,6 +45,13 @@ const RANGE_FAULTS: ReadonlySet<Expected> = new Set(['400 SIZE_INVALID']);
 
 /** Returns the accepted answers. After a success, the session is as {@link apply} leaves it. */
 export function answersTo(session: Session, request: SessionRequest, isBlobThere: boolean): Expected[] {
+  if (session.state !== 'finished' || session.isWhole !== true) return knownAnswersTo(session, request, isBlobThere);
+  const anew = { ...session, state: 'open', received: new Uint8Array(0), digest: undefined } as const;
+  const again = { ...request, digestOfAll: request.digestOfBody };
+  return [...knownAnswersTo(session, request, isBlobThere), ...knownAnswersTo(anew, again, isBlobThere)];
+}
+
+function knownAnswersTo(session: Session, request: SessionRequest, isBlobThere: boolean): Expected[] {
   const faults = new Set<Expected>();
   if (request.offset === undefined) faults.add(UNKNOWN);
   if (request.method === 'PATCH' || request.method === 'PUT') chunkFaults(session, request, faults);
@@ -87,10 +96,15 @@ function hasBody({ body }: SessionRequest): boolean {
 
 /** Updates the session after a successful request. */
 export function apply(session: Session, { method, body, digest }: SessionRequest): void {
-  if (session.state !== 'open') return;
+  // Whatever succeeds, except the same PUT again, shows that the session is as good as new.
+  if (session.isWhole === true && method !== 'PUT')
+    Object.assign(session, { state: 'open', received: new Uint8Array(0), digest: undefined, isWhole: false });
+  if (session.state !== 'open' && session.isWhole !== true) return;
+  const isWhole = method === 'PUT' && (session.isWhole === true || session.received.byteLength === 0);
+  if (isWhole) session.received = new Uint8Array(0);
   if (method === 'PATCH' || method === 'PUT')
     session.received = concatenate(session.received, body ?? new Uint8Array(0));
-  if (method === 'PUT') Object.assign(session, { state: 'finished', digest });
+  if (method === 'PUT') Object.assign(session, { state: 'finished', digest, isWhole });
   if (method === 'DELETE') session.state = 'cancelled';
 }
 

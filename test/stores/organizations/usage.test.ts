@@ -167,11 +167,14 @@ async function collect(database: D1Database, linksFirst: boolean): Promise<void>
     DELETE FROM links WHERE NOT EXISTS (SELECT 1 FROM manifest_references r
       WHERE r.repository = links.repository AND r.digest = links.digest)`);
   const manifests = database.prepare('DELETE FROM manifests WHERE created_version <= deleted_version');
+  const uncounted = database.prepare(`
+    INSERT INTO usage_added (organization, upload_rows)
+    SELECT substr(repository, 1, instr(repository, '/') - 1), - sum(rows) FROM uploads WHERE state <> 'open' GROUP BY 1`);
   const sessions = database.prepare("DELETE FROM uploads WHERE state <> 'open'");
   const contents = database.prepare(`
     DELETE FROM manifest_contents WHERE NOT EXISTS (SELECT 1 FROM manifests m
       WHERE m.repository = manifest_contents.repository AND m.digest = manifest_contents.digest)`);
-  const rest = [manifests, contents, sessions];
+  const rest = [manifests, contents, uncounted, sessions];
   await database.batch(linksFirst ? [links, ...rest] : rest);
 }
 
