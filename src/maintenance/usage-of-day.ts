@@ -14,8 +14,10 @@ export const usageOfDay: Task = {
   at: 'central',
   every: () => DAY,
   async slice({ now }, { database }, { position, round_started_at: day }) {
+    // An organization that is created after this sees nothing of it.
+    const readAt = now();
     const page = await usedAfter(database, position, ORGANIZATIONS);
-    if (page.length > 0) await database.batch([noteUsage(day, now(), page)]);
+    if (page.length > 0) await database.batch([noteUsage(day, readAt, page)]);
     const removed = await deleteOldUsage(database, day, ORGANIZATIONS);
     const isWhole = page.length < ORGANIZATIONS && removed < ORGANIZATIONS;
     return { position: isWhole ? undefined : (page.at(-1)?.name ?? END) };

@@ -16,9 +16,13 @@ const NOTE = sql`
   ON CONFLICT (day, organization) DO UPDATE
   SET noted_at = excluded.noted_at, used = excluded.used, quota_bytes = excluded.quota_bytes`;
 
-/** Notes what organizations use now, for a day. @param day a time of that day */
-export function noteUsage(day: number, now: number, organizations: readonly UsedByOrganization[]): BoundStatement {
-  return [NOTE, dayOf(day), now, JSON.stringify(organizations)];
+/**
+ * Notes what organizations use on a day.
+ * @param day a time of that day
+ * @param readAt when their use was read, in milliseconds since the epoch
+ */
+export function noteUsage(day: number, readAt: number, organizations: readonly UsedByOrganization[]): BoundStatement {
+  return [NOTE, dayOf(day), readAt, JSON.stringify(organizations)];
 }
 
 const DELETE_OLD = sql<{ day: number }>`
