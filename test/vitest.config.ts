@@ -4,9 +4,11 @@ import { fileURLToPath } from 'node:url';
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin';
 import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
+import { keepTemporaryFilesInMemory } from './support/local/memory-folder.ts';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
+keepTemporaryFilesInMemory();
 process.env['SIGNING_KEY'] ??= Buffer.alloc(32, 1).toString('base64');
 
 /** How many random plans a suite runs, and from which seed: a sample by default, more with `npm run test:…`. */
