@@ -12,7 +12,7 @@ import { createApp } from '../../src/app.ts';
 import { parseConfig } from '../../src/config.ts';
 import { maintain } from '../../src/maintenance/schedule.ts';
 import { addUsers } from '../support/client.ts';
-import { hideConsole, lastPrinted, showConsole } from '../support/console.ts';
+import { lastPrinted } from '../support/console.ts';
 import { FaultyClient, type LeakReason } from '../support/faulty-client.ts';
 import { unreferencedObjects } from '../support/fixture.ts';
 import { Random } from '../support/random.ts';
@@ -23,7 +23,6 @@ import { differences, type Document } from '../support/registry-model.ts';
 import { passDeadlinesOfStalledCalls } from '../support/stalled-calls.ts';
 
 passDeadlinesOfStalledCalls();
-hideConsole();
 
 declare global {
   namespace Cloudflare {
@@ -102,6 +101,5 @@ test.each(seeds)(
 
 afterAll(() => {
   vi.restoreAllMocks();
-  showConsole();
   console.log(JSON.stringify({ seeds: seeds.length, ...outcomes, leaks }));
 });

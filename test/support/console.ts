@@ -1,4 +1,7 @@
-/** Records what the code under test prints, and the secrets that it must not print. */
+/**
+ * Records what the code under test prints, and the secrets that it must not print. Every request prints a line, and to
+ * show it would take longer than to answer: only the lines of a test that fails are shown.
+ */
 import { Secrets } from './secrets.ts';
 
 /**
@@ -8,32 +11,16 @@ export const secrets = new Secrets();
 
 const LEVELS = ['log', 'info', 'warn', 'error', 'debug'] as const;
 
+/** Lines shown of a test that fails. */
+const SHOWN = 200;
+
+const show = console.log.bind(console);
 let printed: string[] = [];
-let shown = true;
-let watched = false;
 
 /** Starts to record everything printed, until {@link takePrinted}. */
 export function watchConsole(): void {
-  shown = true;
-  if (watched) return;
-  watched = true;
-  for (const level of LEVELS) {
-    const print = console[level].bind(console);
-    console[level] = (...values: unknown[]) => {
-      printed.push(values.map(textOf).join(' '));
-      if (shown) print(...values);
-    };
-  }
-}
-
-/** Stops showing what is printed, for tests of thousands of requests. It is still recorded. */
-export function hideConsole(): void {
-  shown = false;
-}
-
-/** Shows again what is printed. */
-export function showConsole(): void {
-  shown = true;
+  for (const level of LEVELS)
+    console[level] = (...values: unknown[]) => void printed.push(values.map(textOf).join(' '));
 }
 
 /** Returns the last things printed. They stay recorded. */
@@ -46,6 +33,11 @@ export function takePrinted(): string {
   const text = printed.join('\n');
   printed = [];
   return text;
+}
+
+/** Shows the last lines that were recorded. */
+export function showPrinted(): void {
+  for (const line of lastPrinted(SHOWN)) show(line);
 }
 
 function textOf(value: unknown): string {

@@ -1,13 +1,10 @@
 /**
- * The starting point of every property: a store with the users, a hidden log, because there are thousands of requests,
- * and stopped queues.
+ * The starting point of every property: a store with the users, and stopped queues.
  */
 import { beforeEach } from 'vitest';
 import { addUsers } from '../../support/client.ts';
-import { hideConsole } from '../../support/console.ts';
 import { keepQueuesStill } from '../../support/still-queues.ts';
 
-hideConsole();
 // A queue that wakes up would write its position in the change log, which no request caused.
 keepQueuesStill();
 

@@ -1,7 +1,6 @@
 /** Lists of the management API: each caller sees only what it administers. The rule is in `rule.ts`. */
 import { env } from 'cloudflare:workers';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { hideConsole } from '../../support/console.ts';
 import { everyManager, type Identity, USERS_OF_MATRIX, VICTIM } from './callers.ts';
 import { AT_CENTRAL, organizationOf, REPOSITORIES } from './repositories.ts';
 import { expectedOfApi } from './rule.ts';
@@ -9,7 +8,6 @@ import { createWorld, type World } from './world.ts';
 
 let world: World;
 beforeAll(async () => {
-  hideConsole();
   world = await createWorld(AT_CENTRAL);
 });
 // The setup empties the store before each test.

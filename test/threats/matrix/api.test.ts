@@ -1,6 +1,5 @@
 /** Permissions of the management API: every caller × every route × every subject. The rule is in `rule.ts`. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { hideConsole } from '../../support/console.ts';
 import { type Caller, END, managersOf, USERS_OF_MATRIX, VICTIM } from './callers.ts';
 import { AT_CENTRAL, organizationOf } from './repositories.ts';
 import type { Answer } from './routes.ts';
@@ -298,7 +297,6 @@ const ROUTES: readonly Route[] = [
 
 let world: World;
 beforeAll(async () => {
-  hideConsole();
   world = await createWorld(AT_CENTRAL);
 });
 // The setup empties the store before each test.

@@ -3,7 +3,6 @@
  * Basic also send the whole token, which is the same base64.
  */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { hideConsole } from '../../support/console.ts';
 import { type Caller, callersOf } from './callers.ts';
 import { organizationOf, type Place, REPOSITORIES, repositoriesOf, type Target } from './repositories.ts';
 import { may } from './rule.ts';
@@ -166,7 +165,6 @@ export function describePlatformMatrix(where: Place): void {
   const combinations = callers.length * ROUTES.length * targets.length;
   let asked = 0;
   beforeAll(async () => {
-    hideConsole();
     place = where;
     world = await createWorld(place);
   });

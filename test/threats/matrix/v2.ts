@@ -3,7 +3,6 @@
  * rule in `rule.ts` alone.
  */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { hideConsole } from '../../support/console.ts';
 import { type Caller, callersOf, OWNER } from './callers.ts';
 import { REMOTE, type Place, REPOSITORIES, repositoriesOf, type Target } from './repositories.ts';
 import { type Route, ROUTES } from './routes.ts';
@@ -147,7 +146,6 @@ export function describeMatrix(where: Place, visibilities: readonly Target['visi
   const combinations = callers.length * ROUTES.length * targets.length;
   let asked = 0;
   beforeAll(async () => {
-    hideConsole();
     place = where;
     world = await createWorld(place);
   });
