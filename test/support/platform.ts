@@ -86,19 +86,21 @@ export function openWithPlatform(
 /** Copies central's control data to node1, so that node1 can decide who may do what. */
 export async function applyAtNode1(): Promise<void> {
   const node = env.DB_NODE1!;
-  await node
+  const position = node
     .prepare("INSERT OR REPLACE INTO change_log_positions (store, position, applied_at) VALUES ('node1', 0, ?1)")
-    .bind(Date.now())
-    .run();
-  for (const table of ['organizations', 'credentials', 'public_repositories']) {
-    const { results } = await env.DB_CENTRAL.prepare(`SELECT * FROM ${table}`).all();
-    for (const row of results) {
+    .bind(Date.now());
+  const tables = ['organizations', 'credentials', 'public_repositories'];
+  const contents = await env.DB_CENTRAL.batch<Record<string, unknown>>(
+    tables.map((table) => env.DB_CENTRAL.prepare(`SELECT * FROM ${table}`)),
+  );
+  const rows = contents.flatMap(({ results }, i) =>
+    results.map((row) => {
       const columns = Object.keys(row);
-      const places = columns.map((_, i) => `?${i + 1}`).join(', ');
-      await node
-        .prepare(`INSERT OR REPLACE INTO ${table} (${columns.join(', ')}) VALUES (${places})`)
-        .bind(...Object.values(row))
-        .run();
-    }
-  }
+      const places = columns.map((_, at) => `?${at + 1}`).join(', ');
+      return node
+        .prepare(`INSERT OR REPLACE INTO ${tables[i]} (${columns.join(', ')}) VALUES (${places})`)
+        .bind(...Object.values(row));
+    }),
+  );
+  await node.batch([position, ...rows]);
 }

@@ -19,8 +19,8 @@ const SHAPES: readonly (readonly [what: string, shape: RegExp])[] = [
 ];
 
 export class Secrets {
-  /** Forms of secrets, by their first characters. */
-  readonly #forms = new Map<string, { readonly what: string; readonly text: string }[]>();
+  /** What each form of a secret is of, by its first characters. */
+  readonly #forms = new Map<string, Map<string, string>>();
 
   /** Adds a secret. @param what names it in a finding */
   add(what: string, secret: string): void {
@@ -28,9 +28,8 @@ export class Secrets {
     const escaped = JSON.stringify(secret).slice(1, -1);
     for (const text of new Set([secret, escaped, encodeURIComponent(secret), base64(secret), hex(secret)])) {
       const start = text.slice(0, START);
-      const known = this.#forms.get(start) ?? [];
-      if (known.some((form) => form.text === text)) continue;
-      this.#forms.set(start, [...known, { what, text }]);
+      const known = this.#forms.get(start) ?? new Map<string, string>();
+      if (!known.has(text)) this.#forms.set(start, known.set(text, what));
     }
   }
 
@@ -70,8 +69,8 @@ export class Secrets {
     const found = new Set<string>();
     for (const line of text.split('\n')) {
       for (let i = 0; i + START <= line.length; i++) {
-        for (const form of this.#forms.get(line.slice(i, i + START)) ?? []) {
-          if (line.startsWith(form.text, i)) found.add(`${form.what} in: ${line}`);
+        for (const [form, what] of this.#forms.get(line.slice(i, i + START)) ?? []) {
+          if (line.startsWith(form, i)) found.add(`${what} in: ${line}`);
         }
       }
       for (const [what, shape] of SHAPES) if (shape.test(line)) found.add(`${what} in: ${line}`);
