@@ -28,6 +28,8 @@ const LONG = 'test/**/*.long.test.ts';
 /** Suites of which `npm test` runs a sample (`support/sample.ts`). */
 const SAMPLED = [
   'test/threats/**/*.test.ts',
+  'test/http/authorization.test.ts',
+  'test/stores/uploads/uploads.test.ts',
   'test/stores/merge.test.ts',
   'test/stores/organizations/usage.test.ts',
   'test/stores/deletion/sweep.test.ts',

@@ -277,6 +277,10 @@ export function utf8(content: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(new TextEncoder().encode(content));
 }
 
+export function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.byteLength === b.byteLength && crypto.subtle.timingSafeEqual(a, b);
+}
+
 /** Returns the first item of a list that must have one. */
 export function first<Item>(items: readonly Item[]): Item {
   const [item] = items;

@@ -12,6 +12,7 @@ import {
   brokenBody,
   bytesIn,
   bytesOf,
+  equal,
   type Fixture,
   granted,
   openFixture,
@@ -22,6 +23,7 @@ import {
   SUBJECT,
   unreferencedObjects,
 } from '../../support/fixture.ts';
+import { SAMPLE } from '../../support/sample.ts';
 
 let fixture: Fixture;
 let open: UploadProgress;
@@ -34,11 +36,7 @@ beforeEach(async () => {
 async function stored(content: Uint8Array<ArrayBuffer>, algorithm: 'sha256' | 'sha512' = 'sha256'): Promise<boolean> {
   const blob = await fixture.registry.getBlob(granted(), await digestOf(algorithm, content));
   const read = content.byteLength === 0 ? new Uint8Array(0) : await bytesIn(await blob.open());
-  return (
-    blob.size === content.byteLength &&
-    read.every((byte, i) => byte === content[i]) &&
-    read.byteLength === content.byteLength
-  );
+  return blob.size === content.byteLength && equal(read, content);
 }
 
 async function pushChunks(
@@ -61,7 +59,10 @@ function concat(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return whole;
 }
 
-const SIZES = [1, 4096, 1024 * 1024, 1024 * 1024 + 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 5];
+const SIZES =
+  SAMPLE === 1
+    ? [1, 4096, 1024 * 1024, 1024 * 1024 + 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 5]
+    : [4096, PART_BYTES + 1];
 
 describe('one PATCH, then an empty PUT', () => {
   test.each(SIZES.flatMap((size) => [['known', size] as const, ['unknown', size] as const]))(
