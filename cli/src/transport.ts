@@ -1,6 +1,4 @@
-/**
- * HTTP as the program does it: through the proxy that the environment names, with the certificates that it is given.
- */
+/** HTTP through the proxy that the environment names, with the certificates that the options name. */
 import { readFileSync } from 'node:fs';
 import { lookup as systemLookup } from 'node:dns';
 import { isIPv4, type LookupFunction } from 'node:net';
@@ -30,8 +28,8 @@ const STALLED_MS = 60_000;
 const ANSWER_MS = 300_000;
 
 /**
- * Returns the URL of a host, as `host[:port]`. This machine is reached over http unless certificates are spoken of.
- * @param host may also be a URL, whose scheme then counts
+ * Returns the URL of a host. This machine is reached over http, unless the options are about certificates.
+ * @param host `host[:port]`, or a URL, whose scheme then counts
  * @throws WrongUse if it is neither
  */
 export function baseUrl(host: string, { ca, insecure, plainHttp }: TransportOptions = {}): URL {
@@ -86,7 +84,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
   };
 }
 
-/** Gives up a request whose body has stopped moving: no limit of undici's counts while a request is being sent. */
+/** Gives up a request whose body has stopped moving. None of undici's limits applies while a body is being sent. */
 class StallWatch {
   readonly #stalled = new AbortController();
   readonly signal: AbortSignal;
@@ -135,7 +133,7 @@ function responseOf({ method }: Request, { statusCode, headers, body }: Dispatch
   });
 }
 
-/** Names under `localhost` mean this machine, although not every system's resolver knows. */
+/** Resolves names under `localhost` to this machine, because not every system's resolver does. */
 const lookup: LookupFunction = (hostname, options, done) => {
   systemLookup(hostname.endsWith('.localhost') ? 'localhost' : hostname, options, done);
 };
