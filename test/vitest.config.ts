@@ -144,6 +144,7 @@ export default defineConfig({
           env: { WRANGLER_LOG: 'log' },
           include: ['test/local/**/*.test.ts'],
           testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {

@@ -6,8 +6,11 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, call, codeOf, errorsOf, tokenFor, USERS } from '../../support/client.ts';
 import { putBlob, putImage, putManifest } from '../../support/content.ts';
 import { bytesOf, imageOf, indexOf, snapshotWithoutUse } from '../../support/fixture.ts';
+import { keepQueuesStill } from '../../support/still-queues.ts';
 import { ThreeHosts } from '../../support/three-hosts.ts';
 
+// A node's own queue would race with those of the tests' hosts.
+beforeEach(keepQueuesStill);
 beforeEach(addUsers);
 
 const as = 'alice';
