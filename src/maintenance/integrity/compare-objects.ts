@@ -11,8 +11,8 @@
  * still waits for its row can be taken for an orphan. That does no harm: an orphan's age counts from when it was first
  * seen, every round checks again, and an object that a row names by then is not deleted (`orphan-rows.ts`).
  *
- * A large store's rows take several slices. Between them the position keeps which keys were found, and each slice lists
- * the range again. Objects that were young when the walk began are left to the next round.
+ * A large store's rows take several slices. Between them the position keeps which objects were found named, and each
+ * slice lists the range again. Objects that were young when the walk began are left to the next round.
  */
 import { DAY, HOUR, MINUTE } from '../../durations.ts';
 import { logLine } from '../../log.ts';
@@ -35,7 +35,7 @@ const KEYS_PER_RANGE = 50_000;
 /** Pages of rows that one slice walks. */
 const PAGES_PER_SLICE = 50;
 
-/** Requests to R2 about single objects in one slice. A whole run may make 10,000. */
+/** Requests to R2 about missing objects in one slice. A whole run may make 10,000. */
 const MISSING_PER_SLICE = 1000;
 
 /** Orphans that one slice records, deletes or forgets. */
@@ -91,6 +91,7 @@ interface Walk {
   step: number;
   /** Where the next page starts; undefined for the first page of the step. */
   from: RowPosition | undefined;
+  /** Only keys of objects, however many rows have none: the position has to stay small. */
   readonly named: KeySet;
   readonly namedAtCentral: KeySet;
 }
@@ -151,11 +152,12 @@ async function list(
 
 /** Walks rows from where the walk has stopped. Returns whether it has walked them all. */
 async function walkRows(context: MaintenanceContext, store: Store, walk: Walk, objects: Objects): Promise<boolean> {
+  let lookUps = MISSING_PER_SLICE;
   for (let pages = 0; pages < PAGES_PER_SLICE; pages++) {
     const table = WALK[walk.step];
     if (table === undefined) return true;
-    const isWhole = await walkPage(context, store, table, walk, objects);
-    if (!isWhole) return false;
+    lookUps -= await walkPage(context, store, table, walk, objects, lookUps);
+    if (lookUps === 0) return false;
     if (walk.from === undefined) {
       walk.step++;
       if (walk.step === AT_CENTRAL && !(await needsCentral(context, store, walk, objects))) return true;
@@ -164,39 +166,39 @@ async function walkRows(context: MaintenanceContext, store: Store, walk: Walk, o
   return false;
 }
 
-/** Walks one page. Returns false if it looked up as many missing objects as a slice may. */
+/** Walks one page, or as much of it as takes `lookUps` missing objects. Returns how many it looked up. */
 async function walkPage(
   context: MaintenanceContext,
   store: Store,
   table: (typeof WALK)[number],
   walk: Walk,
   objects: Objects,
-): Promise<boolean> {
+  lookUps: number,
+): Promise<number> {
   const { range, named, from } = walk;
   switch (table) {
     case 'locations': {
       const { rows, next } = await namedLocations(store.database, store.name, range, String(from?.[0] ?? ''));
-      for (const { key } of rows) named.add(key);
+      for (const { key } of rows) if (objects.has(key)) named.add(key);
       const missing = rows.filter(({ key, damage }) => damage === null && !objects.has(key));
-      const asked = missing.slice(0, MISSING_PER_SLICE);
+      const asked = missing.slice(0, lookUps);
       await noteMissing(context, store, asked);
-      const isWhole = asked.length < MISSING_PER_SLICE;
-      walk.from = positionOf(isWhole ? next : asked.at(-1)?.digest);
-      return isWhole;
+      walk.from = positionOf(asked.length < lookUps ? next : asked.at(-1)?.digest);
+      return asked.length;
     }
     case "central's locations": {
       const { database } = context.central;
       const page = namedLocations(database, store.name, range, String(from?.[0] ?? ''));
       const { rows, next } = await answerOf("central's database", page);
-      for (const { key } of rows) walk.namedAtCentral.add(key);
+      for (const { key } of rows) if (objects.has(key)) walk.namedAtCentral.add(key);
       walk.from = positionOf(next);
-      return true;
+      return 0;
     }
     default: {
       const { keys, next } = await otherKeys(store.database, table, from);
-      for (const key of keys) if (key > range.after && (range.to === '' || key <= range.to)) named.add(key);
+      for (const key of keys) if (objects.has(key)) named.add(key);
       walk.from = next;
-      return true;
+      return 0;
     }
   }
 }
@@ -227,23 +229,26 @@ async function changesOf(
   { range, began, named, namedAtCentral }: Walk,
   objects: Objects,
 ): Promise<{ readonly changes: readonly Change[]; readonly end: string }> {
-  const firstSeenBy = dueBefore(context);
+  const firstSeenBy = dueBefore(context, began);
   const { orphans: known, end } = await orphansBetween(database, range, KEYS_PER_RANGE);
   const changes: Change[] = [];
   for (const { key, uploaded } of objects.values()) {
-    if ((end !== '' && key > end) || named.has(key)) continue;
+    // A young object may have been missing when the walk met its row.
+    if ((end !== '' && key > end) || named.has(key) || uploaded > began - YOUNG_MILLISECONDS) continue;
     const firstSeen = known.get(key);
-    if (firstSeen === undefined) {
-      if (uploaded <= began - YOUNG_MILLISECONDS) changes.push([key, 'record']);
-    } else if (firstSeen <= firstSeenBy && !namedAtCentral.has(key)) changes.push([key, 'delete']);
+    if (firstSeen === undefined) changes.push([key, 'record']);
+    else if (firstSeen <= firstSeenBy && !namedAtCentral.has(key)) changes.push([key, 'delete']);
   }
   for (const key of known.keys()) if (named.has(key) || !objects.has(key)) changes.push([key, 'forget']);
   return { changes: changes.toSorted(([a], [b]) => (a < b ? -1 : 1)), end };
 }
 
-/** Returns when an orphan must have been seen first, to be deleted. Without collection, all orphans are kept. */
-function dueBefore({ collects, orphanMilliseconds, now }: MaintenanceContext): number {
-  return now() - (collects ? orphanMilliseconds : Infinity);
+/**
+ * Returns when an orphan must have been seen first, to be deleted. Without collection, all orphans are kept.
+ * @param began when the walk began: an orphan that is due only since then may be one that central was not asked about
+ */
+function dueBefore({ collects, orphanMilliseconds }: MaintenanceContext, began: number): number {
+  return began - (collects ? orphanMilliseconds : Infinity);
 }
 
 async function needsCentral(context: MaintenanceContext, store: Store, walk: Walk, objects: Objects): Promise<boolean> {
@@ -266,7 +271,7 @@ async function settle(context: MaintenanceContext, store: Store, walk: Walk, obj
   }
   let deleted = 0;
   for (const keys of chunksOf(keysTo('delete'))) {
-    const begun = await beginDeleting(database, keys, dueBefore(context));
+    const begun = await beginDeleting(database, keys, dueBefore(context, walk.began));
     await bucket.delete(begun);
     await database.batch(forgetOrphans(begun));
     deleted += begun.length;

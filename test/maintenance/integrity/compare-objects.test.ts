@@ -6,6 +6,7 @@ import {
   at,
   BUCKETS,
   compare,
+  contextOf,
   counterAt,
   DATABASES,
   DAY,
@@ -18,6 +19,7 @@ import {
   ORPHAN_DAYS,
   orphansAt,
 } from '../../support/objects.ts';
+import { compareObjects } from '../../support/maintenance.ts';
 
 const HOUR = DAY / 24;
 
@@ -105,7 +107,8 @@ describe('an object without a row', () => {
     expect(await counterAt('central', 'orphans_deleted')).toBe(0);
   });
 
-  test("at a node stays for as long as central's rows name it", async () => {
+  /** Puts an object into node1 that node1 takes for an orphan since now. */
+  async function orphanThatCentralNames(): Promise<string> {
     const key = await leak('at-node', BUCKETS.node1);
     const insert = `
       INSERT INTO locations (digest, store, key, size, created_at, lease_until)
@@ -113,6 +116,11 @@ describe('an object without a row', () => {
     await DATABASES.central.prepare(insert).bind(key).run();
     hosts.now += DAY;
     await compare(hosts, 'node1');
+    return key;
+  }
+
+  test("at a node stays for as long as central's rows name it", async () => {
+    const key = await orphanThatCentralNames();
     hosts.now += (ORPHAN_DAYS + 1) * DAY;
     await compare(hosts, 'node1');
     expect(await BUCKETS.node1.head(key)).not.toBeNull();
@@ -120,5 +128,20 @@ describe('an object without a row', () => {
     hosts.now += DAY;
     await compare(hosts, 'node1');
     expect(await BUCKETS.node1.head(key)).toBeNull();
+  });
+
+  test('at a node stays if it becomes due between the question to central and the deletion', async () => {
+    const key = await orphanThatCentralNames();
+    hosts.now += ORPHAN_DAYS * DAY - 1;
+    const context = contextOf(hosts);
+    const [store] = context.nodes;
+    const all = store!.database.all.bind(store!.database);
+    const asked = vi.spyOn(store!.database, 'all').mockImplementation(async (statement, ...parameters) => {
+      if (statement.text.includes('FROM orphans')) hosts.now += 1;
+      return all(statement, ...parameters);
+    });
+    await compareObjects(context, store!, ORPHAN_DAYS * DAY);
+    expect(asked.mock.calls.filter(([{ text }]) => text.includes('FROM orphans'))).toHaveLength(2);
+    expect(await BUCKETS.node1.head(key)).not.toBeNull();
   });
 });
