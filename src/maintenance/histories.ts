@@ -1,9 +1,8 @@
 /**
- * Trims the histories of tags: removes entries that are too old, or beyond the number that a tag keeps. A slice looks
- * at tags of one organization. See `stores/manifests/tag-history.ts`.
+ * Trims the histories of tags: removes entries that are too old, or beyond the number that a tag keeps. See
+ * `stores/manifests/tag-history.ts`.
  */
 import { DAY } from '../durations.ts';
-import { organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { type TagPosition, tagsWithHistory, trimHistories } from '../stores/manifests/tag-history.ts';
 import type { Task } from './round.ts';
 
@@ -19,16 +18,11 @@ export const histories: Task = {
   async slice({ now, limits, historyMilliseconds }, { database }, { position }) {
     const from: TagPosition = position === '' ? { repository: '', name: '' } : JSON.parse(position);
     const page = await tagsWithHistory(database, from, TAGS);
-    const [first] = page;
-    if (first === undefined) return { position: undefined };
+    if (page.length === 0) return { position: undefined };
     const kept = { entries: limits.historyEntries, since: now() - historyMilliseconds };
-    const organization = ownerOf(first);
-    const tags = page.filter((tag) => ownerOf(tag) === organization);
-    const removed = await trimHistories(database, organization, tags, kept, ENTRIES);
+    const removed = await trimHistories(database, page, kept, ENTRIES);
     // The same tags may have more to remove.
     if (removed === ENTRIES) return { position: JSON.stringify(from) };
-    return { position: page.length < TAGS && tags.length === page.length ? undefined : JSON.stringify(tags.at(-1)) };
+    return { position: page.length < TAGS ? undefined : JSON.stringify(page.at(-1)) };
   },
 };
-
-const ownerOf = ({ repository }: TagPosition) => organizationOf(repository as RepositoryName);

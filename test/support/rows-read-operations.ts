@@ -1,6 +1,6 @@
 /** Every operation on a store, to be run on one that {@link fillAsAdversary} has filled. */
 import { env } from 'cloudflare:workers';
-import { organizationOf, type RepositoryName, type Tag } from '../../src/oci/reference.ts';
+import { type RepositoryName, type Tag } from '../../src/oci/reference.ts';
 import * as audit from '../../src/stores/organizations/audit-rows.ts';
 import * as blobs from '../../src/stores/blob-rows.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
@@ -82,10 +82,7 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['history', () => history.historyOfTag(database, BIG, TAG, { version: 50_000, origin: '~' }, KEPT, 10)],
     ['one write of a tag', () => history.writeOfTag(database, BIG, TAG, { version: 1005, origin: 'central' })],
     ['tags with a history', () => history.tagsWithHistory(database, { repository: '', name: '' }, 10)],
-    [
-      'trim histories',
-      () => history.trimHistories(database, organizationOf(BIG), [{ repository: BIG, name: TAG }], KEPT, 10),
-    ],
+    ['trim histories', () => history.trimHistories(database, [{ repository: BIG, name: TAG }], KEPT, 10)],
     ['a write of a tag', () => images.knowsWrite(database, BIG, TAG, 1005, 'central')],
     ['blobs of an image', () => images.blobsOfImage(database, BIG, TOP)],
     ['outbox entries of an image', () => images.outboxEntriesOfImage(database, BIG, TOP, TAG)],

@@ -6,7 +6,7 @@
  * beyond what is configured.
  */
 import type { Digest } from '../../oci/digest.ts';
-import type { OrganizationName, RepositoryName, Tag } from '../../oci/reference.ts';
+import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { committed } from '../clock.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
 import { MAX_HISTORY } from '../organizations/limits.ts';
@@ -25,12 +25,13 @@ export const INSERT_HISTORY = sql`
 
 /**
  * SQL for the version of the oldest entry that a tag's history keeps; NULL if it has fewer entries than it may keep.
+ * `entries` may not refer to columns.
  */
 const oldestKept = (repository: string, name: string, entries: string): string => `(
   SELECT x.version FROM tag_history x WHERE x.repository = ${repository} AND x.name = ${name}
   ORDER BY x.version DESC, x.origin DESC LIMIT 1 OFFSET CAST(${entries} AS INTEGER) - 1)`;
 
-/** SQL for how many of `entries` each tag of an organization may keep. It may not refer to columns. */
+/** SQL for how many of `entries` each tag of an organization may keep. */
 const shareOf = (organization: string, entries: string): string => `min(CAST(${entries} AS INTEGER), max(1,
   ${MAX_HISTORY} / max(1, coalesce((SELECT u.tag_rows FROM usage u WHERE u.organization = ${organization}), 0))))`;
 
@@ -86,27 +87,34 @@ export function tagsWithHistory(database: Database, after: TagPosition, limit: n
   return database.all<TagPosition>(SELECT_TAGS_WITH_HISTORY, after.repository, after.name, limit);
 }
 
+// Each tag's organization decides how many entries it keeps, so an OFFSET cannot find the oldest one.
 const TRIM_HISTORIES = sql`
   DELETE FROM tag_history WHERE (repository, name, version, origin) IN (
-    WITH kept (repository, name, oldest) AS MATERIALIZED (
-      SELECT tag.value ->> 'repository', tag.value ->> 'name',
-        ${oldestKept("(tag.value ->> 'repository')", "(tag.value ->> 'name')", shareOf('?5', '?2'))}
-      FROM json_each(?1) AS tag)
+    WITH tag (repository, name, entries) AS MATERIALIZED (
+      SELECT each.value ->> 'repository', each.value ->> 'name',
+        ${shareOf(ofRepository("(each.value ->> 'repository')"), '?2')}
+      FROM json_each(?1) AS each),
+    kept (repository, name, oldest) AS MATERIALIZED (
+      SELECT tag.repository, tag.name, (
+        SELECT placed.version FROM (
+          SELECT version, row_number() OVER (ORDER BY version DESC, origin DESC) AS place FROM (
+            SELECT x.version, x.origin FROM tag_history x WHERE x.repository = tag.repository AND x.name = tag.name
+            ORDER BY x.version DESC, x.origin DESC LIMIT CAST(?2 AS INTEGER))) AS placed
+        WHERE placed.place = tag.entries)
+      FROM tag)
     SELECT h.repository, h.name, h.version, h.origin FROM kept
     CROSS JOIN tag_history h ON h.repository = kept.repository AND h.name = kept.name
     WHERE h.version < kept.oldest OR h.recorded_at < CAST(?3 AS INTEGER) LIMIT CAST(?4 AS INTEGER))
   RETURNING version`.reading((run) => keyed(run) + 3 * run.keys * run.asked(2) + 6 * run.asked(4));
 
-/** Removes entries that an organization's tags no longer keep, at most `limit` in total. Returns how many. */
+/** Removes entries that tags no longer keep, at most `limit` in total. Returns how many. */
 export async function trimHistories(
   database: Database,
-  organization: OrganizationName,
   tags: readonly TagPosition[],
   kept: HistoryKept,
   limit: number,
 ): Promise<number> {
-  const list = JSON.stringify(tags);
-  return (await database.all(TRIM_HISTORIES, list, kept.entries, kept.since, limit, organization)).length;
+  return (await database.all(TRIM_HISTORIES, JSON.stringify(tags), kept.entries, kept.since, limit)).length;
 }
 
 export interface TagWrite {
