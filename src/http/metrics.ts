@@ -4,7 +4,7 @@
  */
 import { Hono } from 'hono';
 import type { Config } from '../config.ts';
-import { maintenanceOf, type StoreMaintenance, type TaskState } from '../maintenance/report.ts';
+import { maintenanceOf, type StoreMaintenance, type ShownTask } from '../maintenance/report.ts';
 import { SHOWN_TOGETHER, usageOfMost } from '../registry/organization-usage.ts';
 import { BUCKETS, type Histogram } from '../replication/queue-state.ts';
 import { type QueueReport, Replication } from '../replication/queue-operations.ts';
@@ -158,7 +158,7 @@ function render(reports: readonly QueueReport[], now: number): string {
 /** Renders the counters under their names in the stores: `collected_bytes` becomes `berth_collected_bytes_total`. */
 function renderMaintenance(stores: readonly StoreMaintenance[], config: Config, now: number): string {
   const tasks = stores.flatMap(({ store, known }) => (known?.tasks ?? []).map((task) => ({ store, task })));
-  const ofTasks = (value: (task: TaskState) => number): Sample[] =>
+  const ofTasks = (value: (task: ShownTask) => number): Sample[] =>
     tasks.map(({ store, task }) => [{ store, task: task.task }, value(task)]);
   const names = new Set(stores.flatMap(({ known }) => [...(known?.counters.keys() ?? [])]));
   // A task has no samples until it has run.

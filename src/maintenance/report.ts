@@ -4,15 +4,15 @@ import type { StoreName } from '../namespaces/namespace.ts';
 import { composeStores } from '../registry/compose.ts';
 import type { Database } from '../stores/database.ts';
 import { forPage } from '../stores/deadline.ts';
-import { maintenanceCounters, type TaskState, taskStates } from './task-rows.ts';
+import { maintenanceCounters, type ShownTask, taskStates } from './task-rows.ts';
 import { TASK_NAMES } from './tasks.ts';
 
-export type { TaskState };
+export type { ShownTask };
 
 export interface StoreMaintenance {
   readonly store: StoreName;
   /** Undefined where the store's database does not answer. */
-  readonly known: { readonly tasks: readonly TaskState[]; readonly counters: ReadonlyMap<string, number> } | undefined;
+  readonly known: { readonly tasks: readonly ShownTask[]; readonly counters: ReadonlyMap<string, number> } | undefined;
 }
 
 /** Returns the state of every store, central first. A task that has never run at a store is left out. */

@@ -27,9 +27,13 @@ export interface TaskState {
   readonly stopped: string | null;
 }
 
+/** The state without the position, which may have half a megabyte. */
+export type ShownTask = Omit<TaskState, 'position'>;
+
+const SHOWN = 'task, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped';
 const COLUMNS = 'task, position, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped';
 const SELECT_TASK = sql`SELECT ${COLUMNS} FROM maintenance_tasks WHERE task = ?1`;
-const SELECT_TASKS = sqlOfWholeTable`SELECT ${COLUMNS} FROM maintenance_tasks ORDER BY task`.reading(configured);
+const SELECT_TASKS = sqlOfWholeTable`SELECT ${SHOWN} FROM maintenance_tasks ORDER BY task`.reading(configured);
 const INSERT_TASK = `
   INSERT INTO maintenance_tasks (${COLUMNS})
   VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER),
@@ -45,8 +49,8 @@ export function taskState(database: Database, task: string): Promise<TaskState |
   return database.first<TaskState>(SELECT_TASK, task);
 }
 
-export function taskStates(database: Database): Promise<TaskState[]> {
-  return database.all<TaskState>(SELECT_TASKS);
+export function taskStates(database: Database): Promise<ShownTask[]> {
+  return database.all<ShownTask>(SELECT_TASKS);
 }
 
 export function saveTask(task: TaskState): BoundStatement {

@@ -9,7 +9,7 @@ import { logFailure } from '../../log.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable } from '../../oci/errors.ts';
 import { localLocation } from '../../stores/blob-rows.ts';
-import { type TaskState, taskStates } from '../task-rows.ts';
+import { type ShownTask, taskStates } from '../task-rows.ts';
 import { type DamagedLocation, damagedLocations, markDamaged, repairLocation, wantedBlobs } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
@@ -138,7 +138,7 @@ export const wanted: Task = {
  * Whether a whole round began after a time. A comparison in another run may end during a round, which then has not seen
  * all of its orphans. A start in the future comes from a clock that was set back since.
  */
-function hasRunSince(time: number, last: TaskState | undefined, now: number): boolean {
+function hasRunSince(time: number, last: ShownTask | undefined, now: number): boolean {
   if (last === undefined || (last.round_ended_at ?? 0) < last.round_started_at) return false;
   return last.round_started_at >= time && last.round_started_at <= now;
 }
