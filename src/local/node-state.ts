@@ -20,7 +20,13 @@ const state = z.object({
 const page = z.object({
   items: z.array(
     z.union([
-      z.object({ kind: z.enum(['manifest', 'tag']), repository: z.string(), key: z.string() }),
+      z.object({
+        kind: z.enum(['manifest', 'tag']),
+        repository: z.string(),
+        key: z.string(),
+        /** Pushed with a manifest, and not listed itself. */
+        tag: z.string().optional(),
+      }),
       z.object({
         kind: z.literal('blob'),
         organization: z.string(),

@@ -201,7 +201,12 @@ async function listLost({ print }: Operator, central: Central, store: string): P
       if (item.kind === 'blob') {
         bytes += item.size;
         print(`lost: blob     ${item.organization} ${item.key} (${item.size} bytes)`);
-      } else print(`lost: ${item.kind.padEnd(8)} ${item.repository} ${item.key}`);
+        continue;
+      }
+      print(`lost: ${item.kind.padEnd(8)} ${item.repository} ${item.key}`);
+      if (item.tag === undefined) continue;
+      counts.tag++;
+      print(`lost: tag      ${item.repository} ${item.tag}`);
     }
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error;

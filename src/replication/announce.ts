@@ -40,28 +40,25 @@ export async function announce(pair: Pair, outboxEntries: readonly OutboxEntry[]
     announced.push(...done);
   };
   const chunks = chunksOf(manifests);
-  for (const chunk of chunks.slice(0, -1)) {
-    await send(
-      chunk,
-      [],
-      chunk.map(({ outboxEntry }) => outboxEntry),
-    );
+  const last = chunks.pop() ?? [];
+  // Tags come last, and with them the entries that stand for one.
+  const doneBefore = new Set<string>();
+  for (const chunk of chunks) {
+    const done = chunk.filter(({ hasTag }) => !hasTag).map(({ outboxEntry }) => outboxEntry);
+    await send(chunk, [], done);
+    for (const outboxEntry of done) doneBefore.add(nameOf(outboxEntry));
   }
-  const last = chunks.at(-1) ?? [];
-  const sentBefore = new Set(
-    chunks.slice(0, -1).flatMap((chunk) => chunk.map(({ outboxEntry }) => nameOf(outboxEntry))),
-  );
+  // The rows were read after the page of outbox entries, so for a manifest use the entry that was read with its row.
   const withLast = new Map(
-    [...outboxEntries, ...last.map(({ outboxEntry }) => outboxEntry)].map((outboxEntry) => [
+    [...outboxEntries, ...manifests.map(({ outboxEntry }) => outboxEntry)].map((outboxEntry) => [
       nameOf(outboxEntry),
       outboxEntry,
     ]),
   );
-  // The rows were read after the page of outbox entries, so for a manifest use the entry that was read with its row.
   await send(
     last,
     tags,
-    [...withLast.values()].filter((outboxEntry) => !sentBefore.has(nameOf(outboxEntry))),
+    [...withLast.values()].filter((outboxEntry) => !doneBefore.has(nameOf(outboxEntry))),
   );
   return announced;
 }

@@ -9,7 +9,7 @@
 import { descriptorsOf } from '../stores/manifests/descriptors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
-import { organizationOf, type RepositoryName } from '../oci/reference.ts';
+import { organizationOf, type RepositoryName, type Tag } from '../oci/reference.ts';
 import { selectClock } from '../stores/clock.ts';
 import { type BoundStatement, type Database, sql } from '../stores/database.ts';
 import { atMost, inFull } from '../stores/rows-read.ts';
@@ -25,6 +25,8 @@ import { type CentralUsage, selectUsageOf } from '../stores/organizations/usage-
 /** A live manifest that has to be announced. */
 export interface AnnouncedManifest extends ManifestHeadRecord {
   readonly outboxEntry: OutboxEntry;
+  /** Whether its outbox entry stands for a tag as well, so that it stays until the tag is announced. */
+  readonly hasTag: boolean;
   /** Steps from the outbox entry that needs this manifest. A child is deeper than its index. */
   readonly depth: number;
 }
@@ -43,12 +45,23 @@ interface ManifestHead {
   readonly depth: number;
   readonly version: number;
   readonly written_at: number;
+  /** The tag that its entry stands for, if the tag is still on it. */
+  readonly tag: Tag | null;
+  readonly tag_version: number;
+  readonly tag_origin: string;
 }
 
+// A tag is announced even if the manifest that it is on has died: it still replaces what the tag was on before.
 const SELECT_TAGS = sql<TagRow>`
   SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS asked
   CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'key'
-  WHERE asked.value ->> 'kind' = 'tag'`;
+  WHERE asked.value ->> 'kind' = 'tag'
+  UNION ALL
+  SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS asked
+  CROSS JOIN outbox k ON k.kind = 'manifest' AND k.repository = asked.value ->> 'repository'
+    AND k.key = asked.value ->> 'key'
+  CROSS JOIN tags t ON t.repository = k.repository AND t.name = k.tag AND t.digest = k.key
+  WHERE asked.value ->> 'kind' = 'manifest'`;
 
 /**
  * The most children to look at on each level below what is announced. Any others are announced through their own outbox
@@ -84,10 +97,12 @@ const SELECT_MANIFESTS = sql<ManifestHead>`
   )
   SELECT m.repository, m.digest, m.media_type, m.artifact_type, m.typed, m.typed_otherwise, m.subject, m.size,
     m.created_version AS created,
-    m.deleted_version AS deleted, max(wanted.depth) AS depth, k.version, k.written_at
+    m.deleted_version AS deleted, max(wanted.depth) AS depth, k.version, k.written_at,
+    t.name AS tag, t.version AS tag_version, t.origin AS tag_origin
   FROM wanted
   CROSS JOIN outbox k ON k.kind = 'manifest' AND k.repository = wanted.repository AND k.key = wanted.digest
   CROSS JOIN manifests m ON m.repository = wanted.repository AND m.digest = wanted.digest
+  LEFT JOIN tags t ON t.repository = k.repository AND t.name = k.tag AND t.digest = k.key
   WHERE m.created_version > m.deleted_version
   GROUP BY m.repository, m.digest`.reading(atMost(LEVELS * 6 * CHILDREN_PER_LEVEL));
 
@@ -115,6 +130,7 @@ export async function readToAnnounce(
     created: head.created,
     deleted: head.deleted,
     depth: head.depth,
+    hasTag: head.tag !== null,
     outboxEntry: {
       kind: 'manifest',
       repository: head.repository,
@@ -123,7 +139,12 @@ export async function readToAnnounce(
       written_at: head.written_at,
     },
   }));
-  return { tags, manifests: manifests.toSorted((a, b) => b.depth - a.depth) };
+  const withManifests = heads.flatMap(
+    ({ repository, digest, tag, tag_version: version, tag_origin: origin }): TagRow[] =>
+      tag === null ? [] : [{ repository, name: tag, digest, version, origin }],
+  );
+  const all = new Map([...tags, ...withManifests].map((tag) => [recordKey(tag.repository, tag.name), tag]));
+  return { tags: [...all.values()], manifests: manifests.toSorted((a, b) => b.depth - a.depth) };
 }
 
 // A late announcement may name bytes that the node has released since. This happens only if their manifest was deleted.

@@ -55,7 +55,11 @@ const SELECT_OUTBOX_ENTRIES = sql`${REACHABLE}
   CROSS JOIN outbox k ON k.kind = 'manifest' AND k.repository = ?1 AND k.key = reached.digest
   UNION ALL
   SELECT k.kind, k.repository, k.key, k.version, k.written_at FROM outbox k
-  WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = ?3`.reading(atMost(16 * MOST_REFERENCES));
+  WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = ?3
+  UNION
+  SELECT k.kind, k.repository, k.key, k.version, k.written_at FROM tags t
+  CROSS JOIN outbox k ON k.kind = 'manifest' AND k.repository = ?1 AND k.key = t.digest AND k.tag = ?3
+  WHERE t.repository = ?1 AND t.name = ?3`.reading(atMost(16 * MOST_REFERENCES));
 
 /** Returns the outbox entries of an image, and so what of it the node has yet to announce. */
 export function outboxEntriesOfImage(

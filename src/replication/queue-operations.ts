@@ -38,7 +38,13 @@ export interface QueueReport {
 
 /** Something that a node has and central lacks. */
 export type OnlyHere =
-  | { readonly kind: 'tag' | 'manifest'; readonly repository: string; readonly key: string }
+  | {
+      readonly kind: 'tag' | 'manifest';
+      readonly repository: string;
+      readonly key: string;
+      /** The tag that was pushed with a manifest, unless it is listed itself. */
+      readonly tag?: string;
+    }
   | {
       readonly kind: 'blob';
       readonly organization: string;
@@ -55,6 +61,11 @@ const FORGET_MILLISECONDS = 10_000;
 const FORGET_SLICES = 100;
 /** Begins the `last` of a request that goes through the slices again. */
 const AGAIN = 'again ';
+
+function unannounced(entry: OutboxEntry): OnlyHere {
+  const { kind, repository, key } = entry;
+  return kind === 'manifest' && entry.tag ? { kind, repository, key, tag: entry.tag } : { kind, repository, key };
+}
 
 export class Replication {
   readonly #config: Config;
@@ -153,11 +164,7 @@ export class Replication {
       if (end !== undefined) {
         const { written_at, kind, repository, key } = end;
         return {
-          items: outboxEntries.map((outboxEntry) => ({
-            kind: outboxEntry.kind,
-            repository: outboxEntry.repository,
-            key: outboxEntry.key,
-          })),
+          items: outboxEntries.map(unannounced),
           last: JSON.stringify({ written_at, kind, repository, key }),
           complete,
         };

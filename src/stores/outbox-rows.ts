@@ -1,7 +1,8 @@
 /**
  * The outbox: the changes that a node has yet to announce to central. An entry is written in the transaction of its
  * change and carries the change's version. It is read before or together with the changed row, and removed only while
- * it still has the same version. The outbox is not a log: a tag that was pushed a thousand times has one entry.
+ * it still has the same version. The outbox is not a log: a tag that was pushed a thousand times has one entry. The
+ * entry of a manifest stands for a tag as well (`outbox.tag`), as long as the tag is on that manifest.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
@@ -13,12 +14,20 @@ export type OutboxEntry = {
   readonly version: number;
   /** When it was written, by the wall clock, in milliseconds since the epoch. */
   readonly written_at: number;
-} & ({ readonly kind: 'tag'; readonly key: Tag } | { readonly kind: 'manifest'; readonly key: Digest });
+} & (
+  | { readonly kind: 'tag'; readonly key: Tag }
+  | {
+      readonly kind: 'manifest';
+      readonly key: Digest;
+      /** The tag that it stands for as well, if the tag is still on the manifest; '' for none. */
+      readonly tag?: Tag | '';
+    }
+);
 
 /** The entry after which a page starts. */
 export type OutboxEntryPosition = Pick<OutboxEntry, 'written_at' | 'kind' | 'repository' | 'key'>;
 
-const COLUMNS = 'kind, repository, key, version, written_at';
+const COLUMNS = 'kind, repository, key, version, written_at, tag';
 const SELECT_OUTBOX_ENTRIES = sql`
   SELECT ${COLUMNS} FROM outbox INDEXED BY outbox_in_order
   WHERE (written_at, kind, repository, key) > (CAST(?1 AS INTEGER), ?2, ?3, ?4)

@@ -10,8 +10,8 @@ describe('--lost', () => {
     stateOf({ depth: 2, copies_up: { blobs: 2, bytes: 30 } });
     central.answers[`${QUEUE}/only-here`] = page(
       [
-        { kind: 'manifest', repository: 'alice/app', key: DIGEST },
-        { kind: 'tag', repository: 'alice/app', key: 'latest' },
+        { kind: 'manifest', repository: 'alice/app', key: DIGEST, tag: 'latest' },
+        { kind: 'tag', repository: 'alice/app', key: 'other' },
       ],
       'tag alice/app',
     );
@@ -25,12 +25,13 @@ describe('--lost', () => {
     central.answers[`${QUEUE}/only-here?last=end`] = page([], null);
     const { refused, screen } = await retire('fra --lost');
     expect(refused).toBeUndefined();
-    expect(screen().split('\n').slice(0, 6)).toEqual([
+    expect(screen().split('\n').slice(0, 7)).toEqual([
       `lost: manifest alice/app ${DIGEST}`,
       'lost: tag      alice/app latest',
+      'lost: tag      alice/app other',
       `lost: blob     alice ${DIGEST} (10 bytes)`,
       `lost: blob     bob ${DIGEST} (20 bytes)`,
-      'Lost: 1 manifests, 1 tags, 2 blobs (30 bytes).',
+      'Lost: 1 manifests, 2 tags, 2 blobs (30 bytes).',
       'Removed node fra from wrangler.toml.',
     ]);
     expect(await toml.read()).toBe(text.before);

@@ -222,9 +222,15 @@ class Fingerprinter {
     return key ^ (kind === 'tag' ? this.#tagSwap : this.#manifestSwap);
   }
 
-  #outboxEntries({ tags, manifests }: OutboxEntries): void {
+  #outboxEntries({ tags, manifests, carried }: OutboxEntries): void {
     this.#ofTags(tags);
     this.#ofManifests(manifests);
+    this.#carried(carried[this.#manifestSwap]);
+    if (this.#twoManifests) this.#carried(carried[(1 - this.#manifestSwap) as Slot]);
+  }
+
+  #carried(tag: Slot | undefined): void {
+    this.#add(tag === undefined ? 0 : 1 + (tag ^ this.#tagSwap));
   }
 
   #ofTags(latest: Pair<number>): void {

@@ -4,6 +4,7 @@ export const MUTATIONS = {
   'quiet-404': 'a 404 that does not raise the clock',
   'node-first': 'a deletion written at the node before central',
   'tombstone-miss': 'a tombstone treated as a miss',
+  'dead-carrier': 'a tag that is not announced with the outbox entry of its manifest, because that is dead',
   'any-outbox-entry': 'an outbox entry deleted whatever its version is',
   'change-log-holders': 'a deletion sent only to nodes that have the tag or manifest',
   'removal-of-known': 'a removal that writes tombstones only for manifests that central knows',

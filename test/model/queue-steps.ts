@@ -84,7 +84,7 @@ function announcePage(context: Context, world: World, page: Message, did: string
   const { node } = page;
   const label = (): string => `${HOST_NAMES[node]}: its queue ${did}`;
   if (page.kind === 'page') disturbed(context, world, page, () => `${label()}, and is overtaken`, visit);
-  const request = readToAnnounce(node, world.stores[node], page.done);
+  const request = readToAnnounce(context, node, world.stores[node], page.done);
   disturbed(context, world, request, () => `${label()} and sends an announcement, which is under way`, visit);
   const next = announceRequest(context, world, request, () => `${label()} and announces`, visit);
   disturbed(context, next, request, () => `${label()} and announces, and the request will arrive again`, visit);

@@ -39,9 +39,11 @@ export function put<Value>(pair: Pair<Value>, slot: Slot, value: Value): Pair<Va
 export interface OutboxEntries {
   readonly tags: Pair<number>;
   readonly manifests: Pair<number>;
+  /** The tag that a manifest's entry stands for as well; undefined for none. */
+  readonly carried: Pair<Slot | undefined>;
 }
 
-export const NO_OUTBOX_ENTRIES: OutboxEntries = { tags: [0, 0], manifests: [0, 0] };
+export const NO_OUTBOX_ENTRIES: OutboxEntries = { tags: [0, 0], manifests: [0, 0], carried: [undefined, undefined] };
 
 export interface Store {
   readonly clock: number;

@@ -124,14 +124,25 @@ export function commitManifest(
   const manifests = put(store.manifests, digest, { ...known, ...claims, created: version });
   const row = { digest: DIGESTS[digest], version: tagVersion, origin: HOST_NAMES[host] };
   const tags = tag === undefined ? store.tags : put(store.tags, tag, row);
-  const outboxEntries: OutboxEntries =
-    host === CENTRAL
-      ? NO_OUTBOX_ENTRIES
-      : {
-          tags: tag === undefined ? store.outboxEntries.tags : put(store.outboxEntries.tags, tag, tagVersion),
-          manifests: put(store.outboxEntries.manifests, digest, version),
-        };
+  const outboxEntries =
+    host === CENTRAL ? NO_OUTBOX_ENTRIES : withPush(store.outboxEntries, digest, version, tag, tagVersion);
   return [{ ...store, clock: tagVersion, tags, manifests, outboxEntries }, tagVersion];
+}
+
+/** The entries of a push: that of the manifest carries the tag, unless it carries another one. */
+function withPush(
+  { tags, manifests, carried }: OutboxEntries,
+  digest: Slot,
+  version: number,
+  tag: Slot | undefined,
+  tagVersion: number,
+): OutboxEntries {
+  const carries = carried[digest] ?? tag;
+  return {
+    tags: tag === undefined || carries === tag ? tags : put(tags, tag, tagVersion),
+    manifests: put(manifests, digest, version),
+    carried: put(carried, digest, carries),
+  };
 }
 
 /**
@@ -199,13 +210,18 @@ export function greatestTagVersion(store: Store, digest: Slot): number {
  * `readToAnnounce` of replication/announcement-rows.ts, and sending its result: the rows and the manifests' outbox
  * entries as they are now.
  */
-export function readToAnnounce(node: NodeIndex, store: Store, page: OutboxEntries): Message {
+export function readToAnnounce(setting: Setting, node: NodeIndex, store: Store, page: OutboxEntries): Message {
   const asked = (digest: Slot): boolean =>
     page.manifests[digest] > 0 ||
     SLOTS.some((tag) => page.tags[tag] > 0 && store.tags[tag]?.digest === DIGESTS[digest]);
   const isSent = (digest: Slot): boolean =>
     asked(digest) && store.outboxEntries.manifests[digest] > 0 && isAlive(lifecycleAt(store, digest));
-  const sentTag = (tag: Slot): TagVersion | undefined => (page.tags[tag] > 0 ? store.tags[tag] : undefined);
+  const carries = (digest: Slot, tag: Slot): boolean =>
+    (isSent(digest) || (page.manifests[digest] > 0 && setting.mutation !== 'dead-carrier')) &&
+    store.outboxEntries.carried[digest] === tag &&
+    store.tags[tag]?.digest === DIGESTS[digest];
+  const sentTag = (tag: Slot): TagVersion | undefined =>
+    page.tags[tag] > 0 || SLOTS.some((digest) => carries(digest, tag)) ? store.tags[tag] : undefined;
   const sent = (digest: Slot): Lifecycle | undefined => (isSent(digest) ? store.manifests[digest] : undefined);
   const done = (digest: Slot): number =>
     isSent(digest) ? store.outboxEntries.manifests[digest] : page.manifests[digest];
@@ -215,7 +231,7 @@ export function readToAnnounce(node: NodeIndex, store: Store, page: OutboxEntrie
     tags: [sentTag(0), sentTag(1)],
     manifests: [sent(0), sent(1)],
     removed: 0,
-    done: { tags: page.tags, manifests: [done(0), done(1)] },
+    done: { ...page, manifests: [done(0), done(1)] },
     clock: 0,
     from: 0,
     to: 0,
@@ -246,11 +262,17 @@ export function applyReply(setting: Setting, store: Store, { tags, manifests, do
   const merged = mergeRows(store, tags, manifests, false);
   const left = (outboxEntry: number, announced: number): number =>
     outboxEntry === announced || (announced > 0 && setting.mutation === 'any-outbox-entry') ? 0 : outboxEntry;
+  const before = store.outboxEntries;
+  const leftManifests = [
+    left(before.manifests[0], done.manifests[0]),
+    left(before.manifests[1], done.manifests[1]),
+  ] as const;
   const outboxEntries: OutboxEntries = {
-    tags: [left(store.outboxEntries.tags[0], done.tags[0]), left(store.outboxEntries.tags[1], done.tags[1])],
-    manifests: [
-      left(store.outboxEntries.manifests[0], done.manifests[0]),
-      left(store.outboxEntries.manifests[1], done.manifests[1]),
+    tags: [left(before.tags[0], done.tags[0]), left(before.tags[1], done.tags[1])],
+    manifests: leftManifests,
+    carried: [
+      leftManifests[0] === 0 ? undefined : before.carried[0],
+      leftManifests[1] === 0 ? undefined : before.carried[1],
     ],
   };
   return { ...merged, clock: Math.max(merged.clock, clock), outboxEntries };

@@ -151,7 +151,7 @@ describe('history and outbox entries', () => {
     ]);
   });
 
-  test('central adds no outbox entry; a node adds one for what changed, once per tag', async () => {
+  test('central adds no outbox entry; a node adds one for a manifest with a tag, and one for each other tag', async () => {
     await pushSmallImage(fixture, 1, ['latest']);
     expect(await rowsOf('SELECT * FROM outbox')).toEqual([]);
     const node = await fixture.fresh({ announces: true });
@@ -160,9 +160,13 @@ describe('history and outbox entries', () => {
     await pushImage(node, image, ['latest']);
     await pushImage(node, image, ['latest']);
     const [clock] = await rowsOf<{ version: number }>('SELECT version FROM clock');
-    expect(await rowsOf('SELECT kind, repository, key, version, written_at FROM outbox ORDER BY kind')).toEqual([
-      { kind: 'manifest', repository: REPOSITORY, key: image.digest, version: clock?.version, written_at: node.now },
-      { kind: 'tag', repository: REPOSITORY, key: 'latest', version: clock?.version, written_at: node.now },
+    const entry = { repository: REPOSITORY, version: clock?.version, written_at: node.now };
+    const ofManifest = { ...entry, kind: 'manifest', key: image.digest, tag: 'latest' };
+    expect(await rowsOf('SELECT * FROM outbox')).toEqual([ofManifest]);
+    await pushImage(node, image, ['latest', 'other']);
+    expect(await rowsOf('SELECT kind, key, tag FROM outbox ORDER BY kind')).toEqual([
+      { kind: 'manifest', key: image.digest, tag: 'latest' },
+      { kind: 'tag', key: 'other', tag: '' },
     ]);
   });
 

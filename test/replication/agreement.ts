@@ -244,9 +244,9 @@ async function checkBytes(hosts: Hosts, { alive }: View, run: Run, content: Cont
 }
 
 const ANNOUNCE_ALL = [
-  `INSERT INTO outbox SELECT 'manifest', repository, digest, created_version, 0 FROM manifests
+  `INSERT INTO outbox SELECT 'manifest', repository, digest, created_version, 0, '' FROM manifests
     WHERE repository GLOB ?1 || '/*' AND created_version > deleted_version`,
-  "INSERT INTO outbox SELECT 'tag', repository, name, version, 0 FROM tags WHERE repository GLOB ?1 || '/*'",
+  "INSERT INTO outbox SELECT 'tag', repository, name, version, 0, '' FROM tags WHERE repository GLOB ?1 || '/*'",
 ];
 
 /** Checks that a node that has announced everything again serves nothing outdated while central is away. */

@@ -79,11 +79,9 @@ describe('a push to a node', () => {
 
   test('is parked at the node if its announcement is', async () => {
     pause();
-    await hosts.push('node1', REPOSITORY, 1, 'latest');
-    const version = (await env
-      .DB_NODE1!.prepare("SELECT version FROM outbox WHERE kind = 'tag'")
-      .first<number>('version'))!;
-    const job = outboxEntryJob({ kind: 'tag', repository: REPOSITORY as never, key: 'latest' as never, version });
+    const { digest } = await hosts.push('node1', REPOSITORY, 1, 'latest');
+    const version = (await env.DB_NODE1!.prepare('SELECT version FROM outbox').first<number>('version'))!;
+    const job = outboxEntryJob({ kind: 'manifest', repository: REPOSITORY as never, key: digest, version });
     hosts.queueOf('node1').state.setJob(job, PARKED);
     expect(await statesOf()).toEqual(['absent', 'parked', 'absent']);
   });

@@ -185,7 +185,7 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   ]),
   // Rows that wait for something: the change log, the outbox, uploads, the delete queue and orphans.
   [20_000, `change_log (kind, name, key, version, recorded_at) SELECT 'tag', '${BIG}', 'a' || i, i + 1, 0`],
-  [20_000, `outbox SELECT 'manifest', '${BIG}', ${d('f')}, 1000 + i, i`],
+  [20_000, `outbox SELECT 'manifest', '${BIG}', ${d('f')}, 1000 + i, i, 't' || i`],
   [20_000, `${UPLOADS} SELECT 0, '${BIG}', printf('%036d', i), 'open', 10, '', i, 'blobs/v' || i`],
   [20_000, `upload_chunks (upload, start, size, key) SELECT printf('%036d', i), 10, 10, 'blobs/u' || i`],
   [20_000, `${UPLOADS} SELECT 0, '${BIG}', printf('f%035d', i), 'finished', 10, '', 1000000 + i, 'blobs/w' || i`],

@@ -147,6 +147,7 @@ function details({ queue, jobs, items, last, complete }: StoreDetails): string {
           'ONLY HERE': ({ kind }) => kind,
           OF: (item) => (item.kind === 'blob' ? item.organization : item.repository),
           KEY: ({ key }) => digestFor(key),
+          TAG: (item) => (item.kind === 'blob' ? null : (item.tag ?? null)),
           'SIZE>': (item) => (item.kind === 'blob' ? size(item.size) : null),
           ELSEWHERE: (item) => (item.kind === 'blob' ? (item.elsewhere ? 'at a node' : 'no') : null),
         }),

@@ -56,7 +56,15 @@ export const parkedJob = z.object({ job: z.string(), attempts: z.int(), last_err
 
 export const onlyHere = z
   .union([
-    z.object({ kind: z.enum(['tag', 'manifest']), repository: z.string(), key: z.string() }),
+    z.object({
+      kind: z.enum(['tag', 'manifest']),
+      repository: z.string(),
+      key: z.string(),
+      tag: z
+        .string()
+        .optional()
+        .openapi({ description: 'A tag that was pushed with the manifest, and is not listed itself' }),
+    }),
     z.object({
       kind: z.literal('blob'),
       organization: z.string(),

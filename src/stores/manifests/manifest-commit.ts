@@ -127,10 +127,18 @@ const UPSERT_TAGS = sql`
   ON CONFLICT (repository, name) DO UPDATE SET
     digest = excluded.digest, version = excluded.version, origin = excluded.origin, visible = 1`;
 
-const UPSERT_OUTBOX_ENTRIES = sql`
+// The entry of the manifest stands for one tag as well. The others have entries of their own.
+const UPSERT_OUTBOX_ENTRY = sql`
+  INSERT INTO outbox (kind, repository, key, version, written_at, tag)
+  SELECT 'manifest', ?1, ?2, clock.version, CAST(?4 AS INTEGER), coalesce(?3 ->> 0, '')
+  FROM clock WHERE ${committed('?5')}
+  ON CONFLICT (kind, repository, key) DO UPDATE SET version = excluded.version, written_at = excluded.written_at,
+    tag = iif(outbox.tag = '', excluded.tag, outbox.tag)`;
+const UPSERT_OUTBOX_ENTRIES_OF_TAGS = sql`
   INSERT INTO outbox (kind, repository, key, version, written_at)
-  SELECT entry.value ->> 'kind', ?1, entry.value ->> 'key', clock.version, CAST(?3 AS INTEGER)
-  FROM clock CROSS JOIN json_each(?2) AS entry WHERE ${committed('?4')}
+  SELECT 'tag', ?1, tag.value, clock.version, CAST(?4 AS INTEGER) FROM clock CROSS JOIN json_each(?3) AS tag
+  WHERE ${committed('?5')} AND NOT EXISTS (SELECT 1 FROM outbox m
+    WHERE m.kind = 'manifest' AND m.repository = ?1 AND m.key = ?2 AND m.tag = tag.value)
   ON CONFLICT (kind, repository, key) DO UPDATE SET version = excluded.version, written_at = excluded.written_at`;
 
 export interface ManifestCommit {
@@ -169,7 +177,6 @@ export async function commitManifest(
   const required = JSON.stringify(manifest.requiredBlobs);
   const references = JSON.stringify(manifest.references);
   const tagList = JSON.stringify(tags);
-  const outboxEntries = [{ kind: 'manifest', key: digest }, ...tags.map((tag) => ({ kind: 'tag', key: tag }))];
   const named = [
     ...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob]))),
   ];
@@ -220,7 +227,8 @@ export async function commitManifest(
             ],
       announcement: context.announces
         ? [
-            [UPSERT_OUTBOX_ENTRIES, repository, JSON.stringify(outboxEntries), context.now, id],
+            [UPSERT_OUTBOX_ENTRY, repository, digest, tagList, context.now, id],
+            [UPSERT_OUTBOX_ENTRIES_OF_TAGS, repository, digest, tagList, context.now, id],
             [RENEW_LINKS, repository, required, context.now, id],
           ]
         : [],

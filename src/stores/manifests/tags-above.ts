@@ -52,6 +52,8 @@ export const SELECT_TAGS_ABOVE = sql<TagAbove>`${TAGS_ABOVE('?1', '?2')} LIMIT $
 const SELECT_UNANNOUNCED_TAGS_ABOVE = sql<TagAbove>`
   SELECT tag, "index", version, origin FROM (${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_INDEXES)})
   WHERE EXISTS (SELECT 1 FROM outbox k WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = tag)
+    OR EXISTS (SELECT 1 FROM outbox k
+      WHERE k.kind = 'manifest' AND k.repository = ?1 AND k.key = "index" AND k.tag = tag)
   LIMIT ${String(MAX_TAGS)}`.reading(READS_TAGS_ABOVE);
 
 /**

@@ -266,6 +266,7 @@ CREATE TABLE outbox (
   key TEXT NOT NULL,
   version INTEGER NOT NULL,
   written_at INTEGER NOT NULL,
+  tag TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (kind, repository, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX outbox_in_order ON outbox (written_at, kind, repository, key);

@@ -58,7 +58,12 @@ async function priced(surroundings: Surroundings, action: Action): Promise<Outco
   // Most pulls are not the first of an hour, and only the first is recorded.
   if (action === 'pull') await pull();
   const operations = action === 'pull' ? await control.countsOf(pull) : pushed;
-  await control.sql('central', "UPDATE organizations SET quota_bytes = NULL WHERE name = 'alice'");
+  // Nodes are told of the usage of an organization that has ever had a quota, which later rows would pay for.
+  await control.sql(
+    'central',
+    "UPDATE organizations SET quota_bytes = NULL WHERE name = 'alice'",
+    "UPDATE usage SET changed = 0 WHERE organization = 'alice'",
+  );
   const { dollars, parts } = priceOf(operations);
   const rows = operations.rowsWritten;
   const counts = `${operations.roundTrips} D1 round trips, ${operations.statements} statements`;

@@ -170,12 +170,12 @@ describe('an image that was pushed to a node', () => {
       await queue('PATCH', '', { paused: true });
       const lost = await push(await pushTo(NODE1, 1), NODE1);
       const won = await pushTo(NODE1, 5);
-      const outboxEntry = env.DB_NODE1!.prepare("SELECT version FROM outbox WHERE kind = 'tag' AND key = 'latest'");
+      const outboxEntry = env.DB_NODE1!.prepare('SELECT version FROM outbox WHERE key = ?1').bind(won.digest);
       const version = (await outboxEntry.first<number>('version')) ?? 0;
       await runInDurableObject(queueOf(env, config, 'node1'), (_: ReplicationQueue, { storage }) => {
         storage.sql.exec(
           'INSERT INTO jobs VALUES (?, 12, 0, 1, ?)',
-          `announce tag alice/app latest ${version}`,
+          `announce manifest alice/app ${won.digest} ${version}`,
           'it failed',
         );
       });

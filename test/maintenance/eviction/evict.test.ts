@@ -118,7 +118,7 @@ test('a manifest that was pushed again and is not yet announced stays', async ()
 
 test('a tag that was written again and is not yet announced keeps its image', async () => {
   const [a] = (await settled(hosts, 'a')) as [Image];
-  await putManifest(hosts.node1, a, ['again']);
+  await putManifest(hosts.node1, a, ['again', 'too']);
   await rowsAt('node1', "DELETE FROM outbox WHERE kind = 'manifest'");
   await run(hosts, 0);
   expect(await manifests()).toEqual([a.digest]);
