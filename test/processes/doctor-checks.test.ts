@@ -314,8 +314,17 @@ const queues = (change: object) =>
     queues: body.queues.map((queue) => Object.assign(queue, change)),
   }));
 
+/** Part of the answer for a store that did not answer within a second. */
+const SLOW = { answers: false, tasks: [], copies_up: null, change_log: [] };
+
 const WORTH_A_LOOK: readonly Lie[] = [
   ['a paused queue', queues({ paused: true }), /^queues: the queue of node1 is paused$/, /resume/],
+  [
+    'central when it is slow',
+    queues({ copies_up: null, change_log: [] }),
+    /^queues: central did not answer within a second for node1$/,
+    /npx wrangler tail/,
+  ],
   ['a parked job', queues({ parked: 2 }), /^queues: 2 jobs of node1 are parked$/, /Parked jobs/],
   [
     'a push that waits',
@@ -373,4 +382,19 @@ test('a scrub that is overdue is no warning where the scrub is off', async () =>
   const lines = await diagnose([edges.central.url], ADMINISTRATOR);
   expect(seen(lines, 'not checked')).toContain('scrub: scrub_gb_per_day is 0');
   expect([...seen(lines, 'failure'), ...seen(lines, 'warning')]).toEqual([]);
+});
+
+test.each([
+  ['/api/maintenance', (body: { stores: object[] }) => body.stores.map((store) => Object.assign(store, SLOW))],
+  ['/api/replication/queues', (body: { queues: object[] }) => body.queues.map((queue) => Object.assign(queue, SLOW))],
+])('a store that is slow when %s asks it is asked once more', async (path, slow) => {
+  let isSlow = true;
+  const change = changedJson(path, (body: never) => {
+    if (isSlow) slow(body);
+    isSlow = false;
+    return body;
+  });
+  edges.central.fault = { change };
+  const lines = await diagnose([edges.central.url], ADMINISTRATOR);
+  expect([isSlow, ...seen(lines, 'failure'), ...seen(lines, 'warning')]).toEqual([false]);
 });

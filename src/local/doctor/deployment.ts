@@ -48,6 +48,7 @@ const queues = z.object({
       oldest_outbox_entry_seconds: z.number().nullable(),
       parked: z.number(),
       paused: z.boolean(),
+      copies_up: z.object({}).nullable(),
       change_log: z.array(z.object({ store: z.string(), seconds_since: z.number().nullable() })),
     }),
   ),
@@ -57,9 +58,26 @@ export type Deployment = z.infer<typeof deployment>;
 
 const LOG = 'Look at the log: npx wrangler tail --env production.';
 
+type Maintenance = z.infer<typeof maintenance>;
+type Queues = z.infer<typeof queues>;
+
 /** Asks for the deployment. @throws Failed */
 export function readDeployment(client: Client, url: URL, login: Login): Promise<Deployment> {
   return read(client, new URL('/api/deployment', url), login, deployment);
+}
+
+/** Asks for the state of maintenance, and once more if a store did not answer within a second. @throws Failed */
+async function readMaintenance(client: Client, url: URL, login: Login): Promise<Maintenance> {
+  const ask = (): Promise<Maintenance> => read(client, new URL('/api/maintenance', url), login, maintenance);
+  const found = await ask();
+  return found.stores.every(({ answers }) => answers) ? found : ask();
+}
+
+/** Asks for the queues, and once more if one of them, or central, did not answer within a second. @throws Failed */
+async function readQueues(client: Client, url: URL, login: Login): Promise<Queues> {
+  const ask = (): Promise<Queues> => read(client, new URL('/api/replication/queues', url), login, queues);
+  const found = await ask();
+  return found.queues.every(({ answers, copies_up: copiesUp }) => answers && copiesUp !== null) ? found : ask();
 }
 
 async function read<T>(client: Client, url: URL, login: Login, shape: z.ZodType<T>): Promise<T> {
@@ -111,7 +129,7 @@ export async function* checkMaintenance({ client, options }: Run): AsyncGenerato
   const { url, administrator } = options;
   if (administrator === undefined) return;
   const now = Date.now();
-  const { collects, stores } = await read(client, new URL('/api/maintenance', url), administrator, maintenance);
+  const { collects, stores } = await readMaintenance(client, url, administrator);
   for (const { store, answers, tasks } of stores) {
     const last = Math.max(...tasks.map(({ last_slice_at: at }) => Date.parse(at)));
     const late = tasks.filter(
@@ -146,7 +164,7 @@ export async function* checkScrub({ client, options }: Run): AsyncGenerator<Foun
   const { url, administrator } = options;
   if (administrator === undefined) return;
   const late = Date.now() - SCRUB_LATE;
-  const { scrubs, stores } = await read(client, new URL('/api/maintenance', url), administrator, maintenance);
+  const { scrubs, stores } = await readMaintenance(client, url, administrator);
   if (!scrubs) return yield notChecked('scrub_gb_per_day is 0');
   for (const { store, tasks } of stores) {
     const scrub = tasks.find(({ task }) => task === 'scrub');
@@ -171,12 +189,14 @@ const OLD = 600;
 export async function* checkQueues({ client, options }: Run): AsyncGenerator<Found, void> {
   const { url, administrator } = options;
   if (administrator === undefined) return;
-  const { queues: all } = await read(client, new URL('/api/replication/queues', url), administrator, queues);
+  const { queues: all } = await readQueues(client, url, administrator);
   if (all.length === 0) yield notChecked('the deployment has no nodes');
-  for (const { store, answers, depth, oldest_outbox_entry_seconds: oldest, parked, paused, change_log } of all) {
-    const heard = change_log.find((each) => each.store === store)?.seconds_since ?? undefined;
+  for (const queue of all) {
+    const { store, answers, depth, oldest_outbox_entry_seconds: oldest, parked, paused, copies_up: copiesUp } = queue;
+    const heard = queue.change_log.find((each) => each.store === store)?.seconds_since ?? undefined;
     const see = 'docs/operations.md, "Alerts", says what to do.';
     if (!answers) yield failure(`the queue of ${store} does not answer`, `${LOG} ${see}`);
+    else if (copiesUp === null) yield warning(`central did not answer within a second for ${store}`, `${LOG} ${see}`);
     else if (heard === undefined) yield failure(`${store} has never read the change log`, `${CRON} ${see}`);
     else if (heard > DEAF) yield failure(`${store} last read the change log ${heard} s ago`, `${CRON} ${see}`);
     else if (paused) yield warning(`the queue of ${store} is paused`, 'docs/api.md, "Queues", says how to resume it.');
