@@ -38,7 +38,7 @@ interface State {
  */
 const WITHOUT: Readonly<Record<string, string>> = {
   audit: " WHERE action <> 'refuse login'",
-  uploads: " WHERE state <> 'open' OR size > 0",
+  uploads: " WHERE state <> 'open' OR size > 0 OR multipart IS NULL",
 };
 
 let query: Promise<string> | undefined;
