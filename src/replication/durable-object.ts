@@ -117,10 +117,10 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.wake(store);
   }
 
-  /** Wakes a node's queue as the cron trigger does. Once an hour, it also notes how many bytes the store holds. */
+  /** Wakes a node's queue as the cron trigger does. Once in an hour with activity, it notes what the store holds. */
   async everyMinute(store: StoreName): Promise<void> {
     await this.changeLogHasGrown(store);
-    if (!this.#state.isHeldNoted) this.#state.noteHeld(await countedBytes(this.#pair(store).node));
+    if (this.#state.lacksHeld) this.#state.noteHeld(await countedBytes(this.#pair(store).node));
   }
 
   /** Asks for blobs to be copied into a node's store. Returns those for which its list has room. */

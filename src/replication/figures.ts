@@ -73,16 +73,17 @@ export class Figures {
     return histogramOf(this.#all, measure);
   }
 
-  /** Whether the bytes that the store holds are noted for the current hour. */
-  get isHeldNoted(): boolean {
+  /** Whether something has happened in the current hour, without a note of the bytes that the store holds. */
+  get lacksHeld(): boolean {
     this.#turn();
-    return this.#hour.held !== undefined;
+    return this.#hour.held === undefined && !isEmpty(this.#hour);
   }
 
-  /** Notes the bytes that the store holds. They are stored with the next change. */
+  /** Notes the bytes that the store holds. */
   noteHeld(bytes: number | null): void {
     this.#turn();
     this.#hour.held = bytes;
+    this.#changed = true;
   }
 
   /** Returns the figures of the current hour, even if nothing has happened in it. */

@@ -179,13 +179,15 @@ export class SqlQueueState implements QueueState {
       this.#sql.exec('INSERT OR REPLACE INTO hours VALUES (?, ?, ?)', slotOf(at), at, stored);
   }
 
-  /** Whether the bytes that the store holds are noted for the current hour. */
-  get isHeldNoted(): boolean {
-    return this.#figures.isHeldNoted;
+  /** Whether something has happened in the current hour, without a note of the bytes that the store holds. */
+  get lacksHeld(): boolean {
+    return this.#figures.lacksHeld;
   }
 
+  /** Notes the bytes that the store holds, so that a queue that has lost its memory does not ask for them again. */
   noteHeld(bytes: number | null): void {
     this.#figures.noteHeld(bytes);
+    this.saveFigures();
   }
 
   /** Returns those of the last `count` hours in which something happened, oldest first, with the current one. */

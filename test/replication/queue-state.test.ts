@@ -255,10 +255,12 @@ describe('in the storage of the Durable Object', () => {
       let state = open();
       const hours = (count: number): (readonly [hour: number, settled: number | undefined])[] =>
         state.hours(count).map(({ at, counters }) => [(at - start) / HOUR, counters.settled]);
-      state.noteHeld(7);
+      expect(state.lacksHeld).toBe(false);
       state.count('settled', 2);
       state.observe('settle_seconds', 3);
-      state.saveFigures();
+      expect(state.lacksHeld).toBe(true);
+      state.noteHeld(7);
+      expect(open().lacksHeld).toBe(false);
       now += 2 * HOUR;
       // The Durable Object loses its memory in between.
       state = open();

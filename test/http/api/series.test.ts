@@ -53,10 +53,10 @@ describe('the series of queues', () => {
   });
 
   test('shows the bytes that a node holds, if it counts them', async () => {
-    await env.DB_NODE1!.prepare("INSERT INTO stored_bytes VALUES ('node1', 700, '~')").run();
-    for (const store of ['node1', 'node2']) await queueOf(env, config, store).everyMinute(store);
     await pushTo(NODE1, 1);
     await settled();
+    await env.DB_NODE1!.prepare("INSERT INTO stored_bytes VALUES ('node1', 700, '~')").run();
+    await queueOf(env, config, 'node1').everyMinute('node1');
     expect((await hoursOf('queues/node1/series')).at(-1)).toMatchObject({ held_bytes: 700 });
   });
 
