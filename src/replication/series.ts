@@ -1,13 +1,10 @@
 /** The figures of queues over time, hour by hour. */
 import type { StoreName } from '../namespaces/namespace.ts';
-import { within } from '../stores/deadline.ts';
+import { forPage } from '../stores/deadline.ts';
 import type { Counter, Histogram, HourFigures, Measure } from './queue-state.ts';
 
 /** The most hours that are shown of all queues together: each queue has a row for each hour. */
 export const MOST_HOURS_OF_ALL = 7 * 24;
-
-/** How long to wait for a queue, in milliseconds. */
-const QUEUE_MILLISECONDS = 1000;
 
 export interface Series {
   /** Those hours in which something happened, oldest first. */
@@ -21,9 +18,7 @@ export async function seriesOfAll(
   stores: readonly StoreName[],
   hoursOf: (store: StoreName) => Promise<readonly HourFigures[]>,
 ): Promise<Series> {
-  const answers = await Promise.all(
-    stores.map((store) => within(QUEUE_MILLISECONDS, hoursOf(store)).catch(() => undefined)),
-  );
+  const answers = await Promise.all(stores.map((store) => forPage(hoursOf(store)).catch(() => undefined)));
   const known = answers.filter((answer) => answer !== undefined);
   const byHour = Map.groupBy(known.flat(), ({ at }) => at);
   const hours = [...byHour.values()].map((same) => same.reduce(added)).toSorted((a, b) => a.at - b.at);
