@@ -46,7 +46,7 @@ export class TagHistory {
   /**
    * Returns a page of the history.
    * @param before the `last` of the previous page
-   * @throws OciError UNAVAILABLE if no store answers
+   * @throws OciError UNAVAILABLE if central does not answer
    */
   async page(repository: RepositoryName, tag: Tag, before: WritePosition = START, limit: number): Promise<HistoryPage> {
     const { limits, historyMilliseconds } = this.#config;
@@ -93,7 +93,7 @@ export class TagHistory {
   /**
    * Returns the digest that a write gave to a tag, if the write can be restored.
    * @throws OciError NOT_FOUND for a write that no store knows, CONFLICT for one that cannot be restored, UNAVAILABLE
-   *   if a store that may know it does not answer
+   *   if central, or a store that may know it, does not answer
    */
   async restorable(repository: RepositoryName, tag: Tag, write: WritePosition): Promise<Digest> {
     const { answers, complete } = await this.#ask(({ database }) =>
@@ -134,7 +134,11 @@ export class TagHistory {
     return { version, origin: this.#config.central.store, digest: null, recorded_at: null, stores };
   }
 
-  /** @throws OciError UNAVAILABLE if no store answers */
+  /**
+   * Asks every store. Only central surely knows of a removal, so without it the nodes could show what a deleted
+   * repository, or a previous owner of the organization's name, had.
+   * @throws OciError UNAVAILABLE if central does not answer
+   */
   async #ask<Answer>(question: (store: Store) => Promise<Answer>): Promise<{
     readonly answers: readonly { readonly store: StoreName; readonly answer: Answer }[];
     readonly complete: boolean;
@@ -143,7 +147,8 @@ export class TagHistory {
       this.#stores.map(async (store) => ({ store: store.name, answer: await question(store).catch(orUnavailable) })),
     );
     const answers = asked.flatMap(({ store, answer }) => (answer instanceof OciError ? [] : [{ store, answer }]));
-    if (answers.length === 0) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
+    if (answers[0]?.store !== this.#config.central.store)
+      throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
     return { answers, complete: answers.length === asked.length };
   }
 }

@@ -1,15 +1,16 @@
 /**
- * Tells how far the tags of a repository have come at each store. A page costs each store two round trips. A store that
- * does not answer within a second has the state `unknown`, and the page comes all the same.
+ * Tells how far the tags of a repository have come at each store. A page costs each store two round trips. A node's
+ * store that does not answer within a second has the state `unknown`, and the page comes all the same. Without central
+ * there is no page: only central surely knows of a removal, and a node that has yet to hear of one would show what a
+ * deleted repository, or a previous owner of the organization's name, had.
  */
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
-import { OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
 import { VERSIONS_PER_MILLISECOND } from '../stores/clock.ts';
-import { forPage } from '../stores/deadline.ts';
+import { forPage, PAGE_MILLISECONDS, within } from '../stores/deadline.ts';
 import { lifecycleOf, listTags } from '../stores/list-rows.ts';
 import { type ImageKind, measureFound } from '../stores/manifests/image-measure.ts';
 import type { Store } from '../stores/store.ts';
@@ -53,7 +54,7 @@ interface TagStatesPage {
 
 interface Answer {
   readonly store: Store;
-  /** Undefined if the store does not answer. */
+  /** Undefined if the store, a node's, does not answer. */
   readonly known: TagsAtStore | undefined;
 }
 
@@ -73,7 +74,7 @@ interface Cell {
 
 /**
  * Lists the tags that any store has after `after`, as all stores together have them.
- * @throws OciError UNAVAILABLE if no store answers
+ * @throws OciError UNAVAILABLE if central does not answer
  */
 export async function tagStates(
   config: Config,
@@ -82,18 +83,20 @@ export async function tagStates(
   { limit, after }: { readonly limit: number; readonly after: string },
 ): Promise<TagStatesPage> {
   const stores = composeStores(config, env);
+  const [central] = stores;
+  const part = <Asked>(store: Store, asked: Promise<Asked>): Promise<Asked | undefined> =>
+    store === central ? within(PAGE_MILLISECONDS, asked) : forPage(asked);
   // One tag more than asked for tells whether another page follows.
   const lists = await Promise.all(
-    stores.map(({ database }) => forPage(listTags(database, repository, after, limit + 1))),
+    stores.map((store) => part(store, listTags(store.database, repository, after, limit + 1))),
   );
   const listed = lists.flatMap((list) => list?.tags ?? []);
-  if (lists.every((list) => list === undefined)) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '2' } });
   const all = [...new Set(listed.map(({ name }) => name))].toSorted((a, b) => (a < b ? -1 : 1));
   const names = all.slice(0, limit);
   const digests = [...new Set(listed.flatMap(({ name, digest }) => (digest && names.includes(name) ? [digest] : [])))];
   const answers = await Promise.all(
     stores.map(async (store, i): Promise<Answer> => {
-      const asked = lists[i] && forPage(readTagsAtStore(store, repository, names, digests));
+      const asked = lists[i] && part(store, readTagsAtStore(store, repository, names, digests));
       return { store, known: await asked };
     }),
   );

@@ -38,7 +38,7 @@ export function within<Answer>(
 }
 
 /** How long a page for people waits for one store, in milliseconds. */
-const PAGE_MILLISECONDS = 1000;
+export const PAGE_MILLISECONDS = 1000;
 
 /** Returns a store's part of a page for people; undefined if the store does not answer within a second. */
 export async function forPage<Answer>(asked: Promise<Answer>): Promise<Answer | undefined> {

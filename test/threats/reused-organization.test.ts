@@ -6,10 +6,14 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { addUsers, basic } from '../support/client.ts';
 import { bytesOf, type Image } from '../support/fixture.ts';
+import { passDeadlinesOfStalledCalls } from '../support/stalled-calls.ts';
 import { type HostName, ThreeHosts } from '../support/three-hosts.ts';
 
+passDeadlinesOfStalledCalls();
+
 const HOSTS = ['central', 'node1', 'node2'] as const;
-const IMAGES = '/api/organizations/alice/repositories/app/images';
+const REPOSITORY = '/api/organizations/alice/repositories/app';
+const IMAGES = `${REPOSITORY}/images`;
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
 let hosts: ThreeHosts;
@@ -34,7 +38,7 @@ async function json<Body>(host: HostName, path: string): Promise<Body> {
 /** Empties and removes the organization; ten minutes later somebody else gets its name, and every right to it. */
 async function giveAway(): Promise<void> {
   vi.setSystemTime(Date.now() + 1000);
-  await hosts.call('central', 'DELETE', '/api/organizations/alice/repositories/app');
+  await hosts.call('central', 'DELETE', REPOSITORY);
   const removed = await hosts.call('central', 'DELETE', '/api/organizations/alice', { as: 'admin' });
   expect(removed.status).toBe(204);
   vi.setSystemTime(Date.now() + 600_000);
@@ -102,6 +106,24 @@ test('the new owner sees no history of a tag at any host, before and after the n
     expect((await hosts.call(host, 'GET', `${IMAGES}/latest`, { as: owner })).status).toBe(404);
   }
 });
+
+test.each(['answers', 'fails', 'stalls'] as const)(
+  'the new owner sees no tag and no history from nodes that have not heard of the removal, while central %s',
+  async (how) => {
+    await old();
+    await giveAway();
+    const paths = [`${REPOSITORY}/tags`, `${IMAGES}/latest/history`];
+    // The host remembers the login from here on, so that it asks central's store for the answer alone.
+    for (const path of paths) expect(await json('central', path)).toMatchObject({ last: null });
+    expect(await json('central', paths[0]!)).toMatchObject({ tags: [] });
+    if (how === 'fails') hosts.takeAway('central D1');
+    if (how === 'stalls') hosts.stall('central D1');
+    for (const path of paths) {
+      const { status } = await hosts.call('central', 'GET', path, { as: owner });
+      expect([path, status]).toEqual([path, how === 'answers' ? 200 : 503]);
+    }
+  },
+);
 
 test('the new owner sees no entry of the audit log, but an administrator of the registry sees all', async () => {
   await old();

@@ -115,7 +115,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
               .openapi({ description: 'Send it as `last` to get the next page; null on the last' }),
             complete: z
               .boolean()
-              .openapi({ description: 'false if a store does not answer, since it may know of other writes' }),
+              .openapi({ description: "false if a node's store does not answer, since it may know of other writes" }),
           }),
         ),
       },

@@ -45,7 +45,7 @@ export function tagRoutes(api: OpenAPIHono<AppEnv>): void {
             tags: z.array(tagAtStores),
             stores: z
               .array(z.object({ store: z.string(), answers: z.boolean() }))
-              .openapi({ description: 'Central first. If a store does not answer, its tags may be missing' }),
+              .openapi({ description: "Central first. If a node's store does not answer, its tags may be missing" }),
             last: z
               .string()
               .nullable()
