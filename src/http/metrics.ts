@@ -7,7 +7,7 @@ import type { Config } from '../config.ts';
 import { maintenanceOf, type StoreMaintenance, type ShownTask } from '../maintenance/report.ts';
 import { SHOWN_TOGETHER, usageOfMost } from '../registry/organization-usage.ts';
 import { BUCKETS, type Histogram } from '../replication/queue-state.ts';
-import { type QueueReport, Replication } from '../replication/queue-operations.ts';
+import { Replication } from '../replication/queue-operations.ts';
 import { authenticateCaller, requireAdministrator } from './api/caller.ts';
 import type { AppEnv } from './context.ts';
 
@@ -33,7 +33,7 @@ export function metricsRoutes(): Hono<AppEnv> {
 
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
-function render(reports: readonly QueueReport[], now: number): string {
+function render(reports: readonly Awaited<ReturnType<Replication['report']>>[], now: number): string {
   const known = reports.flatMap(({ status }) => (status === undefined ? [] : [status]));
   const ofQueues = (value: (status: (typeof known)[number]) => number): Sample[] =>
     known.map((status) => [{ store: status.store }, value(status)]);
@@ -86,13 +86,13 @@ function render(reports: readonly QueueReport[], now: number): string {
       'berth_copies_up_blobs',
       'gauge',
       'Blobs that have yet to be copied up to central.',
-      reports.map(({ store, copiesUp }) => [{ store }, copiesUp?.blobs ?? 0]),
+      reports.map(({ store, copiesUp }) => [{ store }, copiesUp.blobs]),
     ),
     family(
       'berth_copies_up_bytes',
       'gauge',
       'Bytes of the blobs that have yet to be copied up.',
-      reports.map(({ store, copiesUp }) => [{ store }, copiesUp?.bytes ?? 0]),
+      reports.map(({ store, copiesUp }) => [{ store }, copiesUp.bytes]),
     ),
     family(
       'berth_change_log_lag_entries',

@@ -8,7 +8,7 @@ import { organizationOf, type Reference, type RepositoryName } from '../oci/refe
 import { composeStore } from '../registry/compose.ts';
 import type { CopiedImage } from './copy-down.ts';
 import { changeLogProgress } from '../stores/change-log-rows.ts';
-import { forPage } from '../stores/deadline.ts';
+import { forPage, within } from '../stores/deadline.ts';
 import { type OutboxEntry, outboxEntriesAfter, type OutboxEntryPosition } from '../stores/outbox-rows.ts';
 import { glanceOnlyAt, listOnlyAt, onlyAt, type OnlyAtGlance, type OnlyAtPosition } from './only-at-rows.ts';
 import { forgetStoreSlice, isKnownStore, knownStores } from './retired-rows.ts';
@@ -55,6 +55,8 @@ export type OnlyHere =
       readonly elsewhere: boolean;
     };
 
+/** How long to wait for one queue, in milliseconds. */
+const QUEUE_MILLISECONDS = 5000;
 /** How long one request may spend on forgetting a store. */
 const FORGET_MILLISECONDS = 10_000;
 /** How many slices it does at most: each takes five statements, and D1 may end a request after 1,000. */
@@ -82,7 +84,7 @@ export class Replication {
   }
 
   /** @throws OciError NOT_FOUND */
-  async report(store: StoreName): Promise<QueueReport> {
+  async report(store: StoreName): Promise<QueueReport & { readonly copiesUp: OnlyAtGlance }> {
     const central = this.#store(this.#config.central.store);
     const queue = this.#queue(store);
     const [status, copiesUp, progress] = await Promise.all([
@@ -109,9 +111,9 @@ export class Replication {
     return stores.map((store, i) => ({ store, status: statuses[i], copiesUp: copiesUp?.get(store), changeLog }));
   }
 
-  /** Returns what a store's queue did in the last hours. @throws OciError NOT_FOUND */
+  /** Returns what a store's queue did in the last hours. @throws OciError NOT_FOUND, UNAVAILABLE */
   async series(store: StoreName, hours: number): Promise<readonly HourFigures[]> {
-    return this.#queue(store).hours(hours);
+    return this.#ask(store, (queue) => queue.hours(hours));
   }
 
   /** Returns what all queues together did in the last hours. */
@@ -119,8 +121,9 @@ export class Replication {
     return seriesOfAll(this.stores, (store) => this.series(store, hours));
   }
 
+  /** @throws OciError NOT_FOUND, UNAVAILABLE */
   async parked(store: StoreName, after: string, limit: number): Promise<readonly NamedJob[]> {
-    return this.#queue(store).parkedJobs(after, limit);
+    return this.#ask(store, (queue) => queue.parkedJobs(after, limit));
   }
 
   async retry(store: StoreName, job: string | undefined): Promise<number> {
@@ -264,6 +267,19 @@ export class Replication {
   async copiesDownLeft(node: string, repository: RepositoryName, blobs: readonly Digest[]): Promise<number> {
     const store = this.#config.nodes.find(({ name }) => name === node)?.store;
     return store === undefined ? 0 : this.#queue(store).copiesDownLeft(repository, blobs);
+  }
+
+  /** @throws OciError NOT_FOUND; UNAVAILABLE if the Durable Object does not answer */
+  async #ask<Answer>(
+    store: StoreName,
+    question: (queue: DurableObjectStub<ReplicationQueue>) => PromiseLike<Answer>,
+  ): Promise<Answer> {
+    const queue = this.#queue(store);
+    try {
+      return await within(QUEUE_MILLISECONDS, Promise.resolve(question(queue)));
+    } catch (cause) {
+      throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
+    }
   }
 
   /** @throws OciError NOT_FOUND */

@@ -21,8 +21,14 @@ export async function seriesOfAll(
   const answers = await Promise.all(stores.map((store) => forPage(hoursOf(store)).catch(() => undefined)));
   const known = answers.filter((answer) => answer !== undefined);
   const byHour = Map.groupBy(known.flat(), ({ at }) => at);
-  const hours = [...byHour.values()].map((same) => same.reduce(added)).toSorted((a, b) => a.at - b.at);
+  const hours = [...byHour.values()].map(sumOf).toSorted((a, b) => a.at - b.at);
   return { hours, complete: known.length === answers.length };
+}
+
+/** Adds up one hour of several queues. A queue without a row for the hour holds bytes, too: no sum of them is known. */
+function sumOf(same: readonly HourFigures[]): HourFigures {
+  const { at, counters, histograms } = same.reduce(added);
+  return { at, counters, histograms, held: null };
 }
 
 function added(a: HourFigures, b: HourFigures): HourFigures {
@@ -31,7 +37,6 @@ function added(a: HourFigures, b: HourFigures): HourFigures {
     counters[name] = (counters[name] ?? 0) + value;
   const sum = (measure: Measure): Histogram => addedHistogram(a.histograms[measure], b.histograms[measure]);
   const histograms = { announce_seconds: sum('announce_seconds'), settle_seconds: sum('settle_seconds') };
-  // A queue without a row for the hour holds bytes all the same.
   return { at: a.at, counters, histograms, held: null };
 }
 

@@ -110,9 +110,9 @@ describe('the overview of a deployment', () => {
       '0',
     ]);
     expect(lineOf({ answers: false }).slice(0, 4)).toEqual(['fra', 'queue away', '-', '-']);
-    expect(lineOf({ change_log: [{ store: 'fra', position: 5, behind: 9, seconds_since: 900 }] })[6]).toBe(
-      '9, heard 15 min ago',
-    );
+    const late = { position: 5, behind: 9, seconds_since: 900 };
+    expect(lineOf({ change_log: [{ ...late, store: 'fra' }] })[6]).toBe('9, heard 15 min ago');
+    expect(lineOf({ change_log: [...queue.change_log, { ...late, store: 'ams' }] })[6]).toBe('0');
     expect(lineOf({ change_log: [] })[6]).toBe('never heard');
     expect(lineOf({ copies_up: null, change_log: [] }).slice(4)).toEqual(['-', '0', '-', '0']);
     expect(lineOf({}, { database: 'unavailable', missing_migrations: null })[1]).toBe('database away');

@@ -90,10 +90,12 @@ function lagOf({ oldest_outbox_entry_seconds: oldest }: Queue): Cell {
   return { text: duration(oldest), tone: oldest > 300 ? 'bad' : 'busy' };
 }
 
-function changesBehind({ change_log: logs }: Queue): Cell {
-  if (logs.length === 0) return { text: 'never heard', tone: 'bad' };
-  const behind = Math.max(...logs.map((log) => log.behind));
-  const since = Math.max(...logs.map(({ seconds_since: age }) => age ?? 0));
+function changesBehind({ store, change_log: logs }: Queue): Cell {
+  // Each queue's report has all stores.
+  const log = logs.find((each) => each.store === store);
+  if (log === undefined) return { text: 'never heard', tone: 'bad' };
+  const { behind, seconds_since: age } = log;
+  const since = age ?? 0;
   // docs/operations.md, "The node hears nothing".
   return since > 300 ? { text: `${behind}, heard ${duration(since)} ago`, tone: 'bad' } : String(behind);
 }

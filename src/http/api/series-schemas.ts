@@ -1,16 +1,25 @@
 /** The schemas of figures over time. As with `schemas.ts`, clients infer the types of answers from them. */
 import { z } from '@hono/zod-openapi';
+import { wholeNumber } from '../whole-number.ts';
 import { quotaBytes, time } from './schemas.ts';
 
 /** Returns the schema of `hours`, how far back a series goes. */
 export const hoursQuery = (most: number) =>
   z.object({
-    hours: z.coerce
-      .number()
-      .pipe(z.int().min(1).max(most))
-      .default(24)
+    hours: z
+      .string()
+      .default('24')
+      .transform((text, context) => {
+        const hours = wholeNumber(text);
+        if (hours !== undefined && hours >= 1 && hours <= most) return hours;
+        context.addIssue({ code: 'custom', message: `must be a whole number from 1 to ${most}` });
+        return z.NEVER;
+      })
       .openapi({
         type: 'integer',
+        minimum: 1,
+        maximum: most,
+        default: 24,
         description: `How many hours to show, the current one included: ${most} at most`,
       }),
   });
@@ -33,9 +42,14 @@ export const hourOfQueue = z
     copied_up_bytes: z.int(),
     copied_down_bytes: z.int(),
     retries: z.int().openapi({ description: 'Failed attempts' }),
-    held_bytes: z.int().nullable().openapi({
-      description: 'Bytes of blobs in the store. Null if its node has no limit, since they are not counted then',
-    }),
+    held_bytes: z
+      .int()
+      .nullable()
+      .openapi({
+        description:
+          'Bytes of blobs in the store. Null if its node has no limit, since they are not counted then, and in the ' +
+          'figures of all queues together',
+      }),
   })
   .openapi('HourOfQueue');
 

@@ -1,5 +1,5 @@
 /** Figures over time, over HTTP: of the nodes' real queues, and of an organization's use. */
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { env } from 'cloudflare:workers';
 import { DAY, HOUR } from '../../../src/durations.ts';
 import { measureRepositories } from '../../../src/maintenance/largest-repositories.ts';
@@ -57,7 +57,9 @@ describe('the series of queues', () => {
     await settled();
     await env.DB_NODE1!.prepare("INSERT INTO stored_bytes VALUES ('node1', 700, '~')").run();
     await queueOf(env, config, 'node1').everyMinute('node1');
-    expect((await hoursOf('queues/node1/series')).at(-1)).toMatchObject({ held_bytes: 700 });
+    const held = (hours: readonly Hour[]): unknown[] => hours.map(({ held_bytes: bytes }) => bytes);
+    expect(held(await hoursOf('queues/node1/series'))).toContain(700);
+    expect(held(await hoursOf('series'))).not.toContain(700);
   });
 
   test('without activity is empty', async () => {
@@ -69,15 +71,24 @@ describe('the series of queues', () => {
     ['queues/node1/series', HOURS_KEPT],
   ])('of %s goes back %i hours at most', async (path, most) => {
     const statuses = [];
-    for (const hours of [1, most, most + 1, 0, -1, 1.5, 'x'])
+    for (const hours of [1, most, most + 1, 0, -1, 1.5, '1e1', 'x'])
       statuses.push((await api('GET', `replication/${path}?hours=${hours}`, { as: 'admin' })).status);
-    expect(statuses).toEqual([200, 200, 400, 400, 400, 400, 400]);
+    expect(statuses).toEqual([200, 200, 400, 400, 400, 400, 400, 400]);
   });
 });
 
 describe('the use of an organization', () => {
-  const today = Math.floor(Date.now() / DAY) * DAY;
+  let today: number;
   const central = openStore('central', env.DB_CENTRAL, env.BLOBS_CENTRAL);
+
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    today = Math.floor(Date.now() / DAY) * DAY;
+  });
+
+  afterEach(() => {
+    vi.useRealTimers();
+  });
 
   /** Runs the task on days that are counted from today. */
   async function note(...days: readonly number[]): Promise<void> {
