@@ -26,7 +26,7 @@ export function inUnits(bytes: number): string {
 }
 
 /** A digest, short, with the whole one to hover over and to copy. */
-export const Digest: FC<{ of: string; href?: string }> = ({ of, href }) => {
+export const Digest: FC<{ of: string; href?: string | undefined }> = ({ of, href }) => {
   const short = <code title={of}>{shortDigest(of)}</code>;
   return href === undefined ? short : <a href={href}>{short}</a>;
 };

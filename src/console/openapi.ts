@@ -10,6 +10,7 @@ export interface Schema {
   readonly items?: Schema;
   readonly additionalProperties?: Schema | boolean;
   readonly anyOf?: readonly Schema[];
+  readonly allOf?: readonly Schema[];
 }
 
 export interface Parameter {
@@ -80,6 +81,13 @@ export function typeOf(document: Document, schema: Schema): string {
   return typeof type === 'string' ? type : (type ?? ['any']).join(' or ');
 }
 
-function resolved({ components }: Document, schema: Schema): Schema {
-  return schema.$ref === undefined ? schema : (components.schemas[schema.$ref.split('/').at(-1) ?? ''] ?? {});
+/** Returns a schema in place of a reference to it, with the fields of its parts as its own. */
+function resolved(document: Document, schema: Schema): Schema {
+  const { $ref: reference } = schema;
+  const named = reference === undefined ? schema : document.components.schemas[reference.split('/').at(-1) ?? ''];
+  const { allOf, ...own } = named ?? {};
+  if (allOf === undefined) return own;
+  const parts = allOf.map((part) => resolved(document, part));
+  const properties = Object.fromEntries(parts.flatMap((part) => Object.entries(part.properties ?? {})));
+  return { type: 'object', ...own, properties, required: parts.flatMap(({ required = [] }) => required) };
 }

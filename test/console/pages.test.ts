@@ -232,8 +232,10 @@ describe('an image', () => {
     expect([answer.status, answer.headers.get('Location')]).toEqual([303, `/images/${APP}:stable`]);
     const head = await call('HEAD', `/v2/${APP}/manifests/stable`, { as: 'alice' });
     expect(head.headers.get('Docker-Content-Digest')).toBe(digest);
-    const refused = await reader.submit(`/images/${APP}:latest`, `/images/${APP}:latest/retag`, { tag: '../x' });
-    expect(refused.status).toBe(400);
+    for (const tag of ['../x', '']) {
+      const refused = await reader.submit(`/images/${APP}:latest`, `/images/${APP}:latest/retag`, { tag });
+      expect([tag, refused.status]).toEqual([tag, 400]);
+    }
   });
 
   test('of another organization is refused', async () => {
@@ -270,6 +272,22 @@ describe('a repository', () => {
       'node1 absent',
       'node2 absent',
     ]);
+  });
+
+  test('links what central has, and names what it lacks', async () => {
+    await hosts.push('central', APP, 1, 'latest');
+    await hosts.push('central', APP, 5, 'moved');
+    hosts.queueOf('node1').state.setPaused(true);
+    const [early, moved] = [await hosts.push('node1', APP, 3, 'early'), await hosts.push('node1', APP, 7, 'moved')];
+    const reader = await Reader.signedIn('alice');
+    const page = await reader.text(`/images/${APP}`);
+    const links = [...page.matchAll(/href="(\/images\/alice\/app[:@][^"]*)"/g)].map(([, path = '']) => path);
+    expect(links.filter((path) => path.includes(':'))).toEqual(
+      expect.arrayContaining([`/images/${APP}:latest`, `/images/${APP}:moved`]),
+    );
+    expect(links).toHaveLength(3);
+    for (const path of links) await reader.text(path);
+    for (const text of ['early', early.digest, moved.digest]) expect(page).toContain(text);
   });
 
   test('shows manifests without a tag on a page of their own', async () => {
@@ -330,6 +348,8 @@ describe('the reference', () => {
     const { paths } = await (await call('GET', '/api/openapi.json')).json<{ paths: object }>();
     const operations = Object.values(paths).flatMap((methods: object) => Object.keys(methods));
     expect(page.split('<details').length - 1).toBe(operations.length);
+    expect(page).not.toContain('It has no fields');
+    expect(page.length).toBeLessThan(256 * 1024);
     for (const field of ['tags[].states[].store', 'change_log[].behind', 'expires_at'])
       expect(page).toContain(`<code>${field}</code>`);
   });

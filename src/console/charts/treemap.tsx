@@ -14,8 +14,8 @@ interface Tile {
   readonly name: string;
   /** Bytes. */
   readonly share: number;
-  /** The part of them that no other repository has. */
-  readonly unshared: number;
+  /** The part of them that no other repository has; undefined of many repositories together. */
+  readonly unshared: number | undefined;
 }
 
 type Node = Tile | { readonly children: Tile[] };
@@ -31,7 +31,7 @@ export const RepositoriesTreemap: FC<{ usage: RepositoriesUsage; organization: s
       share,
       unshared,
     })),
-    { name: `${counted(others.repositories)} others`, share: others.bytes, unshared: others.bytes },
+    { name: `${counted(others.repositories)} others`, share: others.bytes, unshared: undefined },
   ].filter(({ share }) => share > 0);
   if (tiles.length === 0)
     return <p class="empty">What each repository holds is added up once a day, so its chart follows tomorrow.</p>;
@@ -42,7 +42,11 @@ export const RepositoriesTreemap: FC<{ usage: RepositoriesUsage; organization: s
       title={`Bytes by repository of ${organization}`}
       size={[WIDTH, HEIGHT]}
       keys="tiles"
-      legend={['Only in this repository', 'Shared with other repositories, divided among them']}
+      legend={[
+        'Only in this repository',
+        'Shared with other repositories, divided among them',
+        ...(others.bytes > 0 ? ['Either, in all others'] : []),
+      ]}
       table={
         <>
           <p>
@@ -72,19 +76,21 @@ export const RepositoriesTreemap: FC<{ usage: RepositoriesUsage; organization: s
         return (
           <>
             <rect
-              class="tile-2"
+              class={unshared === undefined ? 'tile-3' : 'tile-2'}
               x={x0.toFixed(1)}
               y={y0.toFixed(1)}
               width={width.toFixed(1)}
               height={height.toFixed(1)}
             />
-            <rect
-              class="tile-1"
-              x={x0.toFixed(1)}
-              y={y0.toFixed(1)}
-              width={width.toFixed(1)}
-              height={((height * unshared) / share).toFixed(1)}
-            />
+            {unshared !== undefined && (
+              <rect
+                class="tile-1"
+                x={x0.toFixed(1)}
+                y={y0.toFixed(1)}
+                width={width.toFixed(1)}
+                height={((height * unshared) / share).toFixed(1)}
+              />
+            )}
             {height >= LINE && letters >= 3 && (
               <text class="tile-name" x={(x0 + 4).toFixed(1)} y={(y0 + 14).toFixed(1)}>
                 {name.length > letters ? `${name.slice(0, letters - 1)}…` : name}

@@ -5,6 +5,7 @@ import { Next, Table, Time } from '../components.tsx';
 import type { ConsoleContext, ConsoleEnv } from '../context.ts';
 import { Page } from '../layout.tsx';
 import { apiOrganization, withQuery } from '../paths.ts';
+import { ifSoon } from '../registry-client.ts';
 
 interface AuditPage {
   readonly entries: readonly AuditEntry[];
@@ -16,7 +17,7 @@ export function auditPages(): Hono<ConsoleEnv> {
   pages.get('/audit', async (c) => {
     const reader = c.get('reader');
     const organization = c.req.query('organization') ?? '';
-    const { entries, last } = await read(c, organization, 100);
+    const page = await ifSoon(read(c, organization, 100));
     return c.html(
       <Page title="Audit" reader={reader} section="/audit">
         {reader.caller.kind === 'administrator' && (
@@ -35,10 +36,12 @@ export function auditPages(): Hono<ConsoleEnv> {
         <Table
           caption="Changes and refused logins, latest first"
           columns={['When', 'What', 'Organization', 'Repository', 'Key', 'By', 'Host', 'Times']}
-          rows={entries.map((entry) => cellsOf(entry).map((cell, i) => (i === 0 ? <Time at={entry.at} /> : cell)))}
-          empty="Nothing has been changed yet."
+          rows={(page?.entries ?? []).map((entry) =>
+            cellsOf(entry).map((cell, i) => (i === 0 ? <Time at={entry.at} /> : cell)),
+          )}
+          empty={page ? 'Nothing has been changed yet.' : 'A store does not answer, and a log with gaps is not shown.'}
         />
-        <Next path="/audit" query={{ organization }} last={last} />
+        <Next path="/audit" query={{ organization }} last={page?.last} />
       </Page>,
     );
   });

@@ -1,5 +1,6 @@
 /** One image: what it consists of, its locations, what refers to it, and the writes of its tag. */
 import { Hono } from 'hono';
+import { HTTPException } from 'hono/http-exception';
 import type { FC } from 'hono/jsx';
 import type { HistoryEntry, ImageState, Pin } from '../answers.ts';
 import { Bytes, Digest, Facts, FirstRows, Next, NotShown, State, Table, Time } from '../components.tsx';
@@ -88,6 +89,7 @@ export function imagePages(): Hono<ConsoleEnv> {
     const { repository } = splitImage(c.req.param('image') ?? '');
     const form = await FormFields.of(c);
     const [digest, tag] = [form.text('digest'), form.text('tag')];
+    if (tag === '') throw new HTTPException(400, { message: 'name the tag to set' });
     await c.get('reader').registry.setTag(repository, tag, digest);
     return c.redirect(imagePath(repository, tag), 303);
   });

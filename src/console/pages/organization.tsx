@@ -184,7 +184,11 @@ async function organizationPage(
       />
       <UseOverTime days={days} />
       <h2>Use by repository</h2>
-      <RepositoriesTreemap usage={byRepository} organization={name} />
+      {usage.blobs === 0 ? (
+        <p class="empty">Nothing is stored yet.</p>
+      ) : (
+        <RepositoriesTreemap usage={byRepository} organization={name} />
+      )}
       <p>
         <a href={`/organizations/${name}/repositories`}>Repositories of {name}</a>
       </p>

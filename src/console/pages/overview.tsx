@@ -5,7 +5,7 @@ import { LagOverLastDay } from '../charts/lag.tsx';
 import { Live, Table, Time } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
 import { Page } from '../layout.tsx';
-import { ifSoon } from '../registry-client.ts';
+import { ifSoon, unless } from '../registry-client.ts';
 import { actorOf } from './audit.tsx';
 import { queueRow, QUEUE_COLUMNS } from './replication.tsx';
 
@@ -20,7 +20,7 @@ export function overviewPages(): Hono<ConsoleEnv> {
     const [{ queues }, audit, series] = await Promise.all([
       registry.get<{ queues: Queue[] }>('/api/replication/queues'),
       ifSoon(registry.get<{ entries: AuditEntry[] }>('/api/audit?n=10')),
-      isWhole ? ifSoon(registry.get<QueueSeries>('/api/replication/series')) : undefined,
+      isWhole ? unless(503, registry.get<QueueSeries>('/api/replication/series')) : undefined,
     ]);
     return c.html(
       <Page title="Overview" reader={reader} section="/">

@@ -1,7 +1,8 @@
 /** The reference of the management API, from its own document, and trying its reads as the reader. */
 import { Hono } from 'hono';
+import { html } from 'hono/html';
 import { HTTPException } from 'hono/http-exception';
-import type { FC } from 'hono/jsx';
+import type { Child, FC } from 'hono/jsx';
 import { Problem, Table } from '../components.tsx';
 import type { ConsoleEnv, SignedIn } from '../context.ts';
 import { Page } from '../layout.tsx';
@@ -15,36 +16,24 @@ const MAX_SHOWN = 64 * 1024;
 
 export function referencePages(): Hono<ConsoleEnv> {
   const pages = new Hono<ConsoleEnv>();
+  // The document is part of the Worker, so an isolate reads and renders it once.
+  let rendered: Rendered | undefined;
+  const known = async ({ registry }: SignedIn): Promise<Rendered> => {
+    if (rendered !== undefined) return rendered;
+    const document = await registry.get<Document>(DOCUMENT);
+    rendered = { document, operations: await html`${<Operations document={document} />}` };
+    return rendered;
+  };
   pages.get('/reference', async (c) => {
     const reader = c.get('reader');
-    const document = await reader.registry.get<Document>(DOCUMENT);
-    const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
-      Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
-    );
+    const { operations } = await known(reader);
     return c.html(
       <Page title="API" reader={reader} section="/reference">
         <p>
           Every host of a registry answers these requests, with the user and secret that you signed in with. The
           document is at <code>{DOCUMENT}</code>. Reads can be tried here: they are sent to central.
         </p>
-        {operations.map(({ path, method, operation }) => (
-          <details class="operation">
-            <summary>
-              <code>
-                {method.toUpperCase()} {path}
-              </code>{' '}
-              {operation.summary}
-            </summary>
-            <Operated document={document} path={path} method={method} operation={operation} />
-          </details>
-        ))}
-        <h2>Errors</h2>
-        <Table
-          caption="Statuses of errors"
-          columns={['Status', 'Meaning']}
-          rows={Object.entries(errorsOf(operations.map(({ operation }) => operation)))}
-          empty="There are none."
-        />
+        {operations}
       </Page>,
     );
   });
@@ -52,7 +41,7 @@ export function referencePages(): Hono<ConsoleEnv> {
   pages.get('/reference/try', async (c) => {
     const reader = c.get('reader');
     const { path: template = '', ...values } = c.req.query();
-    const document = await reader.registry.get<Document>(DOCUMENT);
+    const { document } = await known(reader);
     const operation = document.paths[template]?.['get'];
     if (operation === undefined) throw new HTTPException(404, { message: 'the API has no such read' });
     const valueOf = (name: string): string => values[name] ?? '';
@@ -74,6 +63,40 @@ export function referencePages(): Hono<ConsoleEnv> {
   });
   return pages;
 }
+
+interface Rendered {
+  readonly document: Document;
+  /** All operations, rendered, and what the statuses of their errors mean. */
+  readonly operations: Child;
+}
+
+const Operations: FC<{ document: Document }> = ({ document }) => {
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
+  );
+  return (
+    <>
+      {operations.map(({ path, method, operation }) => (
+        <details class="operation">
+          <summary>
+            <code>
+              {method.toUpperCase()} {path}
+            </code>{' '}
+            {operation.summary}
+          </summary>
+          <Operated document={document} path={path} method={method} operation={operation} />
+        </details>
+      ))}
+      <h2>Errors</h2>
+      <Table
+        caption="Statuses of errors"
+        columns={['Status', 'Meaning']}
+        rows={Object.entries(errorsOf(operations.map(({ operation }) => operation)))}
+        empty="There are none."
+      />
+    </>
+  );
+};
 
 interface Tried {
   readonly status: number;

@@ -8,7 +8,7 @@ import { inUnits, State, Table } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Page } from '../layout.tsx';
-import { ifSoon } from '../registry-client.ts';
+import { ifSoon, unless } from '../registry-client.ts';
 
 export const QUEUE_COLUMNS = [
   'Node',
@@ -25,7 +25,7 @@ const api = (store: string): string => `/api/replication/queues/${encodeURICompo
 
 export function queueRow(queue: Queue): Child[] {
   const { copies_up: up } = queue;
-  const behind = Math.max(0, ...queue.change_log.map((each) => each.behind));
+  const applied = queue.change_log.find(({ store }) => store === queue.store);
   const ifKnown = (figure: Child): Child => (queue.answers ? figure : '?');
   return [
     <a href={`/replication/${queue.store}`}>{queue.store}</a>,
@@ -35,7 +35,7 @@ export function queueRow(queue: Queue): Child[] {
     up === null ? '?' : `${up.complete ? '' : 'at least '}${up.blobs} (${inUnits(up.bytes)})`,
     ifKnown(queue.copies_down),
     ifKnown(queue.parked === 0 ? '0' : <State>{`${queue.parked} parked`}</State>),
-    up === null ? '?' : behind,
+    up === null ? '?' : (applied?.behind ?? 'never heard'),
   ];
 }
 
@@ -45,7 +45,7 @@ export function replicationPages(): Hono<ConsoleEnv> {
     const reader = c.get('reader');
     const [{ queues }, series] = await Promise.all([
       reader.registry.get<{ queues: Queue[] }>('/api/replication/queues'),
-      ifSoon(reader.registry.get<QueueSeries>('/api/replication/series')),
+      unless(503, reader.registry.get<QueueSeries>('/api/replication/series')),
     ]);
     return c.html(
       <Page title="Replication" reader={reader} section="/replication">

@@ -6,7 +6,7 @@ import { Bytes, Digest, Facts, Live, Next, NotShown, State, Table, Time } from '
 import type { ConsoleEnv } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Page } from '../layout.tsx';
-import { unless } from '../registry-client.ts';
+import { ifSoon, unless } from '../registry-client.ts';
 import { apiRepository, imagePath, repositoryPath, repositoryRoute, withQuery } from '../paths.ts';
 import { may } from '../rights.ts';
 import { TagStateCell, TagStateLegend } from '../tag-state.tsx';
@@ -81,11 +81,12 @@ export function repositoryPages(): Hono<ConsoleEnv> {
     const repository = c.req.param('repository') ?? '';
     const path = repositoryPath(repository);
     const last = c.req.query('last') ?? '';
-    const tags = reader.registry.get<TagsPage>(`${apiRepository(repository)}/tags`, { last });
+    const asked = reader.registry.get<TagsPage>(`${apiRepository(repository)}/tags`, { last });
+    const tags = unless(503, asked).then((answer) => answer ?? 'no answer');
     const administers = may(reader, 'administer', repository);
     const [page, about] = await Promise.all([
       administers ? unless(403, tags) : tags,
-      administers ? reader.registry.find<Repository>(apiRepository(repository)) : undefined,
+      administers ? ifSoon(reader.registry.find<Repository>(apiRepository(repository))) : undefined,
     ]);
     const other = about?.visibility === 'public' ? 'private' : 'public';
     return c.html(
@@ -114,9 +115,13 @@ export function repositoryPages(): Hono<ConsoleEnv> {
         ) : (
           <>
             <Live id="tags" path={withQuery(path, { last })}>
-              <Tags repository={repository} page={page} />
+              {page === 'no answer' ? (
+                <p class="problem">Central does not answer, and without it no tag is sure to exist.</p>
+              ) : (
+                <Tags repository={repository} page={page} />
+              )}
             </Live>
-            <Next path={path} query={{}} last={page.last} />
+            <Next path={path} query={{}} last={page === 'no answer' ? null : page.last} />
             <TagStateLegend />
             <p>
               <a href={`${path}/-/untagged`}>Manifests without a tag</a>
@@ -129,6 +134,7 @@ export function repositoryPages(): Hono<ConsoleEnv> {
   return pages;
 }
 
+/** The tags. Links lead to what central has, because the page of an image asks central. */
 const Tags: FC<{ repository: string; page: TagsPage }> = ({ repository, page: { tags, stores } }) => (
   <>
     {stores.some(({ answers }) => !answers) && (
@@ -138,14 +144,21 @@ const Tags: FC<{ repository: string; page: TagsPage }> = ({ repository, page: { 
       caption={`Tags of ${repository}`}
       columns={['Tag', 'Digest', 'Kind', 'Size', 'Pushed', ...stores.map(({ store }) => store)]}
       stacks
-      rows={tags.map(({ name, digest, kind, size, pushed_at, states }) => [
-        <a href={imagePath(repository, name)}>{name}</a>,
-        <Digest of={digest} href={imagePath(repository, digest)} />,
-        kind === null ? '' : KINDS[kind],
-        size === null ? <span class="faint">not known</span> : <Bytes of={size} />,
-        <Time at={pushed_at} />,
-        ...states.map(({ state }, i) => <TagStateCell state={state} answers={stores[i]?.answers === true} />),
-      ])}
+      rows={tags.map(({ name, digest, kind, size, pushed_at, states }) => {
+        const atCentral = states[0]?.state;
+        const isThere = atCentral !== 'absent';
+        return [
+          isThere ? <a href={imagePath(repository, name)}>{name}</a> : name,
+          <Digest
+            of={digest}
+            href={isThere && atCentral !== 'superseded' ? imagePath(repository, digest) : undefined}
+          />,
+          kind === null ? '' : KINDS[kind],
+          size === null ? <span class="faint">not known</span> : <Bytes of={size} />,
+          <Time at={pushed_at} />,
+          ...states.map(({ state }, i) => <TagStateCell state={state} answers={stores[i]?.answers === true} />),
+        ];
+      })}
       empty="This repository has no tags, or there is no such repository."
     />
   </>

@@ -20,6 +20,19 @@ import { tagRoutes } from './tags.ts';
 import { auditRoutes } from './audit.ts';
 import { maintenanceRoutes } from './maintenance.ts';
 
+const ABOUT = {
+  openapi: '3.1.0',
+  info: {
+    title: 'Berth management API',
+    version: '1',
+    license: { name: 'Apache-2.0' },
+    description:
+      'An unsupported method is answered with 405, and OPTIONS on any path with 204. Both answers list the ' +
+      'supported methods in Allow. Every path that supports GET also supports HEAD. A change that a page of ' +
+      'another origin requests is answered with 403.',
+  },
+};
+
 export function apiRoutes(): OpenAPIHono<AppEnv> {
   const api = new OpenAPIHono<AppEnv>({
     defaultHook: (result, c) => {
@@ -60,17 +73,11 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   maintenanceRoutes(api);
   deploymentRoutes(api);
   auditRoutes(api);
-  api.doc31(DOCUMENT, {
-    openapi: '3.1.0',
-    info: {
-      title: 'Berth management API',
-      version: '1',
-      license: { name: 'Apache-2.0' },
-      description:
-        'An unsupported method is answered with 405, and OPTIONS on any path with 204. Both answers list the ' +
-        'supported methods in Allow. Every path that supports GET also supports HEAD. A change that a page of ' +
-        'another origin requests is answered with 403.',
-    },
+  // Anybody may ask for it, so it is built once.
+  let document: string | undefined;
+  api.get(DOCUMENT, (c) => {
+    document ??= JSON.stringify(api.getOpenAPI31Document(ABOUT));
+    return c.body(document, 200, { 'Content-Type': 'application/json' });
   });
   return api;
 }

@@ -1,0 +1,119 @@
+/** Pages of the console while parts of the registry are silent. The management API is the test's own. */
+import { Hono } from 'hono';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { ConsoleEnv } from '../../src/console/context.ts';
+import { overviewPages } from '../../src/console/pages/overview.tsx';
+import { replicationPages } from '../../src/console/pages/replication.tsx';
+import { repositoryPages } from '../../src/console/pages/repository.tsx';
+import { RegistryClient } from '../../src/console/registry-client.ts';
+
+const QUEUES = '/api/replication/queues';
+const SERIES = '/api/replication/series';
+const REPOSITORY = '/api/organizations/alice/repositories/app';
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+type Answers = Readonly<Record<string, () => Promise<Response>>>;
+
+/** Opens a page as an administrator, and lets time pass until it is there. */
+async function open(pages: () => Hono<ConsoleEnv>, path: string, answers: Answers): Promise<string> {
+  const send = (request: Request): Promise<Response> =>
+    answers[new URL(request.url).pathname]?.() ?? Promise.resolve(Response.json({}, { status: 503 }));
+  const session = { user: 'admin', secret: 'admin-secret', id: '' };
+  const registry = new RegistryClient(send, 'http://registry.localhost', session, undefined);
+  const caller = {
+    name: 'admin',
+    kind: 'administrator',
+    organization: null,
+    rights: [],
+    repositories: [],
+    expires_at: null,
+    registries: [],
+  } as const;
+  const app = new Hono<ConsoleEnv>();
+  app.use(async (c, next) => {
+    c.set('reader', { session, caller, registry, formToken: '' } as never);
+    await next();
+  });
+  app.route('/', pages());
+  const page = Promise.resolve(app.request(path)).then((answer) => answer.text());
+  await vi.advanceTimersByTimeAsync(3000);
+  return page;
+}
+
+const json =
+  (body: object, status = 200) =>
+  async (): Promise<Response> =>
+    Response.json(body, { status });
+const after = (milliseconds: number, body: object) => (): Promise<Response> =>
+  new Promise((answer) => setTimeout(() => answer(Response.json(body)), milliseconds));
+const silent = (): Promise<Response> => new Promise(() => undefined);
+
+const QUEUE = {
+  store: 'node1',
+  answers: true,
+  depth: 0,
+  oldest_outbox_entry_seconds: null,
+  in_flight: 0,
+  copies_down: 0,
+  parked: 0,
+  paused: false,
+  copies_up: { blobs: 0, bytes: 0, complete: true },
+  change_log: [
+    { store: 'node1', position: 5, behind: 3, seconds_since: 1 },
+    { store: 'node2', position: 1, behind: 7, seconds_since: 1 },
+  ],
+};
+
+test.each([
+  ['/', overviewPages],
+  ['/replication', replicationPages],
+])('%s draws the figures of the queues that answer, once the API has given up on one', async (path, pages) => {
+  const histogram = { buckets: [1], count: 1, sum: 1 };
+  const hour = {
+    at: new Date(Math.floor(Date.now() / 3.6e6) * 3.6e6).toISOString(),
+    manifests: 1,
+    announced: 1,
+    announce_seconds: histogram,
+    settled: 1,
+    settle_seconds: histogram,
+    deletions: 0,
+    copied_up_bytes: 0,
+    copied_down_bytes: 0,
+    retries: 0,
+    held_bytes: null,
+  };
+  const page = await open(pages, path, {
+    [QUEUES]: json({ queues: [QUEUE] }),
+    // The API waits a second for each queue.
+    [SERIES]: after(1010, { bucket_seconds: [1], hours: [hour], complete: false }),
+  });
+  expect(page).toContain('A queue does not answer');
+  expect(page).toContain('aria-label="Lag by the hour');
+});
+
+test('a node is behind by what it has yet to apply itself', async () => {
+  const page = await open(replicationPages, '/replication', { [QUEUES]: json({ queues: [QUEUE] }) });
+  expect(page).toContain('<td data-column="Behind">3</td>');
+});
+
+test('a repository says why it shows no tags while central does not answer', async () => {
+  const page = await open(repositoryPages, '/images/alice/app', { [`${REPOSITORY}/tags`]: json({}, 503) });
+  expect(page).toContain('Central does not answer');
+  expect(page).toContain('id="tags"');
+});
+
+test('a repository shows its tags without its visibility while central does not say it', async () => {
+  const page = await open(repositoryPages, '/images/alice/app', {
+    [REPOSITORY]: silent,
+    [`${REPOSITORY}/tags`]: json({ tags: [], stores: [], last: null }),
+  });
+  expect(page).toContain('This repository has no tags');
+  expect(page).not.toContain('/-/visibility');
+});
