@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { SigningKeys } from '../../src/auth/signing-keys.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
-import { formatUploadReference } from '../../src/stores/uploads/upload-reference.ts';
+import { formatUploadReference, SESSION_MILLISECONDS } from '../../src/stores/uploads/upload-reference.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { addUsers, codeOf } from '../support/client.ts';
 import { bytesOf, snapshotWithoutUse } from '../support/fixture.ts';
@@ -91,7 +91,7 @@ describe.each(HOSTS_AND_NODES)("another's upload session is unknown at $name", (
     const reference = {
       id: crypto.randomUUID(),
       offset: 0,
-      expiresAt: Date.now() + 60_000,
+      expiresAt: Date.now() + SESSION_MILLISECONDS,
       algorithm: 'sha256',
     } as const;
     const own = await formatUploadReference(signer, { ...owner, store: host.name }, reference);
@@ -150,7 +150,7 @@ function forged(signer: SigningKeys): Promise<string> {
   return formatUploadReference(signer, owner, {
     id: crypto.randomUUID(),
     offset: 0,
-    expiresAt: Date.now() + 60_000,
+    expiresAt: Date.now() + SESSION_MILLISECONDS,
     algorithm: 'sha256',
   });
 }
