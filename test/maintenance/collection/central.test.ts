@@ -1,6 +1,5 @@
 /** Collection at central: what it removes, and what it must keep. */
 import { beforeEach, expect, test } from 'vitest';
-import { HOUR } from '../../../src/durations.ts';
 import { type Digest, digestOf } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import {
@@ -122,7 +121,7 @@ test('closing an upload a second time renews the lease', async () => {
   const opened = await hosts.central.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
   await hosts.central.registry.finishUpload(session(opened), digest, undefined, bodyOf(bytes));
   hosts.now += HOUR;
-  await hosts.central.registry.finishUpload(session(opened), digest, 0, undefined);
+  await hosts.central.registry.finishUpload(session(opened), digest, undefined, bodyOf(bytes));
   const [row] = await rowsAt<{ lease_until: number }>('central', 'SELECT lease_until FROM locations');
   expect(row?.lease_until).toBe(hosts.now + 2 * GRACE);
 });
