@@ -1,8 +1,9 @@
 /**
- * Tells how far the tags of a repository have come at each store. A page costs each store two round trips. A node's
- * store that does not answer within a second has the state `unknown`, and the page comes all the same. Without central
- * there is no page: only central surely knows of a removal, and a node that has yet to hear of one would show what a
- * deleted repository, or a previous owner of the organization's name, had.
+ * Tells how far the tags of a repository have come at each store. A page costs each store two round trips, and a
+ * third to note the sizes of images. A node's store that does not answer within a second has the state `unknown`, and
+ * the page comes all the same. Without central there is no page: only central surely knows of a removal, and a node
+ * that has yet to hear of one would show what a deleted repository, or a previous owner of the organization's name,
+ * had.
  */
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
