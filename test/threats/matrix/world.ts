@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { SigningKeys } from '../../../src/auth/signing-keys.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/reference.ts';
-import { formatUploadReference } from '../../../src/stores/uploads/upload-reference.ts';
+import { formatUploadReference, SESSION_MILLISECONDS } from '../../../src/stores/uploads/upload-reference.ts';
 import { BINDINGS, TABLES } from '../../support/bindings.ts';
 import { addCredentials, basic, type CallOptions } from '../../support/client.ts';
 import { putBlob, putImage } from '../../support/content.ts';
@@ -102,7 +102,7 @@ const signer = await SigningKeys.import([env.SIGNING_KEY]);
 
 async function sessionAt(store: Place['host'], repository: string, subject: string): Promise<string> {
   const owner = { store, repository: repository as RepositoryName, subject };
-  const expiresAt = Date.now() + 3_600_000;
+  const expiresAt = Date.now() + SESSION_MILLISECONDS;
   return formatUploadReference(signer, owner, { id: crypto.randomUUID(), offset: 0, expiresAt, algorithm: 'sha256' });
 }
 
@@ -123,7 +123,8 @@ async function savedState(store: keyof typeof BINDINGS): Promise<SavedState> {
     const { results } = await database.prepare(query).all<{ name: string }>();
     return results.map(({ name }) => name);
   };
-  const tables = await namesOf(`SELECT name FROM sqlite_master WHERE ${TABLES}`);
+  // Triggers of the other tables write to usage, so it is restored last.
+  const tables = await namesOf(`SELECT name FROM sqlite_master WHERE ${TABLES} ORDER BY name = 'usage'`);
   const each = (statement: (table: string) => string[]): D1PreparedStatement[] =>
     tables.flatMap(statement).map((text) => database.prepare(text));
   await database.batch(
