@@ -4,18 +4,23 @@
  */
 import { createMiddleware } from 'hono/factory';
 import { OciError } from '../oci/errors.ts';
+import type { OrganizationName } from '../oci/reference.ts';
 import { BUDGET_BYTES, BufferedBody, COPIES_OF_DOCUMENT, isolateBudget, STEP_BYTES } from '../registry/buffering.ts';
 import type { Body } from '../registry/registry.ts';
 import type { AppContext, AppEnv } from './context.ts';
 import { wholeNumber } from './whole-number.ts';
 
-/** Returns the request's body without reading it, or undefined if there is none. @throws OciError SIZE_INVALID */
-export function bodyOf(request: Request): Body | undefined {
+/**
+ * Returns the request's body without reading it, or undefined if there is none.
+ * @param owner the organization that it belongs to, if it belongs to one
+ * @throws OciError SIZE_INVALID
+ */
+export function bodyOf(request: Request, owner?: OrganizationName): Body | undefined {
   const header = request.headers.get('Content-Length');
   const length = header === null ? undefined : wholeNumber(header);
   if (header !== null && length === undefined)
     throw new OciError('SIZE_INVALID', { message: 'Content-Length must be a number of bytes' });
-  return request.body === null || length === 0 ? undefined : { stream: request.body, length };
+  return request.body === null || length === 0 ? undefined : { stream: request.body, length, owner };
 }
 
 /** The size of the first buffer. Most documents fit into it. */
@@ -27,6 +32,7 @@ interface Whole {
   readonly tooLarge: 'MANIFEST_TOO_LARGE' | 'BODY_TOO_LARGE';
   /** Bytes of the budget that must stay free for others. */
   readonly reserve: number;
+  readonly owner?: OrganizationName;
 }
 
 /** The bodies that requests hold in memory. */
@@ -42,8 +48,12 @@ export function releaseBody(c: AppContext): void {
  * @throws OciError MANIFEST_TOO_LARGE, without reading further; UNAVAILABLE if there is no room; CLIENT_GONE,
  *   BODY_STALLED
  */
-export function readManifestBody(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
-  return readWhole(c, { limit, tooLarge: 'MANIFEST_TOO_LARGE', reserve: 0 });
+export function readManifestBody(
+  c: AppContext,
+  limit: number,
+  owner: OrganizationName,
+): Promise<Uint8Array<ArrayBuffer>> {
+  return readWhole(c, { limit, tooLarge: 'MANIFEST_TOO_LARGE', reserve: 0, owner });
 }
 
 /** The most bytes of a form or a JSON document. */
@@ -85,8 +95,8 @@ export async function withSmallBody(c: AppContext): Promise<Request> {
   return new Request(raw.url, { method: raw.method, headers, body: isKept ? bytes : null });
 }
 
-async function readWhole(c: AppContext, { limit, tooLarge, reserve }: Whole): Promise<Uint8Array<ArrayBuffer>> {
-  const body = bodyOf(c.req.raw);
+async function readWhole(c: AppContext, { limit, tooLarge, reserve, owner }: Whole): Promise<Uint8Array<ArrayBuffer>> {
+  const body = bodyOf(c.req.raw, owner);
   if (body === undefined) return new Uint8Array(0);
   if (body.length !== undefined && body.length > limit) throw new OciError(tooLarge, { detail: { limit } });
   const most = body.length ?? limit + 1;
@@ -98,6 +108,7 @@ async function readWhole(c: AppContext, { limit, tooLarge, reserve }: Whole): Pr
     givesWay: false,
     failsWhenSlow: true,
     copies: 1,
+    owner,
   });
   held.set(c, buffered);
   const bytes = (await buffered.read()) ?? new Uint8Array(0);

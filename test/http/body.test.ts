@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { readBodyOfAnybody, readManifestBody, readSmallBody, releaseBody } from '../../src/http/body.ts';
 import type { AppContext } from '../../src/http/context.ts';
+import type { OrganizationName } from '../../src/oci/reference.ts';
 import { BUDGET_BYTES, isolateBudget, WAIT_MILLISECONDS } from '../../src/stores/uploads/buffer-budget.ts';
 import { STALLED_MILLISECONDS } from '../../src/stores/uploads/body-reader.ts';
 import { bytesOf } from '../support/fixture.ts';
@@ -20,6 +21,7 @@ function contextOf(length: number, sent = length): AppContext {
 }
 
 const LARGEST = 64 * 1024;
+const ALICE = 'alice' as OrganizationName;
 
 test('unfinished forms take at most half of the budget, so documents of logged-in callers are still read', async () => {
   const forms = Array.from({ length: 440 }, () => contextOf(LARGEST, LARGEST - 1));
@@ -28,7 +30,7 @@ test('unfinished forms take at most half of the budget, so documents of logged-i
   expect(isolateBudget.inUse()).toBeLessThanOrEqual(BUDGET_BYTES / 2);
 
   const manifest = contextOf(1024 * 1024);
-  expect(await readManifestBody(manifest, 4 * 1024 * 1024)).toHaveLength(1024 * 1024);
+  expect(await readManifestBody(manifest, 4 * 1024 * 1024, ALICE)).toHaveLength(1024 * 1024);
   releaseBody(manifest);
   const document = contextOf(LARGEST);
   expect(await readSmallBody(document)).toHaveLength(LARGEST);
@@ -44,7 +46,7 @@ test('unfinished forms take at most half of the budget, so documents of logged-i
 
 test('a document counts several times its size while it is in use, and nothing once the request is answered', async () => {
   const c = contextOf(100_000);
-  const bytes = await readManifestBody(c, 4 * 1024 * 1024);
+  const bytes = await readManifestBody(c, 4 * 1024 * 1024, ALICE);
   expect(bytes).toEqual(bytesOf(1, 100_000));
   expect(isolateBudget.inUse()).toBe(600_000);
   releaseBody(c);

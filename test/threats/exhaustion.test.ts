@@ -2,6 +2,7 @@ import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { readManifestBody } from '../../src/http/body.ts';
 import type { AppContext } from '../../src/http/context.ts';
+import type { OrganizationName } from '../../src/oci/reference.ts';
 import { addUsers, codeOf } from '../support/client.ts';
 import { bytesOf, imageOf, indexOf, subjectOf, utf8 } from '../support/fixture.ts';
 import { HOSTS_AND_NODES } from './hosts.ts';
@@ -9,6 +10,7 @@ import { HOSTS_AND_NODES } from './hosts.ts';
 beforeEach(addUsers);
 
 const MIB = 1024 * 1024;
+const MALLORY = 'mallory' as OrganizationName;
 const headers = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' };
 
 /** Returns a stream of `size` bytes that makes them on demand, and how many bytes it has given. */
@@ -28,14 +30,18 @@ function counted(size: number, piece = 64 * 1024): { stream: ReadableStream<Uint
 test('a manifest that is too large is read only until that is certain', async () => {
   const announced = counted(32 * MIB);
   const request = { headers: new Headers({ 'Content-Length': String(32 * MIB) }), body: announced.stream };
-  await expect(readManifestBody({ req: { raw: request } } as unknown as AppContext, 4 * MIB)).rejects.toMatchObject({
+  await expect(
+    readManifestBody({ req: { raw: request } } as unknown as AppContext, 4 * MIB, MALLORY),
+  ).rejects.toMatchObject({
     kind: 'MANIFEST_TOO_LARGE',
   });
   expect(announced.given()).toBeLessThanOrEqual(64 * 1024);
 
   const unannounced = counted(32 * MIB);
   const chunked = { headers: new Headers(), body: unannounced.stream };
-  await expect(readManifestBody({ req: { raw: chunked } } as unknown as AppContext, 4 * MIB)).rejects.toMatchObject({
+  await expect(
+    readManifestBody({ req: { raw: chunked } } as unknown as AppContext, 4 * MIB, MALLORY),
+  ).rejects.toMatchObject({
     kind: 'MANIFEST_TOO_LARGE',
   });
   expect(unannounced.given()).toBeLessThanOrEqual(4 * MIB + 3 * 64 * 1024);

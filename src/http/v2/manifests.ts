@@ -3,7 +3,14 @@ import { algorithmOf, digestOf } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../oci/manifest-limits.ts';
 import { parseManifest } from '../../oci/manifest.ts';
-import { parseAnyReference, parseReference, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
+import {
+  organizationOf,
+  parseAnyReference,
+  parseReference,
+  parseTag,
+  type Reference,
+  type Tag,
+} from '../../oci/reference.ts';
 import type { ManifestDescriptor } from '../../registry/registry.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import { readManifestBody } from '../body.ts';
@@ -39,7 +46,7 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
     const { repository, reference } = target(c, parseReference);
     requireWrite(c, 'push', repository);
     const tags = tagsOf(c, reference);
-    const bytes = await readManifestBody(c, MAX_MANIFEST_BYTES);
+    const bytes = await readManifestBody(c, MAX_MANIFEST_BYTES, organizationOf(repository));
     const digest = await digestOf(reference.kind === 'digest' ? algorithmOf(reference.digest) : 'sha256', bytes);
     if (reference.kind === 'digest' && reference.digest !== digest) {
       throw new OciError('DIGEST_INVALID', {

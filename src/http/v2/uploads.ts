@@ -1,7 +1,7 @@
 import type { Hono } from 'hono';
 import { parseAlgorithm, parseDigest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
-import { isRepositoryName, type RepositoryName } from '../../oci/reference.ts';
+import { isRepositoryName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
 import { type Body, ChunkOutOfOrder, type PresentedSession, type UploadProgress } from '../../registry/registry.ts';
 import { mountSource, requireWrite } from '../access.ts';
 import { bodyOf } from '../body.ts';
@@ -37,7 +37,7 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
     } else if (digest !== undefined) {
       const blob = parseDigest(digest, 'the parameter digest');
       await requireBlobAsAsked(c, repository, blob);
-      await registry.putBlob(repository, blob, bodyOf(c.req.raw));
+      await registry.putBlob(repository, blob, bodyOf(c.req.raw, organizationOf(repository)));
       return blobCreated(c, repository, blob);
     }
     const progress = await registry.openUpload(repository, subject, parseAlgorithm(algorithm));
@@ -81,7 +81,7 @@ function sessionOf(c: AppContext): PresentedSession {
 
 function chunkOf(c: AppContext): { body: Body | undefined; start: number | undefined } {
   const header = c.req.header('Content-Range');
-  const body = bodyOf(c.req.raw);
+  const body = bodyOf(c.req.raw, organizationOf(repositoryOf(c)));
   const start = parseChunkStart(header, body?.length);
   if (body === undefined || body.length !== undefined) return { body, start };
   return { body: { ...body, announced: announcedLength(header) }, start };

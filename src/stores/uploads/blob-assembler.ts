@@ -32,7 +32,7 @@ export class BlobAssembler {
   async fromBody(body: Body | undefined, digest: Digest): Promise<{ key: string; size: number }> {
     if (body === undefined) return { key: await this.#put(new Uint8Array(0), digest), size: 0 };
     if (body.length !== undefined && body.length <= MAX_PUT_BYTES) {
-      return { key: await this.#putStream(body.stream, body.length, digest), size: body.length };
+      return { key: await this.#putStream(body, body.length, digest), size: body.length };
     }
     const written = await this.#writer.write(body, algorithmOf(digest));
     return this.#single(written, digest);
@@ -98,10 +98,10 @@ export class BlobAssembler {
   }
 
   /** Does the same as {@link BlobAssembler.#put} for a body that a client sends. */
-  async #putStream(stream: ReadableStream<Uint8Array>, length: number, digest: Digest): Promise<string> {
+  async #putStream(body: Body, length: number, digest: Digest): Promise<string> {
     const key = this.#bucket.newKey();
     try {
-      await this.#writer.writeChecked(key, stream, length, digest);
+      await this.#writer.writeChecked(key, body, length, digest);
     } catch (cause) {
       this.#discard([key]);
       throw cause;
@@ -130,12 +130,12 @@ export class BlobAssembler {
     }
   }
 
-  async #passLast({ stream, length }: Body, writable: WritableStream<Uint8Array>, signal: AbortSignal): Promise<void> {
+  async #passLast(last: Body, writable: WritableStream<Uint8Array>, signal: AbortSignal): Promise<void> {
     const writer = writable.getWriter();
     signal.addEventListener('abort', () => void writer.abort(signal.reason).catch(() => undefined));
     try {
       signal.throwIfAborted();
-      await this.#writer.pass(stream, length ?? 0, writer);
+      await this.#writer.pass(last, last.length ?? 0, writer);
     } finally {
       writer.releaseLock();
     }

@@ -25,6 +25,8 @@ export interface Body {
   readonly length: number | undefined;
   /** The length that its Content-Range states, if it has no Content-Length. */
   readonly announced?: number | undefined;
+  /** The organization that it belongs to. Unset for bytes that come from a store. */
+  readonly owner?: string | undefined;
 }
 
 /** One of the objects of what was written. `start` is its offset within the whole. */
@@ -71,8 +73,8 @@ export class BlobWriter {
     };
     try {
       if (body.length !== undefined && body.length <= MAX_PUT_BYTES)
-        await this.#writeKnown(body.stream, body.length, hash, pieces, newKey);
-      else await this.#writeUnknown(body.stream, hash, pieces, newKey, as);
+        await this.#writeKnown(body, body.length, hash, pieces, newKey);
+      else await this.#writeUnknown(body, hash, pieces, newKey, as);
       const size = pieces.reduce((sum, piece) => sum + piece.size, 0);
       if (body.announced !== undefined && body.announced !== size) throw new OciError('CONTENT_RANGE_INVALID');
       return { pieces, size, digest: await hash.digest() };
@@ -87,25 +89,19 @@ export class BlobWriter {
    * Writes a body of known length into one object, which R2 checks against the digest.
    * @throws OciError DIGEST_INVALID, UNAVAILABLE, CLIENT_GONE, BODY_STALLED
    */
-  async writeChecked(key: string, stream: ReadableStream<Uint8Array>, length: number, digest: Digest): Promise<void> {
-    await this.#stream(key, stream, length, undefined, digest);
+  async writeChecked(key: string, body: Body, length: number, digest: Digest): Promise<void> {
+    await this.#stream(key, body, length, undefined, digest);
   }
 
-  async #writeKnown(
-    stream: ReadableStream<Uint8Array>,
-    length: number,
-    hash: Hash,
-    pieces: Piece[],
-    newKey: () => string,
-  ): Promise<void> {
+  async #writeKnown(body: Body, length: number, hash: Hash, pieces: Piece[], newKey: () => string): Promise<void> {
     const key = newKey();
-    await this.#stream(key, stream, length, (bytes) => hash.update(bytes));
+    await this.#stream(key, body, length, (bytes) => hash.update(bytes));
     pieces.push({ start: 0, size: length, key });
   }
 
   async #stream(
     key: string,
-    stream: ReadableStream<Uint8Array>,
+    body: Body,
     length: number,
     also: ((bytes: Uint8Array<ArrayBuffer>) => Promise<void>) | undefined,
     expected?: Digest,
@@ -117,7 +113,7 @@ export class BlobWriter {
       throw cause;
     };
     const pump = async (): Promise<void> => {
-      await this.pass(stream, length, writer, also);
+      await this.pass(body, length, writer, also);
       await within(CHANGE_MILLISECONDS, writer.close());
     };
     const pumping = pump();
@@ -139,7 +135,7 @@ export class BlobWriter {
    * @throws OciError CLIENT_GONE, BODY_STALLED, UNAVAILABLE
    */
   async pass(
-    stream: ReadableStream<Uint8Array>,
+    { stream, owner }: Body,
     length: number,
     writer: WritableStreamDefaultWriter<Uint8Array>,
     also: (bytes: Uint8Array<ArrayBuffer>) => Promise<void> = async () => undefined,
@@ -149,6 +145,7 @@ export class BlobWriter {
       least: 0,
       givesWay: true,
       copies: 1,
+      owner,
     });
     try {
       for (let bytes = await body.read(); bytes !== undefined; bytes = await body.read()) {
@@ -162,7 +159,7 @@ export class BlobWriter {
   }
 
   async #writeUnknown(
-    stream: ReadableStream<Uint8Array>,
+    { stream, owner }: Body,
     hash: Hash,
     pieces: Piece[],
     newKey: () => string,
@@ -174,6 +171,7 @@ export class BlobWriter {
       givesWay: as === 'pieces',
       patience: PATIENCE_MILLISECONDS,
       copies: 1,
+      owner,
     });
     try {
       let start = 0;

@@ -8,6 +8,8 @@
  * - Large buffers leave {@link RESERVED_BYTES} free, so that a body that has been received whole can always be
  *   finished.
  * - A body that fills a large buffer slowly gives it up while others wait.
+ * - Organizations share it: the room that is free goes to the waiting organization that holds least, and one that
+ *   holds next to nothing may take what others must leave free.
  * - A request that the client cancels may never reach its `finally`. So the budget holds loans by weak references: a
  *   loan's bytes are free again when its holder is garbage collected, or when the loan has not been used for two
  *   minutes, whoever still refers to it.
@@ -31,6 +33,8 @@ export const BUDGET_BYTES = RESERVED_BYTES + 6 * PART_BYTES;
 
 /** The room that the first buffers of bodies leave free, so that a body that has filled its first buffer can go on. */
 export const FIRST_RESERVED_BYTES = 8 * 1024 * 1024;
+/** What an organization's small buffers may take of the room that others have to leave free. */
+export const SHARE_BYTES = 2 * 1024 * 1024;
 
 /**
  * The time after which an unused loan counts as lost, in milliseconds. It is longer than a read, a write to R2 or a
@@ -49,6 +53,8 @@ const LOOK_MILLISECONDS = 100;
 const GONE_MILLISECONDS = 2000;
 /** How many requests may wait at once. They hold next to nothing, but each must be answered in time. */
 const MAX_WAITING = 500;
+/** How many requests of one organization may wait at once. */
+export const MAX_WAITING_OF_ONE = 400;
 
 /**
  * A holder's claim on bytes of the budget. The holder must keep it reachable while it uses the buffer, and return it
@@ -65,6 +71,7 @@ interface WeakLoan {
 interface Lent {
   readonly bytes: number;
   readonly isLarge: boolean;
+  readonly owner: string | undefined;
   usedAt: number;
 }
 
@@ -73,6 +80,7 @@ interface Place {
   /** Weak as well, because a request that is cancelled while it waits leaves no other trace. */
   readonly holder: WeakLoan;
   readonly reserve: number;
+  readonly owner: string | undefined;
   /** When it last looked for room, in milliseconds since the epoch. A cancelled request may never look again. */
   lookedAt: number;
 }
@@ -85,6 +93,8 @@ export class BufferBudget {
   #bytes = 0;
   /** Those of them that are lent for large buffers. */
   #largeBytes = 0;
+  /** The bytes on loan to each organization that holds any. */
+  readonly #held = new Map<string, { small: number; large: number }>();
   #sweptAt = 0;
   #waiting: Place[] = [];
 
@@ -97,42 +107,46 @@ export class BufferBudget {
    * Borrows `bytes` if at least `reserve` bytes are then left; otherwise returns undefined. A loan that leaves
    * {@link RESERVED_BYTES} is one for a large buffer. The others may use up that reserve, without keeping large buffers
    * from being lent.
+   * @param owner the organization that the bytes are for, if they are for one
    */
-  borrow(bytes: number, reserve = 0): Loan | undefined {
+  borrow(bytes: number, reserve = 0, owner?: string): Loan | undefined {
     const isLarge = reserve === RESERVED_BYTES;
+    const isWithinShare = !isLarge && owner !== undefined && this.#heldBy(owner, reserve) + bytes <= SHARE_BYTES;
+    const left = isWithinShare ? 0 : reserve;
     const fits = (): boolean =>
-      this.#bytes + bytes <= this.#limit && (isLarge ? this.#largeBytes : this.#bytes) + bytes + reserve <= this.#limit;
+      this.#bytes + bytes <= this.#limit && (isLarge ? this.#largeBytes : this.#bytes) + bytes + left <= this.#limit;
     if (!fits()) this.#sweepNowAndThen();
     if (!fits()) return undefined;
     const loan = { bytes };
     const reference = this.#remember(loan);
-    this.#loans.set(reference, { bytes, isLarge, usedAt: Date.now() });
+    this.#loans.set(reference, { bytes, isLarge, owner, usedAt: Date.now() });
     this.#references.set(loan, reference);
-    this.#bytes += bytes;
-    if (isLarge) this.#largeBytes += bytes;
+    this.#count(bytes, isLarge, owner);
     return loan;
   }
 
   /**
-   * Does the same as {@link BufferBudget.borrow}, as soon as there is room. Those that leave the same reserve are
-   * served in the order in which they came.
+   * Does the same as {@link BufferBudget.borrow}, as soon as there is room. Of those that leave the same reserve, the
+   * organization that holds least is served first, and its requests in the order in which they came.
    * @throws OciError UNAVAILABLE after `patience` milliseconds
    */
-  async wait(bytes: number, reserve = 0, patience = WAIT_MILLISECONDS): Promise<Loan> {
-    const loan = this.#isFirst(undefined, reserve) ? this.borrow(bytes, reserve) : undefined;
+  async wait(bytes: number, reserve = 0, patience = WAIT_MILLISECONDS, owner?: string): Promise<Loan> {
+    const loan = this.#isFirst({ reserve, owner }) ? this.borrow(bytes, reserve, owner) : undefined;
     if (loan !== undefined) return loan;
     if (bytes + reserve > this.#limit) throw noRoom();
     const holder = { bytes: 0 };
     this.#waiting = this.#waiting.filter(isWaiting);
     if (this.#waiting.length >= MAX_WAITING) throw noRoom();
-    const place: Place = { holder: this.#remember(holder), reserve, lookedAt: Date.now() };
+    if (owner !== undefined && this.#waiting.filter((each) => each.owner === owner).length >= MAX_WAITING_OF_ONE)
+      throw noRoom();
+    const place: Place = { holder: this.#remember(holder), reserve, owner, lookedAt: Date.now() };
     this.#waiting.push(place);
     try {
       // It polls with its own timers: a promise that another request has to resolve might never be resolved.
       for (let waited = 0; waited < patience; waited += LOOK_MILLISECONDS) {
         await new Promise((wake) => setTimeout(wake, LOOK_MILLISECONDS));
         place.lookedAt = Date.now();
-        const later = this.#isFirst(place, reserve) ? this.borrow(bytes, reserve) : undefined;
+        const later = this.#isFirst(place) ? this.borrow(bytes, reserve, owner) : undefined;
         if (later !== undefined) return later;
       }
       throw noRoom();
@@ -147,10 +161,32 @@ export class BufferBudget {
     return this.#waiting.some(isWaiting);
   }
 
-  /** Tells whether nobody who leaves the same reserve has waited for longer than `place`, or at all. */
-  #isFirst(place: Place | undefined, reserve: number): boolean {
-    const first = this.#waiting.find((each) => each.reserve === reserve && isWaiting(each));
-    return first === undefined || first === place;
+  /** Tells whether an organization waits for a large buffer that holds less in large buffers than `owner` does. */
+  isOwedBy(owner: string | undefined): boolean {
+    const held = this.#heldBy(owner, RESERVED_BYTES);
+    const isOwed = (each: Place): boolean =>
+      each.reserve === RESERVED_BYTES && this.#heldBy(each.owner, RESERVED_BYTES) < held;
+    return held > 0 && this.#waiting.some((each) => isOwed(each) && isWaiting(each));
+  }
+
+  /** Tells whether it is the turn of a place in the queue, or of a request that has just come. */
+  #isFirst(place: Pick<Place, 'reserve' | 'owner'>): boolean {
+    const held = this.#heldBy(place.owner, place.reserve);
+    let isBefore = true;
+    for (const each of this.#waiting) {
+      if (each === place) isBefore = false;
+      else if (each.reserve === place.reserve) {
+        const other = this.#heldBy(each.owner, each.reserve);
+        if ((isBefore ? other <= held : other < held) && isWaiting(each)) return false;
+      }
+    }
+    return true;
+  }
+
+  /** Returns the bytes that an organization holds in buffers of the kind that leave `reserve`. */
+  #heldBy(owner: string | undefined, reserve: number): number {
+    const held = owner === undefined ? undefined : this.#held.get(owner);
+    return held === undefined ? 0 : reserve === RESERVED_BYTES ? held.large : held.small;
   }
 
   /** Records that the holder still uses the loan. */
@@ -187,10 +223,19 @@ export class BufferBudget {
   }
 
   #forget(reference: WeakLoan): void {
-    const { bytes = 0, isLarge = false } = this.#loans.get(reference) ?? {};
-    this.#bytes -= bytes;
-    if (isLarge) this.#largeBytes -= bytes;
+    const { bytes = 0, isLarge = false, owner } = this.#loans.get(reference) ?? {};
+    this.#count(-bytes, isLarge, owner);
     this.#loans.delete(reference);
+  }
+
+  #count(bytes: number, isLarge: boolean, owner: string | undefined): void {
+    this.#bytes += bytes;
+    if (isLarge) this.#largeBytes += bytes;
+    if (owner === undefined) return;
+    const { small, large } = this.#held.get(owner) ?? { small: 0, large: 0 };
+    const held = isLarge ? { small, large: large + bytes } : { small: small + bytes, large };
+    if (held.small + held.large > 0) this.#held.set(owner, held);
+    else this.#held.delete(owner);
   }
 }
 

@@ -1,7 +1,8 @@
 /**
  * Reads the body of a request in pieces that fill one reused buffer. The buffer is on loan from the budget, and is
  * borrowed only when bytes have arrived. A piece is shorter than the buffer if it is the last, or if it fills slowly
- * while others wait for room. A document is of no use in parts, so it fails instead if it is slow.
+ * while others wait for room. A document is of no use in parts, so it fails instead if it is slow. A blob fails as
+ * well if a single read is slow, because the read keeps the whole buffer.
  */
 import { OciError } from '../../oci/errors.ts';
 import { BodyReader, STEP_BYTES } from './body-reader.ts';
@@ -46,6 +47,8 @@ export interface Buffering {
   readonly failsWhenSlow?: boolean;
   /** How long the body waits for room, in milliseconds; unless given, as long as any request. */
   readonly patience?: number;
+  /** The organization that the body belongs to, if it belongs to one. */
+  readonly owner?: string | undefined;
   /** How many copies of a piece are in memory while it is used. */
   readonly copies: number;
 }
@@ -60,6 +63,8 @@ export class BufferedBody {
   #loan: Loan | undefined;
   /** When the buffer had its size first, in milliseconds since the epoch. */
   #grownAt = 0;
+  /** When the client last sent something that it was waited for, in milliseconds since the epoch. */
+  #progressAt = 0;
   /** Whether the caller still uses the piece in the buffer. */
   #isOut = false;
   #isReading = false;
@@ -81,7 +86,8 @@ export class BufferedBody {
    * @throws OciError CLIENT_GONE, BODY_STALLED, or UNAVAILABLE if there is no room
    */
   async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    if (!(await this.#reader.hasMore())) return undefined;
+    const isHeld = this.#loan !== undefined;
+    if (!(await (isHeld ? this.hasMore() : this.#reader.hasMore()))) return undefined;
     if (this.#isOut) throw new Error('the last piece is still in use');
     this.#isReading = true;
     try {
@@ -99,6 +105,7 @@ export class BufferedBody {
     const begunAt = Date.now();
     const mayGoOn = (): boolean => {
       for (const loan of [this.#loan, ...this.#spares]) if (loan !== undefined) this.#budget.use(loan);
+      if (this.#buffering.failsWhenSlow !== true) this.#progressAt = Date.now();
       return Date.now() - begunAt < SLOW_MILLISECONDS || !this.#isWanted();
     };
     mayGoOn();
@@ -152,7 +159,7 @@ export class BufferedBody {
   }
 
   #borrowAnother(): Loan | undefined {
-    return this.#budget.borrow(this.#size * this.#buffering.copies, RESERVED_BYTES);
+    return this.#budget.borrow(this.#size * this.#buffering.copies, RESERVED_BYTES, this.#buffering.owner);
   }
 
   /** Keeps a buffer beyond the first for later, unless the body has moved to another size or others wait for room. */
@@ -195,12 +202,15 @@ export class BufferedBody {
    * wait.
    */
   async #inTime<Read>(reading: Promise<Read>): Promise<Read> {
-    if (this.#buffering.failsWhenSlow !== true) return reading;
-    const begunAt = Date.now();
+    const isDocument = this.#buffering.failsWhenSlow === true;
+    if (!isDocument && this.#size <= SMALL_BYTES) return reading;
+    this.#progressAt = Date.now();
+    const isWanted = (): boolean =>
+      isDocument ? this.#budget.hasWaiters() : this.#budget.isOwedBy(this.#buffering.owner);
     let timer: ReturnType<typeof setTimeout> | null = null;
     const givenUp = new Promise<never>((_, fail) => {
       const look = (): void => {
-        if (Date.now() - begunAt >= SLOW_MILLISECONDS && this.#budget.hasWaiters()) fail(new OciError('BODY_STALLED'));
+        if (Date.now() - this.#progressAt >= SLOW_MILLISECONDS && isWanted()) fail(new OciError('BODY_STALLED'));
         else timer = setTimeout(look, LOOK_MILLISECONDS);
       };
       timer = setTimeout(look, LOOK_MILLISECONDS);
@@ -225,16 +235,17 @@ export class BufferedBody {
 
   /** Moves to the next larger buffer and copies the bytes into it. Returns whether there was room for one. */
   async #grow(): Promise<boolean> {
-    const { sizes, least, copies } = this.#buffering;
+    const { sizes, least, copies, owner } = this.#buffering;
     const size = sizes.find((each) => each > this.#size);
     if (size === undefined) return false;
     const bytes = size * copies;
     const reserve = Math.max(this.#leftBy(size), this.#buffering.reserve ?? 0);
     const isNeeded = this.#loan === undefined || this.#size < least;
     const patience = this.#buffering.patience ?? WAIT_MILLISECONDS;
+    if (!isNeeded && this.#budget.hasWaiters()) return false;
     const loan = isNeeded
-      ? await this.#budget.wait(bytes, reserve, patience)
-      : this.#budget.borrow(bytes, RESERVED_BYTES);
+      ? await this.#budget.wait(bytes, reserve, patience, owner)
+      : this.#budget.borrow(bytes, RESERVED_BYTES, owner);
     if (loan === undefined) return false;
     if (this.#loan !== undefined) this.#budget.giveBack(this.#loan);
     this.#loan = loan;

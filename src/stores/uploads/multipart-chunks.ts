@@ -157,6 +157,7 @@ export class MultipartChunks {
       least: 0,
       givesWay: true,
       copies: 1,
+      owner: body.owner,
     });
     let part: WritableStreamDefaultWriter<Uint8Array> | undefined;
     let [left, leftOfPart] = [length, 0];

@@ -5,8 +5,10 @@ import {
   isolateBudget,
   LOST_MILLISECONDS,
   type Loan,
+  MAX_WAITING_OF_ONE,
   PART_BYTES,
   RESERVED_BYTES,
+  SHARE_BYTES,
   SMALL_BYTES,
   WAIT_MILLISECONDS,
 } from '../../../src/stores/uploads/buffer-budget.ts';
@@ -156,6 +158,51 @@ describe('room', () => {
   test('is not waited for if it can never be free', async () => {
     await expect(new BufferBudget(10).wait(11)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
     await expect(new BufferBudget(10).wait(6, 5)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+  });
+});
+
+describe('organizations', () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] }));
+  afterEach(() => void vi.useRealTimers());
+
+  test('are served in the order of what they hold, least first', async () => {
+    const budget = new BufferBudget(10);
+    const loans = [budget.borrow(6, 1, 'alice')!, budget.borrow(2, 1, 'bob')!, budget.borrow(2)!];
+    const order: string[] = [];
+    const waiting = ['alice', 'bob', 'bob', 'carol', undefined].map(async (owner, i) => {
+      budget.giveBack(await budget.wait(1, 1, WAIT_MILLISECONDS, owner));
+      order.push(`${owner} ${i}`);
+    });
+    budget.giveBack(loans[2]!);
+    while (order.length < 5) await vi.advanceTimersByTimeAsync(100);
+    await Promise.all(waiting);
+    expect(order).toEqual(['carol 3', 'undefined 4', 'bob 1', 'bob 2', 'alice 0']);
+  });
+
+  test('have a share of what others must leave free', () => {
+    const budget = new BufferBudget(BUDGET_BYTES);
+    budget.borrow(BUDGET_BYTES - SHARE_BYTES);
+    expect(budget.borrow(1, PART_BYTES)).toBeUndefined();
+    const loan = budget.borrow(SHARE_BYTES, PART_BYTES, 'alice')!;
+    expect(loan.bytes).toBe(SHARE_BYTES);
+    budget.giveBack(loan);
+    expect(budget.borrow(SHARE_BYTES + 1, PART_BYTES, 'alice')).toBeUndefined();
+    budget.borrow(1, PART_BYTES, 'alice');
+    expect(budget.borrow(SHARE_BYTES, PART_BYTES, 'alice')).toBeUndefined();
+    expect(budget.borrow(SHARE_BYTES, RESERVED_BYTES, 'bob')).toBeUndefined();
+  });
+
+  test('leave each other places in the queue', async () => {
+    const budget = new BufferBudget(2);
+    const [loan, kept] = [budget.borrow(1), budget.borrow(1, 0, 'mallory')];
+    const waiting = Array.from({ length: MAX_WAITING_OF_ONE }, () => budget.wait(1, 0, 100, 'mallory'));
+    const failed = Promise.all(waiting.map((each) => expect(each).rejects.toMatchObject({ kind: 'UNAVAILABLE' })));
+    await expect(budget.wait(1, 0, 100, 'mallory')).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+    const other = budget.wait(1, 0, WAIT_MILLISECONDS, 'alice');
+    budget.giveBack(loan!);
+    await vi.advanceTimersByTimeAsync(100);
+    expect([(await other).bytes, kept?.bytes]).toEqual([1, 1]);
+    await failed;
   });
 });
 

@@ -1,12 +1,14 @@
 /** Invariant 8: the memory that a client holds grows with what it has sent, and is freed when it stops sending. */
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { STALLED_MILLISECONDS, STEP_BYTES } from '../../../src/stores/uploads/body-reader.ts';
 import { BlobWriter } from '../../../src/stores/uploads/blob-writer.ts';
 import {
   BUDGET_BYTES,
   BufferBudget,
   FIRST_RESERVED_BYTES,
+  type Loan,
   PART_BYTES,
+  PATIENCE_MILLISECONDS,
   RESERVED_BYTES,
   SMALL_BYTES,
 } from '../../../src/stores/uploads/buffer-budget.ts';
@@ -210,4 +212,70 @@ test('a body of more than its 0 stated bytes fails, and does not wait for room t
   const body = new BufferedBody(new Response('x').body!, new BufferBudget(), { ...WHOLE, sizes: [0] });
   await expect(body.read()).rejects.toThrow('a buffer for no bytes');
   body.close();
+});
+
+describe('stalled uploads of one organization', () => {
+  const MIB = 1024 * 1024;
+  const UNKNOWN: Buffering = {
+    sizes: [STEP_BYTES, SMALL_BYTES, PART_BYTES],
+    least: PART_BYTES,
+    givesWay: true,
+    patience: PATIENCE_MILLISECONDS,
+    copies: 1,
+  };
+  const KNOWN: Buffering = { sizes: [STEP_BYTES, MIB], least: 0, givesWay: true, copies: 1 };
+  const OTHERS = RESERVED_BYTES - PART_BYTES - MIB;
+
+  /** Starts reading uploads that stall, until they have all large buffers and leave no room for a first one. */
+  async function attack(
+    buffering: Buffering,
+  ): Promise<{ budget: BufferBudget; attacks: Promise<unknown>[]; others: Loan }> {
+    const budget = new BufferBudget(RESERVED_BYTES + PART_BYTES);
+    const others = budget.borrow(OTHERS)!;
+    const attacks = Array.from({ length: 6 }, () => {
+      const { stream } = stalledBody(SMALL_BYTES + STEP_BYTES);
+      const body = new BufferedBody(stream, budget, { ...buffering, owner: 'mallory' });
+      return body
+        .read()
+        .catch((error: unknown) => error)
+        .finally(() => body.close());
+    });
+    await vi.waitUntil(() => budget.inUse() >= others.bytes + PART_BYTES);
+    return { budget, attacks, others };
+  }
+
+  test.each([
+    ['unknown', UNKNOWN],
+    ['known', KNOWN],
+  ])('of %s length leave room for those of another', async (_, buffering) => {
+    const { budget, attacks, others } = await attack(buffering);
+    const push = async (bytes: number): Promise<number | undefined> => {
+      const body = new BufferedBody(new Response(bytesOf(1, bytes)).body!, budget, { ...UNKNOWN, owner: 'alice' });
+      return body
+        .read()
+        .then((read) => read?.byteLength)
+        .finally(() => body.close());
+    };
+    expect(await push(1000)).toBe(1000);
+
+    const pushing = push(SMALL_BYTES + 1);
+    await vi.waitUntil(() => budget.hasWaiters());
+    await vi.advanceTimersByTimeAsync(SLOW_MILLISECONDS + 2000);
+    expect(await pushing).toBe(SMALL_BYTES + 1);
+    await vi.advanceTimersByTimeAsync(2 * STALLED_MILLISECONDS);
+    await Promise.all(attacks);
+    budget.giveBack(others);
+  });
+
+  test('go on while only others of the same organization wait', async () => {
+    const { budget, attacks, others } = await attack(UNKNOWN);
+    const ended = vi.fn();
+    for (const each of attacks) void each.then(ended);
+    await vi.advanceTimersByTimeAsync(2 * SLOW_MILLISECONDS);
+    expect(budget.hasWaiters()).toBe(true);
+    expect(ended).not.toHaveBeenCalledWith(expect.objectContaining({ kind: 'BODY_STALLED' }));
+    await vi.advanceTimersByTimeAsync(2 * STALLED_MILLISECONDS);
+    await Promise.all(attacks);
+    budget.giveBack(others);
+  });
 });
