@@ -162,7 +162,7 @@ async function readConfig(): Promise<Config> {
     const config: unknown = JSON.parse(contents);
     if (typeof config === 'object' && config !== null) return config;
   } catch {
-    // The message below says it; the parser's would quote a part of the file.
+    // The parser's message would quote a part of the file, so the one below replaces it.
   }
   throw new Failure(`${file} is not a JSON object: correct it, or move it away`);
 }

@@ -16,7 +16,7 @@ import { startHash } from './hash.ts';
 import { type ImageReference, referenceOf } from './reference.ts';
 import { baseUrl, createTransport, type TransportOptions } from './transport.ts';
 
-/** Docker Hub's registry is not at the host of its names. */
+/** The hosts of registries whose images are named after another host. */
 const ADDRESSES: Readonly<Record<string, string>> = {
   'docker.io': 'registry-1.docker.io',
   'index.docker.io': 'registry-1.docker.io',
@@ -45,7 +45,7 @@ export async function rootOf(repository: Repository, reference: ImageReference):
   throw new Failure(`${host}/${name} has no image ${referenceOf(reference)}: check the name and the tag`);
 }
 
-/** Makes an error of a registry, of an image or of the file system one for a person, with what to do. */
+/** Turns an error of a registry, an image or the file system into one for people, which says what to do. */
 export function explained(error: unknown): unknown {
   if (error instanceof RegistryError) {
     const advice = adviceFor(error);
@@ -64,7 +64,7 @@ function adviceFor({ status, code, host }: RegistryError): string | undefined {
 
 const folders = new Set<string>();
 
-/** Runs with a folder of its own, which is removed afterwards. */
+/** Runs `use` with a temporary folder, and removes the folder afterwards. */
 export async function withFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'berth-'));
   folders.add(folder);
@@ -95,7 +95,7 @@ export function parseChunk(text: string): number {
   throw new InvalidArgumentError('A chunk has 1 to 256 MiB.');
 }
 
-/** @param chunk bytes; undefined for what the host says, or takes */
+/** @param chunk bytes; if undefined, the host's answers set the limit */
 export function limitOf(chunk: number | undefined): BodyLimit {
   return chunk === undefined ? BodyLimit.unknown() : new BodyLimit(chunk);
 }

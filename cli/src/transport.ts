@@ -9,7 +9,7 @@ import { Agent, type Dispatcher, EnvHttpProxyAgent, request as send } from 'undi
 import { type Request, type Transport, TransportError } from '../../src/oci-client/transport.ts';
 import { Failure, WrongUse } from './errors.ts';
 
-/** The options that say how hosts are reached. Each command that talks to a host has them. */
+/** The options for reaching hosts. Each command that talks to a host has them. */
 export interface TransportOptions {
   /** A file with certificates, in PEM, of authorities to trust besides the usual ones. */
   readonly ca?: string | undefined;
@@ -20,10 +20,10 @@ export interface TransportOptions {
 }
 
 const CONNECT_MS = 20_000;
-/** How long a body may stand still, in either direction. */
+/** The longest pause in a body, in either direction. */
 const STALLED_MS = 60_000;
 /**
- * How long a registry may take to answer, once it has the whole request. Many hash an upload only when it is closed.
+ * The time that a registry has to answer the whole request. Many hash an upload only when it is closed.
  */
 const ANSWER_MS = 300_000;
 
@@ -124,7 +124,7 @@ function responseOf({ method }: Request, { statusCode, headers, body }: Dispatch
   const isEmpty = method === 'HEAD' || statusCode === 204 || statusCode === 304;
   // Reading to the end frees the connection.
   if (isEmpty) body.on('error', () => undefined).resume();
-  // Not `Readable.toWeb`: once its stream is cancelled, it throws for data that comes late, where nobody can catch it.
+  // Not `Readable.toWeb`: after a cancel, late data makes it throw where nobody can catch the error.
   return new Response(isEmpty ? null : (NodeStream.from(body) as unknown as ReadableStream), {
     status: statusCode,
     headers: Object.entries(headers).flatMap(([name, values]) =>

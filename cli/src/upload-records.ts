@@ -5,12 +5,12 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { UploadRecords } from '../../src/oci-client/blob-upload.ts';
 
-/** Registries keep an unfinished upload for a day or a few. */
+/** Registries keep an unfinished upload for a few days at most. */
 const KEPT_MS = 7 * 86_400_000;
 
 /**
  * Each upload of each process has a file of its own, because several pushes may run at once, even of one blob. A push
- * takes over the file of one that has ended by renaming it, so that no two go on with the same upload.
+ * takes over an ended push's file by renaming it, so no two pushes continue the same upload.
  */
 export class UploadFiles implements UploadRecords {
   readonly #folder: string;
@@ -30,7 +30,7 @@ export class UploadFiles implements UploadRecords {
     }
   }
 
-  /** @returns undefined also if other processes still send into all uploads of the blob */
+  /** @returns undefined if the blob has no upload, or only uploads that other processes still send into */
   async read(key: string): Promise<string | undefined> {
     const own = this.#fileOf(key);
     for (const file of await this.#free(key)) {

@@ -2,14 +2,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { mayPass } from './api.ts';
 
-/** How long one request waits, in seconds: progress is shown this often. */
+/** The time that one request waits, and so the time between lines of progress. */
 const REQUEST_SECONDS = 10;
 const PAUSE_MS = 1000;
 
 /**
  * Asks until `isDone`, and returns the last answer. A registry that is away for a while doesn't end the wait.
  * @param ask makes one request, which waits for some seconds at the registry
- * @param seen is told every answer but the last
+ * @param seen is called with every answer but the last
  * @returns undefined if the deadline has passed
  * @throws what the last request threw, if the deadline passed while the registry was away
  */

@@ -76,7 +76,7 @@ export const Table: FC<TableProps> = ({ caption, columns, rows, empty, stacks })
 const GOOD = new Set(['settled', 'ok', 'yes', 'public']);
 const BAD = new Set(['parked', 'does not answer', 'lost']);
 
-/** The most rows of a table that a tenant decides the length of. */
+/** The most rows of a table whose length a tenant decides. */
 const MAX_ROWS = 100;
 
 /** A table of the first entries of a list, and how many more there are. */
@@ -114,7 +114,7 @@ export const Next: FC<{ path: string; query: Readonly<Record<string, string>>; l
   );
 };
 
-/** A part of a page that is read anew every few seconds while the page is visible. @param path the page */
+/** A part of a page that refreshes itself every few seconds while the page is visible. @param path the page */
 export const Live: FC<{ id: string; path: string; children?: Child }> = ({ id, path, children }) => (
   <div
     id={id}
@@ -128,12 +128,12 @@ export const Live: FC<{ id: string; path: string; children?: Child }> = ({ id, p
   </div>
 );
 
-/** Said in place of images, to those who administer a repository that they may not pull from. */
+/** Stands in for the images of a repository that the reader administers, but may not pull from. */
 export const NotShown: FC = () => (
   <p class="empty">Your credential may not pull from here, so contents are not shown.</p>
 );
 
-/** Terms with what they are. */
+/** A list of terms with their values. */
 export const Facts: FC<{ of: readonly (readonly [term: string, what: Child])[] }> = ({ of }) => (
   <dl>
     {of.map(([term, what]) => (

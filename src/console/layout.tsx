@@ -12,7 +12,7 @@ interface PageProps {
   readonly children?: Child;
 }
 
-/** An error in place of what was asked for, such as 401 once the session has ended, changes nothing on the page. */
+/** A refresh that gets an error, such as 401 once the session has ended, leaves the page as it is. */
 const HTMX = JSON.stringify({ includeIndicatorCSS: false, noSwap: [204, 304, '4xx', '5xx'] });
 
 /** A whole page. */

@@ -45,7 +45,7 @@ export interface Field {
   readonly description: string;
 }
 
-/** How deep schemas are shown. */
+/** The most levels of a schema to list. */
 const MAX_DEPTH = 5;
 
 /** Returns the schema of a body, if it has one. */
@@ -53,7 +53,7 @@ export function schemaOf(body: Content | undefined): Schema | undefined {
   return body?.content?.['application/json']?.schema;
 }
 
-/** Lists the fields of a schema, each under its whole name. */
+/** Lists the fields of a schema, nested ones too, each under its whole name. */
 export function fieldsOf(document: Document, schema: Schema, prefix = '', depth = 0): Field[] {
   const { properties = {}, required = [], items, additionalProperties, anyOf = [] } = resolved(document, schema);
   if (depth === MAX_DEPTH) return [];
@@ -81,7 +81,7 @@ export function typeOf(document: Document, schema: Schema): string {
   return typeof type === 'string' ? type : (type ?? ['any']).join(' or ');
 }
 
-/** Returns a schema in place of a reference to it, with the fields of its parts as its own. */
+/** Resolves a schema's reference, and merges the parts of its `allOf` into one schema. */
 function resolved(document: Document, schema: Schema): Schema {
   const { $ref: reference } = schema;
   const named = reference === undefined ? schema : document.components.schemas[reference.split('/').at(-1) ?? ''];

@@ -31,10 +31,10 @@ export async function unless<Answer>(status: number, answer: Promise<Answer>): P
   }
 }
 
-/** How long a page waits for a part of it, in milliseconds. */
+/** The time that a page waits for one of its parts. */
 const SOON_MILLISECONDS = 1000;
 
-/** Awaits a part of a page; undefined if a store does not answer, or not within a second. @throws RegistryError */
+/** Awaits a part of a page; undefined if a store does not answer within a second. @throws RegistryError */
 export async function ifSoon<Answer>(asked: Promise<Answer>): Promise<Answer | undefined> {
   const answer = unless(503, asked);
   const { promise: late, resolve } = Promise.withResolvers<undefined>();
@@ -43,7 +43,7 @@ export async function ifSoon<Answer>(asked: Promise<Answer>): Promise<Answer | u
     return await Promise.race([answer, late]);
   } finally {
     clearTimeout(timer);
-    // Nobody waits for a late answer, so its failure is nobody's.
+    // Nobody waits for a late answer, so its failure is ignored.
     answer.catch(() => undefined);
   }
 }
@@ -54,7 +54,7 @@ export class RegistryClient {
   readonly #origin: string;
   readonly #headers: Readonly<Record<string, string>>;
 
-  /** @param address the address of the browser, which failed logins are counted by; undefined in local runs */
+  /** @param address the browser's address, by which failed logins are counted; undefined in local runs */
   constructor(send: Send, origin: string, { user, secret }: Session, address: string | undefined) {
     this.#send = send;
     this.#origin = origin;
@@ -104,7 +104,7 @@ export class RegistryClient {
     return (text === '' ? undefined : JSON.parse(text)) as Answer;
   }
 
-  /** Sets a tag to a manifest that the repository has, by pushing it again. @throws RegistryError */
+  /** Points a tag to a manifest of the repository, by pushing the manifest again. @throws RegistryError */
   async setTag(repository: string, tag: string, digest: string): Promise<void> {
     const manifest = `/v2/${repository}/manifests/${encodeURIComponent(digest)}`;
     const { body, headers } = await this.#ask('GET', manifest, {});

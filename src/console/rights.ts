@@ -1,11 +1,11 @@
-/** What a page offers its reader, by the rules that the APIs go by. The APIs still decide about each change. */
+/** Decides which actions a page offers its reader, by the APIs' own rules. The APIs still check each change. */
 import { type Action, allows, type Credential, mayPrefetch } from '../auth/credential.ts';
 import { administersRepository } from '../auth/delegation.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 import type { Caller } from './answers.ts';
 import type { SignedIn } from './context.ts';
 
-/** Returns whether the reader may do this with a repository. */
+/** Returns whether the reader may take the action on a repository. */
 export function may({ caller }: SignedIn, action: Action | 'prefetch' | 'administer', repository: string): boolean {
   const credential = credentialOf(caller);
   const name = repository as RepositoryName;

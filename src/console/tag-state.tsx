@@ -1,4 +1,4 @@
-/** How far a tag has come at one store: a mark and a word, whose color repeats what they say. */
+/** The state of a tag at one store: a mark, a word, and a color that says the same. */
 import type { FC } from 'hono/jsx';
 import type { TagAtStores } from './answers.ts';
 

@@ -12,7 +12,7 @@ import { wholeNumber } from './whole-number.ts';
 
 /**
  * Returns the request's body without reading it, or undefined if there is none.
- * @param owner the organization that it belongs to, if it belongs to one
+ * @param owner the organization whose share of the budget the body uses; undefined for none
  * @throws OciError SIZE_INVALID
  */
 export function bodyOf(request: Request, owner?: OrganizationName): Body | undefined {

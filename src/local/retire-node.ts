@@ -219,7 +219,7 @@ async function listLost({ print }: Operator, central: Central, store: string): P
 
 type Data = NonNullable<Change['data']>;
 
-/** Names what is left of a node whose retirement has not been deployed, because wrangler.toml no longer does. */
+/** Prints the names of a node's database and bucket, which wrangler.toml no longer has. */
 function printNames(operator: Operator, { database, bucket }: Data, { store }: ConfiguredNode): void {
   operator.print(`
 Store ${store} has the database ${database} and the bucket ${bucket}. Delete neither before the deployment and

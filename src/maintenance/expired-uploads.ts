@@ -1,6 +1,6 @@
 /**
- * Removes upload sessions that expired before they were finished, and the rows of ended ones, which kept them from
- * being reused.
+ * Removes upload sessions that expired before they were finished, and the rows that kept the references of ended
+ * sessions from being reused.
  */
 import { logFailure } from '../log.ts';
 import { OutOfStatements } from '../stores/statement-meter.ts';

@@ -16,7 +16,7 @@ export interface Conditional {
   readonly needed?: boolean;
 }
 
-/** How often to check the precondition and write, before the client is told to try again. */
+/** The attempts to check the precondition and write, before the client is told to try again. */
 const ATTEMPTS = 5;
 
 /**

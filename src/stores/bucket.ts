@@ -20,11 +20,11 @@ export const MIN_PART_BYTES = 5 * 1024 ** 2;
 export const MAX_PUT_BYTES = 4.5 * 1024 ** 3;
 
 /**
- * How long R2 may take to look something up, or to begin an object. It is short because another location may be
+ * The time that R2 has to look something up, or to begin an object. It is short because another location may be
  * quicker.
  */
 export const READ_MILLISECONDS = 10_000;
-/** How long R2 may take to write up to one part of a blob, or to delete up to 1,000 objects. */
+/** The time that R2 has to write up to one part of a blob, or to delete up to 1,000 objects. */
 export const CHANGE_MILLISECONDS = MINUTE;
 
 export type PutBody = ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>;
@@ -189,12 +189,12 @@ function dropBody(object: R2ObjectBody | R2Object | null): Promise<void> | undef
 export interface MultipartUpload extends Pick<R2MultipartUpload, 'uploadId' | 'complete' | 'abort'> {
   /**
    * Writes a part of known length.
-   * @param handedOver as for {@link Bucket.put}; without it, R2's deadline starts at once
+   * @param handedOver as for {@link Bucket.put}, except that without it R2's deadline starts at once
    */
   uploadPart(number: number, body: PutBody, handedOver?: Promise<unknown>): Promise<R2UploadedPart>;
 }
 
-/** Limits the time of a write: a stream's starts once R2 has been given all of it. */
+/** Limits the time of a write. For a stream, the time starts once R2 has been given all of it. */
 function boundedWrite<Answer>(
   stored: Promise<Answer>,
   body: PutBody,
@@ -223,7 +223,7 @@ export function digestMismatch(expected: Digest | undefined): OciError {
   });
 }
 
-/** Returns whether R2 reports a multipart upload that does not exist, or no longer does, or whose parts are wrong. */
+/** Returns whether R2 reports that a multipart upload does not exist (any more), or that its parts are wrong. */
 export function isLostUpload(error: unknown): boolean {
   return error instanceof Error && /\((?:10024|10025|10048)\)/.test(`${error.message} ${String(error.cause)}`);
 }

@@ -8,7 +8,7 @@ import { type ImageReference, parseImageReference, referenceOf } from '../refere
 import { rootOf } from '../registry.ts';
 import { digestFor, fields, print, printJson, size, table } from '../terminal.ts';
 
-/** How many tags that share a layer are named. */
+/** The most tags to name that share a layer. */
 const NAMED = 3;
 
 export function inspect(berth: Command): void {
@@ -36,14 +36,14 @@ export function inspect(berth: Command): void {
   );
 }
 
-/** Returns how far the image is replicated; undefined if that can't be asked. Only Berth knows. */
+/** Returns how far the image is replicated; undefined if the registry can't tell. Only Berth can. */
 async function stateOf(command: Command, image: ImageReference, digest: string): Promise<Image | undefined> {
   if (!image.repository.includes('/')) return undefined;
   const [organization, name] = splitRepository(image.repository);
   const to = path`/api/organizations/${organization}/repositories/${name}/images/${referenceOf(image)}`;
   try {
     const state = await (await connected(command, image.host)).call<Image>('GET', to);
-    // The tag may have moved since.
+    // The tag may have moved since the manifest was read.
     return state.digest === digest ? state : undefined;
   } catch (error) {
     if (!(error instanceof ApiFailure)) throw error;

@@ -6,7 +6,7 @@ import { connected, wantsJson, withExamples, withHost } from '../options.ts';
 import { type Cell, digestFor, duration, print, screenOf, size, table } from '../terminal.ts';
 
 const WATCH_SECONDS = 2;
-/** How many parked jobs and how many things that only a node has are shown. */
+/** The most parked jobs to show, and the most things that only a node has. */
 const DETAILS = 50;
 
 interface Overview {
@@ -68,7 +68,7 @@ export function overview({ deployment, queues }: Overview, screen = screenOf()):
   );
 }
 
-/** Returns how many bytes central lacks; null while central does not say. */
+/** Returns how many bytes central lacks; null while central does not answer. */
 function onlyThere(up: Queue['copies_up']): Cell {
   if (up === null) return null;
   return up.complete ? size(up.bytes) : `${size(up.bytes)} or more`;
@@ -108,7 +108,7 @@ interface StoreDetails {
   readonly queue: Queue;
   readonly jobs: readonly ParkedJob[];
   readonly items: readonly OnlyHere[];
-  /** Whether more lies only there than is listed. */
+  /** The position after `items`; null if no more lies only there. */
   readonly last: string | null;
   readonly complete: boolean;
 }
@@ -159,13 +159,13 @@ function details({ queue, jobs, items, last, complete }: StoreDetails): string {
   return parts.join('\n');
 }
 
-/** Shows something again and again: on a terminal in the same place, else one after the other. Never returns. */
+/** Prints again and again: on a terminal in the same place, elsewhere one text after the other. Never returns. */
 async function repeat(look: () => Promise<string>, isJson: boolean): Promise<never> {
   const { isTerminal } = screenOf();
   for (;;) {
     try {
       const text = await look();
-      // From the top left corner: each line up to its end, then what was below.
+      // Draws from the top left corner, and clears the rest of each line and everything below.
       if (isTerminal && !isJson) print(`\u{1b}[H${text.replaceAll('\n', '\u{1b}[K\n')}\u{1b}[J`);
       else print(isJson ? text : `${text}\n`);
     } catch (error) {

@@ -1,4 +1,4 @@
-/** Memory for the chunks of all bodies, shared by first come, first served. */
+/** Memory for the chunks of all bodies: first come, first served. */
 export class Room {
   #free: number;
   readonly #waiting: { readonly bytes: number; readonly enter: () => void }[] = [];
@@ -8,7 +8,7 @@ export class Room {
   }
 
   /**
-   * Waits for room. Whoever has some gives it back once a chunk is sent, within the deadlines of that.
+   * Waits for room. Each holder gives its room back once its chunk is sent, so the deadlines of sending limit the wait.
    * @throws the signal's reason once it is aborted
    */
   async take(bytes: number, signal: AbortSignal): Promise<Taken> {
@@ -47,7 +47,7 @@ export class Room {
   }
 }
 
-/** Room that a chunk has. */
+/** The room of one chunk. */
 export class Taken {
   #bytes: number;
   readonly #free: (bytes: number) => void;
@@ -57,7 +57,7 @@ export class Taken {
     this.#free = free;
   }
 
-  /** Gives back all but so many bytes. */
+  /** Gives back all but `bytes`. */
   keep(bytes: number): void {
     if (bytes >= this.#bytes) return;
     this.#free(this.#bytes - bytes);

@@ -1,4 +1,4 @@
-/** The requests of clients that bring the bytes of a blob, and what they become on the way to the host. */
+/** Forwards the requests that bring the bytes of a blob, in bodies that the host takes. */
 import { withRetries } from '../../../src/oci-client/retry.ts';
 import type { Surroundings } from '../../../src/oci-client/surroundings.ts';
 import type { Request, Transport } from '../../../src/oci-client/transport.ts';
@@ -23,7 +23,7 @@ interface Options extends Pick<Surroundings, 'transport' | 'sleep'> {
   readonly tell?: (line: string) => void;
 }
 
-/** Headers about a body, which are not for requests of the gateway's own. */
+/** Headers about the client's body. The gateway's own requests leave them out. */
 const OF_THE_BODY = new Set(['content-type', 'content-encoding']);
 
 export class Uploads {
@@ -36,7 +36,7 @@ export class Uploads {
     this.#tokens = tokens;
   }
 
-  /** Takes note of what the host says about an upload, in answer to a request without a body. */
+  /** Learns the size of an upload, and the host's limit, from an answer to a request without a body. */
   note(method: Request['method'], url: URL, answer: Response): void {
     if (method === 'POST' && answer.status === 202) {
       this.#options.limit.learn(answer.headers);
@@ -58,7 +58,7 @@ export class Uploads {
     return session instanceof Response ? session : this.#send(exchange, session, blobAt(url, digest));
   }
 
-  /** PUT of an upload without a body: the blob is what the host has. */
+  /** PUT of an upload without a body: the host already has all bytes of the blob. */
   async closeAsIs(exchange: Exchange, url: URL, digest: string): Promise<Response> {
     const send = this.#transport(exchange);
     let attempts = 0;
@@ -80,7 +80,7 @@ export class Uploads {
     return this.#send(exchange, sessionIn(answer, opening, 0), blobAt(url, digest));
   }
 
-  /** Sends the body into the session. @param blob closes it then */
+  /** Sends the body into the session. @param blob if given, the session is closed as this blob */
   async #send(exchange: Exchange, opened: UploadSession, blob?: BlobAddress): Promise<Response> {
     const { limit } = this.#options;
     const send = this.#transport(exchange);
@@ -90,7 +90,7 @@ export class Uploads {
       const isOnly = chunk.isLast && session === opened;
       const options = this.#uploadOptions(exchange, session, isNumbered || !isOnly);
       if (isOnly && blob !== undefined) return await closeUpload(send, session, chunk, blob, options);
-      // The host says what it thinks of an empty chunk.
+      // The host decides how to answer an empty chunk.
       if (chunk.length === 0) return await send(session.url, nothing('PATCH', exchange));
       const appended = await appendContent(send, session, chunk, options);
       ({ session } = appended);
@@ -101,7 +101,7 @@ export class Uploads {
     return closeUpload(send, session, undefined, blob, this.#uploadOptions(exchange, session, true));
   }
 
-  /** Returns the session that a request is for, or what the host answers to the question how far it is. */
+  /** Returns the session of a request, or the host's error if it does not say how far the session is. */
   async #sessionAt(exchange: Exchange, url: URL): Promise<UploadSession | Response> {
     const [, start] = /^(?:bytes[ =])?(\d{1,15})-/.exec(exchange.incoming.headers['content-range'] ?? '') ?? [];
     const size = start === undefined ? this.#sessions.sizeOf(url) : Number(start);

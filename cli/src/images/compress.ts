@@ -24,7 +24,7 @@ export async function* compressed(stream: ReadableStream<Uint8Array>): AsyncGene
   for (const block of underWay) yield await block;
 }
 
-/** Cuts a stream into blocks of one size, but for the last. There is always one. */
+/** Cuts a stream into blocks of equal size, except for the last. There is at least one. */
 async function* blocksOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
   let block = new Uint8Array(BLOCK_BYTES);
   let filled = 0;
@@ -45,7 +45,7 @@ async function* blocksOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uin
   if (filled > 0 || isFirst) yield block.slice(0, filled);
 }
 
-/** Compresses in a thread of its own, to which the block is handed over. */
+/** Compresses in a thread of its own, which takes over the block's memory. */
 function compressedBlock(block: Uint8Array): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     gzip(block, { level: LEVEL, mtime: 0, consume: true }, (error, bytes) => {

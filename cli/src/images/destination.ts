@@ -24,9 +24,9 @@ export function parseDestination(text: string): DestinationName {
   const [, prefix, rest = ''] = /^(oci|oci-archive|docker-archive):(.*)$/s.exec(text) ?? [undefined, undefined, text];
   const kind = (prefix ?? 'oci') as DestinationKind;
   const [, path = rest, tag] = /^(.+?):([\w.-]+)$/.exec(prefix === undefined ? '' : rest) ?? [];
-  if (path === '') throw new WrongUse(`${text} names no place: write a path after the colon`);
+  if (path === '') throw new WrongUse(`${text} has no path: write one after the colon`);
   if (kind === 'docker-archive' && tag !== undefined) {
-    throw new WrongUse(`${text}: docker will call the image what the registry does: leave out :${tag}`);
+    throw new WrongUse(`${text}: docker names the image as the registry does: leave out :${tag}`);
   }
   return { kind, path, tag };
 }
@@ -42,10 +42,10 @@ export class LocalDestination {
     this.#folder = name.kind === 'oci' ? name.path : `${name.path}.partial`;
   }
 
-  /** @throws Failure before anything is written, if docker can't load what is to go into its archive */
+  /** @throws Failure before anything is written, if the archive is for docker and it can't load the image */
   async open(root: StoredManifest, signal: AbortSignal): Promise<ImageDestination> {
     if (this.#name.kind === 'docker-archive') dockerImageIn(root);
-    // An archive has one image, whatever another pull has left here.
+    // An archive has one image, so the list that another pull has left here goes.
     if (this.#name.kind !== 'oci') await rm(join(this.#folder, 'index.json'), { force: true });
     this.#layout = new LayoutDestination(this.#folder, signal);
     return this.#layout;
@@ -106,9 +106,7 @@ interface DockerImage {
 function dockerImageIn({ bytes, digest }: StoredManifest): DockerImage {
   const { config, layers } = objectIn(bytes, digest);
   if (config === undefined || config === null || !Array.isArray(layers)) {
-    throw new Failure(
-      `${digest} has no config or no layers, so it is nothing that docker can load: pull it to oci:FOLDER`,
-    );
+    throw new Failure(`${digest} has no config or no layers, so docker can't load it: pull it to oci:FOLDER`);
   }
   return { config, layers } as unknown as DockerImage;
 }

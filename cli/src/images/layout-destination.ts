@@ -1,6 +1,6 @@
 /**
- * Writes an OCI layout. A blob is written beside its place, and moved there once its digest is right. What a pull has
- * left unfinished stays, and the next one goes on with it.
+ * Writes an OCI layout. A blob is written beside its place, and moved there once its digest is right. A pull that is
+ * cut off leaves its unfinished blobs, and the next one goes on with them.
  */
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';

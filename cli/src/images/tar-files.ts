@@ -6,10 +6,10 @@ import { type ImageFiles, partOfFile } from './files.ts';
 const MAX_EXTENSION_BYTES = 64 * 1024;
 const BLOCK = 512;
 
-/** The offset of each file, in bytes. */
+/** The place of each file, in bytes. */
 type Entries = ReadonlyMap<string, { readonly start: number; readonly size: number }>;
 
-/** The files of a tar archive, which is read where it is, without unpacking it. */
+/** The files of a tar archive, read without unpacking it. */
 export class TarFiles implements ImageFiles {
   readonly name: string;
   readonly #entries: Entries;
@@ -90,7 +90,7 @@ function nameIn(header: Buffer): string {
   return prefix === '' ? name : `${prefix}/${name}`;
 }
 
-/** What a header of its own says about the file after it (POSIX pax, or GNU's long names). */
+/** The fields that an extension header has for the file after it (POSIX pax, or GNU's long names). */
 interface Extended {
   readonly path?: string;
   readonly size?: number;
@@ -103,7 +103,7 @@ function paxRecords(text: Buffer): Extended {
   return { ...(path === undefined ? {} : { path }), ...(size === undefined ? {} : { size: Number(size) }) };
 }
 
-/** Docker's older archives have a link where a layer repeats. */
+/** Returns the path that a link names. Docker's older archives have a link where a layer repeats. */
 function targetOf(type: string, path: string, header: Buffer): string {
   const target = textIn(header.subarray(157, 257));
   return type === '2' ? normal(join(path, '..', target)) : normal(target);

@@ -9,7 +9,7 @@ const show = (root) => {
 show(document);
 document.addEventListener('htmx:after:swap', () => show(document));
 
-// A part that is read anew every few seconds asks only while somebody can see it.
+// A part that refreshes itself does so only while the page is visible.
 document.addEventListener('htmx:before:request', (event) => {
   if (document.hidden && event.target.hasAttribute('data-live')) event.preventDefault();
 });

@@ -2,10 +2,10 @@
 import type { Child, FC } from 'hono/jsx';
 
 interface FigureProps {
-  /** What the chart shows, for those who can't see it. */
+  /** Describes the chart to those who can't see it. */
   readonly title: string;
   readonly size: readonly [width: number, height: number];
-  /** What the first and the second color stand for. */
+  /** The meanings of the colors, in their order. */
   readonly legend: readonly string[];
   readonly keys: 'lines' | 'tiles';
   readonly table: Child;

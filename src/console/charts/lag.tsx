@@ -1,11 +1,11 @@
-/** How far nodes lagged behind over the last day. */
+/** The lag of the nodes over the last day. */
 import type { FC } from 'hono/jsx';
 import type { HourOfQueue, QueueSeries } from '../answers.ts';
 import { counted, inUnits, Table, Time } from '../components.tsx';
 import { HOUR } from '../../durations.ts';
 import { LineChart, type Point } from './line-chart.tsx';
 
-/** The share of announcements and blobs that the lines stand for: all but the slowest. */
+/** The lines show the time within which this share of announcements and blobs was done. */
 const SHARE = 0.95;
 const HOURS = 24;
 
@@ -91,8 +91,8 @@ function byTheHour(hours: readonly HourOfQueue[], now: number): [at: number, hou
 }
 
 /**
- * Estimates the value that a share of all does not exceed, as if the values of a bucket were spread over it evenly.
- * Undefined if there are none; the last bound if it is beyond that.
+ * Estimates the value that a share of all values does not exceed, as if each bucket's values were spread evenly.
+ * Returns undefined if there are no values, and the last bound if the value is beyond it.
  */
 export function quantile({ buckets, count }: Histogram, bounds: readonly number[], share: number): number | undefined {
   if (count === 0) return undefined;

@@ -20,7 +20,7 @@ interface LineChartProps {
   readonly to: number;
   readonly times: readonly (readonly [at: number, label: string])[];
   readonly scale: 'linear' | 'logarithmic';
-  /** The values that the scale covers at least. */
+  /** The least range of values that the scale covers. */
   readonly values: readonly [least: number, most: number];
   readonly format: (value: number) => string;
   /** The same figures as a table. */
@@ -78,7 +78,7 @@ function scaleOf({ scale, values }: Pick<LineChartProps, 'scale' | 'values'>, li
   return scale === 'linear' ? scaleLinear(domain, range).nice(TICKS) : scaleLog(domain, range).nice().clamp(true);
 }
 
-/** Returns round values: of a logarithmic scale, the powers of ten. */
+/** Returns round values; on a logarithmic scale, the powers of ten. */
 function ticksOf(scale: Scale): number[] {
   return 'base' in scale
     ? scale.ticks().filter((value) => Number.isInteger(Math.round(Math.log10(value) * 1e9) / 1e9))

@@ -1,4 +1,4 @@
-/** What each repository of an organization holds: a tile for each, with the figures as a table behind them. */
+/** A treemap of the bytes of an organization's repositories: a tile for each, and the same figures as a table. */
 import { hierarchy, treemap } from 'd3-hierarchy';
 import type { FC } from 'hono/jsx';
 import type { RepositoriesUsage } from '../answers.ts';
@@ -14,7 +14,7 @@ interface Tile {
   readonly name: string;
   /** Bytes. */
   readonly share: number;
-  /** The part of them that no other repository has; undefined of many repositories together. */
+  /** The part of `share` that no other repository has; undefined for the tile of all others. */
   readonly unshared: number | undefined;
 }
 

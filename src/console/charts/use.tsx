@@ -1,4 +1,4 @@
-/** What an organization used over time, against its quota. */
+/** An organization's use over time, against its quota. */
 import type { FC } from 'hono/jsx';
 import type { UsageDays } from '../answers.ts';
 import { inUnits, Table } from '../components.tsx';

@@ -279,7 +279,7 @@ const Bar: FC<{ share: number }> = ({ share }) => (
   </svg>
 );
 
-/** A form that points another tag to the image. The digest says which, even if the tag has moved since. */
+/** A form that points another tag to the image. It sends the digest, because the page's tag may have moved. */
 const Retag: FC<{ reader: SignedIn; path: string; digest: string }> = ({ reader, path, digest }) => (
   <Form reader={reader} action={`${path}/retag`} class="inline">
     <input type="hidden" name="digest" value={digest} />

@@ -22,7 +22,7 @@ import { apiOrganization, repositoryPath } from '../paths.ts';
 import { RegistryError } from '../registry-client.ts';
 
 const ON_PAGE = 50;
-/** So that bytes stay safe integers. */
+/** Quotas in bytes stay safe integers up to here. */
 const MAX_GIGABYTES = 9_000_000;
 const MAX_DAYS = 36_500;
 const RIGHTS = ['pull', 'push', 'delete', 'admin'] as const;

@@ -15,7 +15,7 @@ export function overviewPages(): Hono<ConsoleEnv> {
     const reader = c.get('reader');
     if (reader.caller.kind !== 'administrator') return c.redirect('/images', 303);
     const { registry } = reader;
-    // The chart is not among what an open page reads anew.
+    // An open page refreshes its tables, but not the chart.
     const isWhole = c.req.header('HX-Request') === undefined;
     const [{ queues }, audit, series] = await Promise.all([
       registry.get<{ queues: Queue[] }>('/api/replication/queues'),

@@ -1,4 +1,4 @@
-/** The reference of the management API, from its own document, and trying its reads as the reader. */
+/** The reference of the management API, rendered from its document. The reader can try each read. */
 import { Hono } from 'hono';
 import { html } from 'hono/html';
 import { HTTPException } from 'hono/http-exception';
@@ -66,7 +66,7 @@ export function referencePages(): Hono<ConsoleEnv> {
 
 interface Rendered {
   readonly document: Document;
-  /** All operations, rendered, and what the statuses of their errors mean. */
+  /** All operations and the meanings of their error statuses, rendered. */
   readonly operations: Child;
 }
 
@@ -113,7 +113,7 @@ async function answerOf({ registry }: SignedIn, asked: string): Promise<Tried> {
   }
 }
 
-/** Returns what each status of an error means. All operations share the meanings. */
+/** Returns the meaning of each error status. All operations share the meanings. */
 function errorsOf(operations: readonly Operation[]): Record<string, string> {
   const all = operations.flatMap(({ responses }) => Object.entries(responses));
   const errors = all.filter(([status]) => Number(status) >= 400);

@@ -1,4 +1,4 @@
-/** The queues of the nodes: what waits, what is parked, and pausing them. */
+/** The queues of the nodes, with their lag and parked jobs. Administrators pause and resume them here. */
 import { Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { Child } from 'hono/jsx';

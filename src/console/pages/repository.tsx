@@ -134,7 +134,7 @@ export function repositoryPages(): Hono<ConsoleEnv> {
   return pages;
 }
 
-/** The tags. Links lead to what central has, because the page of an image asks central. */
+/** The tags. Only those that central has are links, because the page of an image asks central. */
 const Tags: FC<{ repository: string; page: TagsPage }> = ({ repository, page: { tags, stores } }) => (
   <>
     {stores.some(({ answers }) => !answers) && (

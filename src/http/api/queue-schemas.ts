@@ -1,4 +1,4 @@
-/** The schemas of the management API for replication queues, and for stores that are forgotten. */
+/** The schemas of the management API for replication queues, and for forgetting a retired node's store. */
 import { z } from '@hono/zod-openapi';
 
 export const storeParam = z.object({

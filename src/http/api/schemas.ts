@@ -1,6 +1,6 @@
 /**
- * The schemas of the management API; those of images and of queues have files of their own. They check requests, and
- * the OpenAPI document is generated from them. The command line infers the types of answers from them, so these files
+ * The schemas of the management API; images, queues and series have files of their own. They check requests, and the
+ * OpenAPI document is generated from them. The command line infers the types of answers from them, so these files
  * import nothing that needs the Workers runtime.
  */
 import { z } from '@hono/zod-openapi';

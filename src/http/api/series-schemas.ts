@@ -1,9 +1,9 @@
-/** The schemas of figures over time. As with `schemas.ts`, clients infer the types of answers from them. */
+/** The schemas of the management API for figures over time and by repository. */
 import { z } from '@hono/zod-openapi';
 import { wholeNumber } from '../whole-number.ts';
 import { quotaBytes, time } from './schemas.ts';
 
-/** Returns the schema of `hours`, how far back a series goes. */
+/** Returns the schema of `hours`, the number of hours in a series. */
 export const hoursQuery = (most: number) =>
   z.object({
     hours: z

@@ -1,4 +1,4 @@
-/** Figures that maintenance and the queues keep: of the queues by the hour, of use by the day and by repository. */
+/** The figures of queues by the hour, and those of an organization's use by the day and by repository. */
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
 import { administersRepository } from '../../auth/delegation.ts';
 import { repositoriesUsageOf, usageDaysOf } from '../../registry/organization-usage.ts';

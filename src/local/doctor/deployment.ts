@@ -116,10 +116,10 @@ export async function* checkSecrets({ deployment: known, options }: Run): AsyncG
 
 /** Tasks that write their row whenever they run. Other tasks do so only if they had something to do. */
 const REGULAR = new Set(['collect', 'tombstones', 'comparison']);
-/** Those of them that run even where nothing may be collected. */
+/** The tasks of {@link REGULAR} that run even where nothing may be collected. */
 const ALWAYS = new Set(['comparison']);
 
-/** How long a task may be late, in milliseconds, as in the alert "A maintenance task does not run". */
+/** The time that a task may be late, in milliseconds, as in the alert "A maintenance task does not run". */
 const LATE = 3_600_000;
 
 const CRON = 'Check the cron trigger (triggers in wrangler.toml; Settings of the Worker in the dashboard).';
@@ -153,7 +153,7 @@ export async function* checkMaintenance({ client, options }: Run): AsyncGenerato
   if (!collects) yield warning('nothing is collected', 'Remove collect = false once the restored database is good.');
 }
 
-/** How long the scrub may be late, in milliseconds: its trigger may be missed once. */
+/** The time that the scrub may be late, in milliseconds: its trigger may be missed once. */
 const SCRUB_LATE = 7_200_000;
 
 const SCRUB_CRON =

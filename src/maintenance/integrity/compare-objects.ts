@@ -6,7 +6,7 @@
  * | no     | yes | the object is looked up once more by its key; if it is missing, its location is marked as damaged |
  * | yes    | no  | an orphan, once it is older than an hour; deleted when no database restore can name it again      |
  *
- * A range of keys is listed first, and the rows that may name one of them are walked after. So an object that has just
+ * The task lists a range of keys first, and then walks the rows that may name one of them. So an object that has just
  * been written is not in the list, and an object in the list had its row before the walk. A copy between stores that
  * still waits for its row can be taken for an orphan. That does no harm: an orphan's age counts from when it was first
  * seen, every round checks again, and an object that a row names by then is not deleted (`orphan-rows.ts`).
@@ -49,9 +49,9 @@ const HEADS_AT_ONCE = 6;
 const KEYS_PER_STATEMENT = 1000;
 
 /**
- * The tables in the order of the walk. Those before and after the locations are the same, so that no key that moves is
- * missed. Central's locations are walked only if an orphan of a node is due: the node may not know that it is named, if
- * its database was restored to a moment before the row was written.
+ * The tables in the order of the walk. The other tables come both before and after the locations, so that no key that
+ * moves between them is missed. Central's locations are walked only if an orphan of a node is due: if the node's
+ * database was restored to an earlier moment, central alone may have the row that names the object.
  */
 const WALK = [
   'uploads',
@@ -89,9 +89,9 @@ interface Walk {
   readonly began: number;
   /** An index into {@link WALK}. */
   step: number;
-  /** Where the next page starts; undefined for the first page of the step. */
+  /** The start of the next page; undefined for the first page of the step. */
   from: RowPosition | undefined;
-  /** Only keys of objects, however many rows have none: the position has to stay small. */
+  /** Holds no keys of missing objects, however many rows name one, because the position has to stay small. */
   readonly named: KeySet;
   readonly namedAtCentral: KeySet;
 }
@@ -166,7 +166,7 @@ async function walkRows(context: MaintenanceContext, store: Store, walk: Walk, o
   return false;
 }
 
-/** Walks one page, or as much of it as takes `lookUps` missing objects. Returns how many it looked up. */
+/** Walks one page, up to the `lookUps`th missing object. Returns how many missing objects it looked up. */
 async function walkPage(
   context: MaintenanceContext,
   store: Store,
@@ -222,7 +222,7 @@ async function noteMissing(context: MaintenanceContext, store: Store, asked: rea
 
 type Change = readonly [key: string, what: 'record' | 'delete' | 'forget'];
 
-/** Returns what becomes of the orphans of a range, by key, and where those that were looked at end. */
+/** Returns the changes to the orphans of a range, by key, and the key up to which they are complete. */
 async function changesOf(
   context: MaintenanceContext,
   { database }: Store,
@@ -244,7 +244,7 @@ async function changesOf(
 }
 
 /**
- * Returns when an orphan must have been seen first, to be deleted. Without collection, all orphans are kept.
+ * Returns the time by which an orphan must have been first seen, to be deleted now. Without collection, all are kept.
  * @param began when the walk began: an orphan that is due only since then may be one that central was not asked about
  */
 function dueBefore({ collects, orphanMilliseconds }: MaintenanceContext, began: number): number {
@@ -257,7 +257,7 @@ async function needsCentral(context: MaintenanceContext, store: Store, walk: Wal
   return changes.some(([, what]) => what === 'delete');
 }
 
-/** Records, deletes and forgets the orphans of a range whose rows are walked. */
+/** Records, deletes and forgets the orphans of a range whose rows have all been walked. */
 async function settle(context: MaintenanceContext, store: Store, walk: Walk, objects: Objects): Promise<Slice> {
   const { database, bucket } = store;
   const all = await changesOf(context, store, walk, objects);

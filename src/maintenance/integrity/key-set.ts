@@ -1,6 +1,6 @@
 /**
- * A set of keys small enough for the position of a slice: it keeps 32 bits of each. Of the keys that are not in a set
- * of 50,000, it takes one in 86,000 for a member.
+ * A set of keys that is small enough for the position of a slice, because it keeps only 32 bits of each. A set of
+ * 50,000 takes one in 86,000 other keys for a member.
  */
 export class KeySet {
   readonly #hashes: Set<number>;
@@ -9,7 +9,7 @@ export class KeySet {
     this.#hashes = new Set(hashes);
   }
 
-  /** Reads what {@link toJSON} has written; an empty set without it. */
+  /** Restores a set that {@link toJSON} has written; by default, an empty one. */
   static of(saved = ''): KeySet {
     return new KeySet(new Uint32Array(Uint8Array.fromBase64(saved).buffer));
   }
