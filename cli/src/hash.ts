@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { type Algorithm, type Digest, digestFromHash } from '../../src/oci/digest.ts';
 import type { StreamingHash } from '../../src/oci-client/surroundings.ts';
 
-/** Node's hash, which is several times as fast as the one in `src/hashing`, and can't be saved. */
+/** Starts Node's hash. It is several times as fast as the one in `src/hashing`, but its state can't be saved. */
 export function startHash(algorithm: Algorithm): StreamingHash {
   const hash: Hash = createHash(algorithm);
   return {

@@ -2,7 +2,7 @@
 import { type Descriptor, linksOf, type ManifestLinks, type StoredManifest } from '../../src/oci-client/descriptor.ts';
 import type { Repository } from '../../src/oci-client/repository.ts';
 
-/** How many manifests are read at once, and how many at most, to find those that share layers. */
+/** How many manifests are read at once, and how many in all, to find images that share layers. */
 const [AT_ONCE, MOST] = [8, 100];
 
 export interface Contents {
@@ -40,7 +40,7 @@ function indexOf(order: readonly string[], { descriptor }: Child): number {
   return order.indexOf(descriptor.digest);
 }
 
-/** Returns each blob of an image once, those of all images for an index. */
+/** Returns each blob of an image once; for an index, the blobs of all its images. */
 export function blobsOf({ links, children }: Contents): Descriptor[] {
   const all = [links, ...children.flatMap((child) => child.links ?? [])].flatMap(({ blobs }) => blobs);
   return [...new Map(all.map((blob) => [blob.digest, blob])).values()];

@@ -1,6 +1,6 @@
 /**
- * Shows how a copy goes: a bar for each blob on a terminal, a line every few seconds elsewhere, nothing if it is to be
- * quiet. Everything goes to standard error, because standard output is for results.
+ * Shows how a copy goes: a bar for each blob on a terminal, a line every few seconds elsewhere, and nothing with
+ * `--quiet`. Everything goes to standard error, because standard output is for results.
  */
 import type { Digest } from '../../src/oci/digest.ts';
 import type { BlobEnd, CopyProgress } from '../../src/oci-client/copy-image.ts';
@@ -44,7 +44,7 @@ export class Progress implements CopyProgress {
     this.#out = options.out ?? process.stderr;
   }
 
-  /** Prints a line about something that is no blob. */
+  /** Prints a line about something other than a blob. */
   tell(line: string): void {
     if (!this.#options.quiet) this.#out.write(`${line}\n`);
   }
@@ -61,7 +61,7 @@ export class Progress implements CopyProgress {
   bytes(digest: Digest, bytes: number): void {
     const blob = this.#blobs.get(digest);
     if (blob === undefined) return;
-    // Bytes that are sent again count once more. What an earlier push has sent does not count.
+    // Bytes that are sent again count again. Bytes that an earlier push has sent do not count.
     if (blob.bytes > 0 && bytes > blob.bytes) {
       this.#rate.add(bytes - blob.bytes);
       blob.rate.add(bytes - blob.bytes);
@@ -76,7 +76,7 @@ export class Progress implements CopyProgress {
     if (how === 'done') blob.bytes = blob.size;
   }
 
-  /** Shows the last state, and no more after it. */
+  /** Shows the last state, and nothing after it. */
   stop(): void {
     clearInterval(this.#timer);
     if (this.#timer === undefined) return;
@@ -87,7 +87,7 @@ export class Progress implements CopyProgress {
 
   #draw(): void {
     const rows = Math.max(2, this.#out.rows ?? 24);
-    // If there is not room for all, those that ended first leave first.
+    // If there is not room for all, finished blobs are the first to go.
     const blobs = [...this.#blobs.values()].toSorted((a, b) => Number(isOver(b)) - Number(isOver(a)));
     const lines = [...blobs.slice(-(rows - 2)).map((blob) => this.#bar(blob)), this.#summary()];
     const columns = this.#out.columns ?? 80;
@@ -113,7 +113,7 @@ export class Progress implements CopyProgress {
   #summary(): string {
     const blobs = [...this.#blobs.values()];
     const over = blobs.filter(isOver).length;
-    // Blobs that were there before are no work.
+    // A blob that the destination had already is no work.
     const work = blobs.filter(({ end }) => end !== 'exists' && end !== 'mounted');
     const [bytes, all] = [sum(work.map((blob) => blob.bytes)), sum(work.map((blob) => blob.size))];
     return `${this.#options.verb}: ${over} of ${blobs.length} blobs, ${howFar(bytes, all, this.#rate)}`;

@@ -1,7 +1,7 @@
 /**
  * Adds up once a day what each repository holds, for the charts of its organization. A round reads all links in slices,
- * in the order of the repositories, so that those of an organization follow each other. The position carries the
- * organization that is under way.
+ * in the order of the repositories, so the repositories of an organization follow each other. The position carries the
+ * sums of the current organization from one slice to the next.
  */
 import { DAY } from '../durations.ts';
 import { type OrganizationName, organizationOf } from '../oci/reference.ts';
@@ -15,9 +15,9 @@ import {
 } from '../stores/organizations/largest-repositories-rows.ts';
 import type { Task } from './round.ts';
 
-/** Links that one slice reads, and organizations whose rows the last one removes. */
+/** The most links that a slice reads, and the most old rows that the last slice removes. */
 const LINKS = 2000;
-/** Repositories of an organization that are kept by name. */
+/** How many repositories of an organization are kept by name. */
 const NAMED = 50;
 
 /** The start of the next slice, as JSON. */
@@ -68,7 +68,7 @@ export const measureRepositories: Task = {
   },
 };
 
-/** Adds a repository that holds something. */
+/** Adds a repository to its organization's sums, unless it holds nothing. */
 function withRepository(
   known: MeasuredRepositories | undefined,
   repository: RepositoryBytes,

@@ -11,7 +11,7 @@ export type { ShownTask };
 
 export interface StoreMaintenance {
   readonly store: StoreName;
-  /** Undefined where the store's database does not answer. */
+  /** Undefined if the store's database does not answer. */
   readonly known: { readonly tasks: readonly ShownTask[]; readonly counters: ReadonlyMap<string, number> } | undefined;
 }
 
@@ -20,7 +20,7 @@ export function maintenanceOf(config: Config, env: object): Promise<StoreMainten
   return ofStores(config, env, knownOf);
 }
 
-/** Like {@link maintenanceOf}, for a page for people: nothing is known of a store that does not answer in a second. */
+/** Does the same as {@link maintenanceOf} for a page for people, which waits only a second for each store. */
 export function maintenanceForPage(config: Config, env: object): Promise<StoreMaintenance[]> {
   return ofStores(config, env, (database) => forPage(knownOf(database)));
 }

@@ -27,7 +27,7 @@ export interface TaskState {
   readonly stopped: string | null;
 }
 
-/** The state without the position, which may have half a megabyte. */
+/** The state without the position, which may be half a megabyte long. */
 export type ShownTask = Omit<TaskState, 'position'>;
 
 const SHOWN = 'task, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped';

@@ -1,10 +1,10 @@
-/** Notes once a day what each organization uses, and removes what was noted 90 days ago. */
+/** Notes once a day what each organization uses, and removes notes that are 90 days old. */
 import { DAY } from '../durations.ts';
 import { deleteOldUsage, noteUsage } from '../stores/organizations/usage-by-day-rows.ts';
 import { usedAfter } from '../stores/organizations/usage-shown.ts';
 import type { Task } from './round.ts';
 
-/** Organizations that one slice notes. It removes as many rows at most, as each round adds one of each. */
+/** The most organizations that a slice notes, and the most old rows that it removes. */
 const ORGANIZATIONS = 1000;
 /** Sorts after every organization. */
 const END = '~';
@@ -14,7 +14,7 @@ export const usageOfDay: Task = {
   at: 'central',
   every: () => DAY,
   async slice({ now }, { database }, { position, round_started_at: day }) {
-    // An organization that is created after this sees nothing of it.
+    // Read before the usage: an organization that is created later must not see what the name's last owner used.
     const readAt = now();
     const page = await usedAfter(database, position, ORGANIZATIONS);
     if (page.length > 0) await database.batch([noteUsage(day, readAt, page)]);

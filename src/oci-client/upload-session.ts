@@ -28,23 +28,25 @@ export interface UploadSession {
 export interface UploadOptions extends Pick<Surroundings, 'sleep'> {
   readonly limit: BodyLimit;
   readonly signal?: AbortSignal | undefined;
-  /** Whether the content is only a part of the blob. Then even a piece that holds all of it says its Content-Range. */
+  /**
+   * Whether the content is only a part of the blob. If so, even a piece with all of the content has a Content-Range.
+   */
   readonly isPart?: boolean;
   /** Called before a chunk is tried again. @param reason for people */
   readonly onRetry?: (reason: string) => void;
-  /** Is told after each chunk how far the session is, before the next chunk is sent. */
+  /** Called with the session after each chunk, before the next one is sent. */
   readonly onAdvance?: (session: UploadSession) => Promise<void>;
 }
 
 export interface BlobAddress {
   readonly digest: string;
-  /** Its address once it is there, which tells whether a PUT whose answer was lost took effect. */
+  /** The address that it will have. A HEAD there tells whether a PUT whose answer was lost took effect. */
   readonly url: URL | undefined;
 }
 
 export interface Appended {
   readonly session: UploadSession;
-  /** The registry's last answer. If it is not a success, no more was sent after it. */
+  /** The registry's last answer. If it is not a success, nothing was sent after it. */
   readonly answer: Response;
 }
 
@@ -229,8 +231,8 @@ class Upload {
 }
 
 /**
- * Returns the answer to a PUT that was tried before and is refused now: a session that is gone was perhaps closed, and
- * only the answer was lost.
+ * Returns the answer to a repeated PUT that the registry refused. If the session is gone, the first PUT may have closed
+ * it and lost only its answer, so this looks for the blob.
  */
 export async function closedAnswer(
   send: Transport,

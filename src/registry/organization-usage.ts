@@ -59,8 +59,8 @@ export async function usageDaysOf(
 }
 
 /**
- * Returns what the repositories of an organization held when they were last measured, in milliseconds since the epoch;
- * undefined if they have not been yet.
+ * Returns what the repositories of an organization held when they were last measured; undefined if they never were.
+ * `measuredAt` is in milliseconds since the epoch.
  * @throws OciError UNAVAILABLE
  */
 export async function repositoriesUsageOf(
@@ -73,7 +73,7 @@ export async function repositoriesUsageOf(
 }
 
 /**
- * Returns the organizations that use most, in the order of what central counts for them.
+ * Returns the organizations that use the most, ordered by what central counts for them.
  * @throws OciError UNAVAILABLE if central does not answer
  */
 export async function usageOfMost(config: Config, env: object): Promise<UsageOfNamed[]> {

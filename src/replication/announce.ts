@@ -41,7 +41,7 @@ export async function announce(pair: Pair, outboxEntries: readonly OutboxEntry[]
   };
   const chunks = chunksOf(manifests);
   const last = chunks.pop() ?? [];
-  // Tags come last, and with them the entries that stand for one.
+  // Tags are sent with the last chunk, so an entry that also stands for a tag is done only then.
   const doneBefore = new Set<string>();
   for (const chunk of chunks) {
     const done = chunk.filter(({ hasTag }) => !hasTag).map(({ outboxEntry }) => outboxEntry);

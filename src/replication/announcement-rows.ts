@@ -2,9 +2,9 @@
  * The SQL of announcements. It reads, at a node, the rows that outbox entries stand for, and merges them into central
  * in one transaction.
  *
- * If a manifest of the node has no outbox entry, central already has it. So an outbox entry needs its own row and those
- * manifests reachable from it that have outbox entries themselves. Children go before the index that lists them, and
- * manifests before their tags, so that an image never resolves elsewhere before all of its parts do.
+ * If a manifest of the node has no outbox entry, central already has it. So with its own row, an outbox entry brings
+ * only the manifests reachable from it that have outbox entries themselves. Children go before the index that lists
+ * them, and manifests before their tags, so that an image never resolves elsewhere before all of its parts do.
  */
 import { descriptorsOf } from '../stores/manifests/descriptors.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -25,7 +25,7 @@ import { type CentralUsage, selectUsageOf } from '../stores/organizations/usage-
 /** A live manifest that has to be announced. */
 export interface AnnouncedManifest extends ManifestHeadRecord {
   readonly outboxEntry: OutboxEntry;
-  /** Whether its outbox entry stands for a tag as well, so that it stays until the tag is announced. */
+  /** Whether its outbox entry also stands for a tag. If so, the entry stays until the tag is announced. */
   readonly hasTag: boolean;
   /** Steps from the outbox entry that needs this manifest. A child is deeper than its index. */
   readonly depth: number;
@@ -51,7 +51,7 @@ interface ManifestHead {
   readonly tag_origin: string;
 }
 
-// A tag is announced even if the manifest that it is on has died: it still replaces what the tag was on before.
+// A tag is announced even if its manifest has died: the write still replaces what the tag was on before.
 const SELECT_TAGS = sql<TagRow>`
   SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS asked
   CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'key'
@@ -192,7 +192,7 @@ interface AnnouncementReply {
  * Merges an announcement into central in one transaction: the rows, the links of the blobs, and the locations of their
  * bytes, which say whether central has to copy them. It refuses nothing that the node has accepted.
  * @param lease until when central keeps the blobs, in milliseconds since the epoch
- * @param limits the nodes are told about the usage of organizations that are near these; nothing is refused
+ * @param limits the reply tells the node the usage of organizations that are near these; nothing is refused
  */
 export async function announceTo(
   central: { readonly name: string; readonly database: Database },

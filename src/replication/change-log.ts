@@ -18,14 +18,14 @@ const DELETIONS: ReadonlySet<ChangeLogEntry['kind']> = new Set(['tag', 'manifest
 /** How many removals to sweep after applying a page. */
 const SWEPT = 10;
 
-/** Sweeps one slice of each of some removals, which covers most of them completely. Maintenance does the rest. */
+/** Sweeps one slice of each of some removals. One slice covers most removals, and maintenance does the rest. */
 async function sweepSome(node: Database): Promise<void> {
   for (const name of await unsweptRemovals(node, '', SWEPT)) await sweepSlice(node, name);
 }
 
 /**
  * Applies the entries of the change log after the node's position, and tells central the node's new position.
- * @returns how many entries were applied, how many of them delete something, and whether they were all that there are
+ * @returns how many entries were applied, how many of these delete something, and whether no more are left
  */
 export async function applyChanges(
   { node, central, now }: Pair,

@@ -82,8 +82,8 @@ export async function copyBlobDown(
 }
 
 /**
- * How much of an image is copied down in advance. An image may be an index of indexes, with gigabytes of manifests and
- * millions of references, and a request for it costs its sender nothing. A pull still finds what is left out.
+ * The most of an image that is copied down in advance. An image may be an index of indexes, with gigabytes of manifests
+ * and millions of references, and a request for it costs its sender nothing. A pull still finds what is left out.
  */
 export const COPIED_DOWN_AT_MOST = {
   levels: LEVELS_BELOW,

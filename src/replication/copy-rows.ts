@@ -33,7 +33,7 @@ const COPIES_EXAMINED = 5000;
 
 const TO_COPY_UP = 'locations INDEXED BY locations_to_copy_up';
 
-/** Where the look at an organization's copies goes on: after the copy of this size and digest. */
+/** A position among an organization's copies: the size and digest of the last copy that was examined. */
 export interface CopyPosition {
   /** Bytes. */
   readonly size: number;
@@ -50,7 +50,7 @@ const REST_OF = (organization: string): string => `
   ORDER BY l.size, l.digest`;
 
 // This steps through the index from one organization to the next, and takes equally many copies of each, however many
-// the organization has in all. It reads where an examined share ends only if that share gave too little.
+// the organization has. It looks up where an examined share ends only if that share gave too few copies.
 const SELECT_COPIES_UP = sql`
   WITH RECURSIVE organizations (name) AS (
     SELECT * FROM (SELECT copy_up_for FROM ${TO_COPY_UP} WHERE store = ?1 AND copy_up_for > ?2 ORDER BY copy_up_for
@@ -96,9 +96,9 @@ type CopyUpRow = Copy & { readonly kind: 'copy' | 'examined' | 'end' };
  * @param after the organization after which to start; '' for the first
  * @param limit about how many to return. Each organization that was covered gets at least one.
  * @param except blobs to leave out
- * @param positions of organizations whose first copies were examined before, where to go on
- * @returns `end` is the last organization that was covered; undefined if there are no more after it. `examined` tells,
- *   of organizations that have more copies than were examined and too few due ones among those, where to go on.
+ * @param positions where to go on, for organizations whose first copies were examined before
+ * @returns `end` is the last organization that was covered; undefined if there are no more after it. `examined` says
+ *   where to go on for each organization that has more copies than were examined, and too few due ones among those.
  */
 export async function copiesUpFrom(
   central: Database,

@@ -2,8 +2,8 @@
  * The Durable Object of a store, placed near it: a thin shell around {@link Replicator}. A node's queue moves its
  * pushes up and central's deletions down. Central's queue only passes wake-ups on to the nodes.
  *
- * Requests wake it, and an alarm wakes it again for work that is left. It remembers little (`queue-state.ts`). If all
- * of that were lost, the outbox entries and central's rows would still tell what has to be done.
+ * Requests wake it, and an alarm wakes it again for work that is left. It remembers little (`queue-state.ts`). If it
+ * lost all of that, the outbox entries and central's rows would still tell what has to be done.
  */
 import { DurableObject } from 'cloudflare:workers';
 import { MINUTE } from '../durations.ts';
@@ -30,11 +30,11 @@ const ALARM_MILLISECONDS = 5 * MINUTE;
 /** How long a request that wakes the queue may work on it. */
 const WAKE_MILLISECONDS = 20_000;
 /**
- * The time after which the alarm follows a request. It moves the bytes of what the request has announced, and it takes
- * over if the request's run is interrupted. One alarm does both, because setting an alarm costs a written row.
+ * How long after a request the alarm fires. The alarm moves the bytes of what the request has announced, and takes over
+ * if the request's run is interrupted. One alarm does both, because setting an alarm costs a written row.
  */
 const ALARM_AFTER_MILLISECONDS = 100;
-/** The time after which central's queue tries again to wake the nodes' queues. */
+/** How long central's queue waits before it tries again to wake the nodes' queues. */
 const WAKE_AGAIN_MILLISECONDS = 2000;
 
 /** How often to check for failed metadata jobs that are due again while bytes are copied. */
@@ -117,7 +117,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.wake(store);
   }
 
-  /** Wakes a node's queue as the cron trigger does. Once in an hour with activity, it notes what the store holds. */
+  /** Wakes a node's queue for the cron trigger. Once in each hour with activity, notes how much the store holds. */
   async everyMinute(store: StoreName): Promise<void> {
     await this.changeLogHasGrown(store);
     if (this.#state.lacksHeld) this.#state.noteHeld(await countedBytes(this.#pair(store).node));
@@ -137,7 +137,7 @@ export class ReplicationQueue extends DurableObject<Env> {
 
   /**
    * Copies an image's rows down into a node's store, and asks for its blobs to be copied.
-   * @returns `unknown` if central does not have the image; `too many` if others of the organization have to end first
+   * @returns `unknown` if central does not have the image; `too many` if the organization has to wait for earlier ones
    */
   prefetch(
     store: StoreName,
@@ -196,7 +196,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     };
   }
 
-  /** Returns those of the last `count` hours in which something happened, oldest first. */
+  /** Returns the hours with figures among the last `count`, the current one included, oldest first. */
   hours(count: number): readonly HourFigures[] {
     return this.#state.hours(count);
   }
@@ -236,7 +236,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.wake(store);
   }
 
-  /** Moves bytes, and metadata beside them, until nothing is due. A failure of one does not end the other. */
+  /** Moves bytes, and metadata beside them, until nothing is due. If one fails, the other goes on. */
   async #moveAll(replicator: Replicator, mayGoOn: () => boolean): Promise<void> {
     const bytes = replicator.moveBytes(mayGoOn);
     const outcomes = await Promise.allSettled([this.#metadataBeside(bytes, replicator, mayGoOn), bytes]);
@@ -244,7 +244,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     if (failure !== undefined) throw failure.reason;
   }
 
-  /** Moves metadata, and retries what fails, for as long as bytes are moved: no second alarm can fire in that time. */
+  /** Moves metadata and retries what fails for as long as bytes move, because no second alarm can fire meanwhile. */
   async #metadataBeside(bytes: Promise<void>, replicator: Replicator, mayGoOn: () => boolean): Promise<void> {
     const work = { left: true };
     const done = bytes.catch(() => undefined).then(() => (work.left = false));
@@ -260,7 +260,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     }
   }
 
-  /** Runs the metadata lane, once at a time. A call during a run waits for the next run, which sees its work. */
+  /** Runs the metadata lane, one run at a time. A call during a run waits for the next run, which sees its work. */
   #moveMetadata(replicator: Replicator, mayGoOn: () => boolean): Promise<void> {
     if (this.#running === undefined) {
       this.#running = replicator.moveMetadata(mayGoOn).finally(() => (this.#running = undefined));
@@ -275,7 +275,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     return this.#next;
   }
 
-  /** Wakes every node's queue. If one cannot be woken, the alarm tries once more, and then the cron trigger has to. */
+  /** Wakes every node's queue. If one cannot be woken, the alarm tries once more; after that, the cron trigger does. */
   async #wakeNodes(attempt: 'first' | 'last' = 'first'): Promise<void> {
     const { central, nodes } = this.#config;
     const stores = new Set(nodes.map(({ store }) => store));

@@ -1,23 +1,23 @@
 /**
- * A queue's counters and histograms, in memory: of all time, and of the current hour. Each of them would be a row of
- * its own for each blob, so the queue stores them together: after each run of its alarm, and before anybody reads them.
- * Whoever has read a counter therefore never sees it fall, even if the Durable Object loses its memory.
+ * A queue's counters and histograms, in memory: of all time, and of the current hour. Storing each at once would write
+ * several rows for each blob, so the queue stores them together: after each run of its alarm, and before anybody reads
+ * them. A reader therefore never sees a counter fall, even if the Durable Object loses its memory.
  *
- * Once an hour is over, its figures become a row of their own. An hour in which nothing happened has none.
+ * When an hour is over, its figures become a row of their own. An hour in which nothing happened has none.
  */
 import { HOUR } from '../durations.ts';
 import { BUCKETS, type Counter, type Histogram, type HourFigures, type Measure } from './queue-state.ts';
 
 interface Amounts {
   readonly counters: Partial<Record<Counter, number>>;
-  /** How many values each of {@link BUCKETS} has that no smaller one has, followed by those that exceed the last. */
+  /** The values in each of {@link BUCKETS} and in no smaller one, then the values above the last. Not cumulative. */
   readonly histograms: Partial<Record<Measure, { counts: number[]; sum: number }>>;
 }
 
 interface Hour extends Amounts {
   /** Its start, in milliseconds since the epoch. */
   readonly at: number;
-  /** See {@link HourFigures}; undefined until it is known. */
+  /** See {@link HourFigures}; undefined until it is noted. */
   held?: number | null;
 }
 
@@ -25,7 +25,7 @@ interface Stored extends Amounts {
   hour?: Hour;
 }
 
-/** An hour that is over, as it is stored. */
+/** An hour that is over, in its stored form. */
 export interface EndedHour {
   readonly at: number;
   readonly stored: string;
@@ -73,7 +73,7 @@ export class Figures {
     return histogramOf(this.#all, measure);
   }
 
-  /** Whether something has happened in the current hour, without a note of the bytes that the store holds. */
+  /** Whether the current hour has figures, but no note yet of the bytes that the store holds. */
   get lacksHeld(): boolean {
     this.#turn();
     return this.#hour.held === undefined && !isEmpty(this.#hour);
@@ -92,7 +92,7 @@ export class Figures {
     return shownHour(this.#hour);
   }
 
-  /** Returns all figures as JSON, and the hours that have ended, if anything has changed since the last call. */
+  /** Returns all figures as JSON, and the hours that have ended; undefined if nothing changed since the last call. */
   takeChanged(): { readonly figures: string; readonly ended: readonly EndedHour[] } | undefined {
     this.#turn();
     if (!this.#changed) return undefined;
@@ -108,7 +108,10 @@ export class Figures {
     return [this.#all, this.#hour];
   }
 
-  /** Begins the hour of now. A clock that is set back a little stays in the hour, whose row it would overwrite. */
+  /**
+   * Begins a new hour if it is time. If the clock is set back to the hour before, the current hour goes on, because
+   * beginning that hour again would overwrite its row.
+   */
   #turn(): void {
     const at = startOfHour(this.#now());
     if (at === this.#hour.at || at === this.#hour.at - HOUR) return;

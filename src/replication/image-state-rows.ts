@@ -61,7 +61,7 @@ const SELECT_OUTBOX_ENTRIES = sql`${REACHABLE}
   CROSS JOIN outbox k ON k.kind = 'manifest' AND k.repository = ?1 AND k.key = t.digest AND k.tag = ?3
   WHERE t.repository = ?1 AND t.name = ?3`.reading(atMost(16 * MOST_REFERENCES));
 
-/** Returns the outbox entries of an image, and so what of it the node has yet to announce. */
+/** Returns the outbox entries of an image: the parts of it that the node has yet to announce. */
 export function outboxEntriesOfImage(
   node: Database,
   repository: RepositoryName,

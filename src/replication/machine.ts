@@ -98,7 +98,7 @@ export function nextStep(view: View, now: number): Step {
   return outboxEntries.length === 0 ? { kind: 'next page' } : { kind: 'announce', outboxEntries };
 }
 
-/** Returns the id of an outbox entry's job. A later change of the same tag or manifest has another: it may succeed. */
+/** Returns the id of an outbox entry's job. A later change of the tag or manifest gets another id: it may succeed. */
 export function outboxEntryJob(outboxEntry: Pick<OutboxEntry, 'kind' | 'repository' | 'key' | 'version'>): string {
   return `${outboxEntryJobs(outboxEntry)}${outboxEntry.version}`;
 }

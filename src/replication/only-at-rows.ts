@@ -1,7 +1,7 @@
 /**
- * The SQL that finds, at central, the blobs of live manifests that are at a node but not at central. First come those
- * that were never copied up, then those of which central's object is damaged, so that it needs the node's for the
- * repair. Other nodes' locations make no difference, because those nodes may be retired as well.
+ * The SQL that finds, at central, the blobs of live manifests that are at a node but not at central. First come blobs
+ * that were never copied up, then blobs whose object at central is damaged and needs the node's copy for its repair.
+ * Other nodes' locations make no difference, because those nodes may be retired as well.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { OrganizationName } from '../oci/reference.ts';
@@ -118,15 +118,15 @@ export async function onlyAt(
   return { blobs, bytes };
 }
 
-/** What {@link glanceOnlyAt} has counted of one store. */
+/** The count of {@link glanceOnlyAt} for one store. */
 export interface OnlyAtGlance {
   readonly blobs: number;
   readonly bytes: number;
-  /** Whether that is all. */
+  /** Whether all blobs were counted. */
   readonly isWhole: boolean;
 }
 
-/** Counts the first of the blobs that {@link onlyAt} counts, for several stores in one round trip. */
+/** Counts the blobs of {@link onlyAt} in the first slices, for several stores in one round trip. */
 export async function glanceOnlyAt(
   { database, name }: CentralDatabase,
   stores: readonly string[],

@@ -42,7 +42,7 @@ export type OnlyHere =
       readonly kind: 'tag' | 'manifest';
       readonly repository: string;
       readonly key: string;
-      /** The tag that was pushed with a manifest, unless it is listed itself. */
+      /** The tag that the manifest's outbox entry stands for as well. */
       readonly tag?: string;
     }
   | {
@@ -59,9 +59,9 @@ export type OnlyHere =
 const QUEUE_MILLISECONDS = 5000;
 /** How long one request may spend on forgetting a store. */
 const FORGET_MILLISECONDS = 10_000;
-/** How many slices it does at most: each takes five statements, and D1 may end a request after 1,000. */
+/** The most slices in one request: each takes five statements, and D1 may end a request after 1,000. */
 const FORGET_SLICES = 100;
-/** Begins the `last` of a request that goes through the slices again. */
+/** The prefix of `last` once a request goes through the slices a second time. */
 const AGAIN = 'again ';
 
 function unannounced(entry: OutboxEntry): OnlyHere {
@@ -95,7 +95,7 @@ export class Replication {
     return { store, status, copiesUp: { ...copiesUp, isWhole: true }, changeLog: positionsIn(progress) };
   }
 
-  /** Reports on all queues, for a page for people: without what does not answer, or cannot be counted, in a second. */
+  /** Reports on all queues for a page for people. Leaves out what takes longer than a second, and may count in part. */
   async glance(): Promise<QueueReport[]> {
     const { stores } = this;
     if (stores.length === 0) return [];
@@ -188,7 +188,7 @@ export class Replication {
 
   /**
    * Makes central forget a store that no node uses any more, as far as the time allows. If that takes several requests,
-   * the first slices may have new locations by the end of the last, so the slices are gone through once more.
+   * the first slices may have new locations by the end, so it then goes through all slices once more.
    * @param after the `last` of the previous answer; '' to start
    * @param lost whether to forget also the locations of bytes that central lacks
    * @throws OciError NOT_FOUND for a store that central knows nothing of; CONFLICT while a node uses the store, or if

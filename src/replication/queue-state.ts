@@ -63,7 +63,7 @@ export type Counter =
   | 'applied'
   | 'deletions';
 
-/** What a queue did in an hour. */
+/** The figures of a queue for one hour. */
 export interface HourFigures {
   /** Its start, in milliseconds since the epoch. */
   readonly at: number;
@@ -74,7 +74,7 @@ export interface HourFigures {
   readonly held: number | null;
 }
 
-/** For how many hours the figures are kept: 90 days. */
+/** How many hours of figures are kept: 90 days. */
 export const HOURS_KEPT = 90 * 24;
 
 export interface QueueState {

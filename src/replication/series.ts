@@ -3,17 +3,17 @@ import type { StoreName } from '../namespaces/namespace.ts';
 import { forPage } from '../stores/deadline.ts';
 import type { Counter, Histogram, HourFigures, Measure } from './queue-state.ts';
 
-/** The most hours that are shown of all queues together: each queue has a row for each hour. */
+/** The most hours to show of all queues together. A sum reads a row of each queue for each hour. */
 export const MOST_HOURS_OF_ALL = 7 * 24;
 
 export interface Series {
-  /** Those hours in which something happened, oldest first. */
+  /** The hours in which something happened, oldest first. */
   readonly hours: readonly HourFigures[];
-  /** False if a queue did not answer, whose figures are missing. */
+  /** False if the figures of a queue are missing, because it did not answer. */
   readonly complete: boolean;
 }
 
-/** Adds up what the queues of the stores did in each hour. @param hoursOf asks one of them */
+/** Adds up what the stores' queues did in each hour. @param hoursOf asks the queue of one store */
 export async function seriesOfAll(
   stores: readonly StoreName[],
   hoursOf: (store: StoreName) => Promise<readonly HourFigures[]>,
@@ -25,7 +25,7 @@ export async function seriesOfAll(
   return { hours, complete: known.length === answers.length };
 }
 
-/** Adds up one hour of several queues. A queue without a row for the hour holds bytes, too: no sum of them is known. */
+/** Adds up one hour of several queues. `held` stays unknown: a store without a row for the hour holds bytes too. */
 function sumOf(same: readonly HourFigures[]): HourFigures {
   const { at, counters, histograms } = same.reduce(added);
   return { at, counters, histograms, held: null };

@@ -179,20 +179,20 @@ export class SqlQueueState implements QueueState {
       this.#sql.exec('INSERT OR REPLACE INTO hours VALUES (?, ?, ?)', slotOf(at), at, stored);
   }
 
-  /** Whether something has happened in the current hour, without a note of the bytes that the store holds. */
+  /** Whether the current hour has figures, but no note yet of the bytes that the store holds. */
   get lacksHeld(): boolean {
     return this.#figures.lacksHeld;
   }
 
-  /** Notes the bytes that the store holds, so that a queue that has lost its memory does not ask for them again. */
+  /** Notes the bytes that the store holds, and saves them: a queue that loses its memory need not ask again. */
   noteHeld(bytes: number | null): void {
     this.#figures.noteHeld(bytes);
     this.saveFigures();
   }
 
-  /** Returns those of the last `count` hours in which something happened, oldest first, with the current one. */
+  /** Returns the hours with figures among the last `count`, the current one included, oldest first. */
   hours(count: number): readonly HourFigures[] {
-    // As with the counters, nobody may see a figure fall.
+    // A figure that was read must not fall, so it is stored first, as counters are.
     this.saveFigures();
     const current = this.#figures.currentHour();
     const slots = Array.from({ length: Math.min(count, HOURS_KEPT) - 1 }, (_, i) =>

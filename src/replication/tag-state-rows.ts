@@ -12,9 +12,9 @@ import { reachedFrom } from '../stores/manifests/listed-manifests.ts';
 import { keyed } from '../stores/rows-read.ts';
 import type { Store } from '../stores/store.ts';
 
-/** How many descriptors of one image are read. The state of an image with more is left open. */
+/** How many descriptors of one image are read. An image with more may have the state `unknown`. */
 const MOST_DESCRIPTORS = 300;
-/** How many outbox entries and how many lacking blobs of one image are named. */
+/** The most outbox entries, and the most lacking blobs, that are named for one image. */
 const MOST_NAMED = 20;
 const most = String(MOST_DESCRIPTORS);
 
@@ -22,9 +22,9 @@ const SELECT_TAG_ENTRIES = sql<Entry<Tag>>`
   SELECT k.key, k.version FROM json_each(?2) AS asked
   CROSS JOIN outbox k ON k.kind = 'tag' AND k.repository = ?1 AND k.key = asked.value`;
 
-// An index and everything that it lists. Each level, and the descriptors of all together, end at the same limit, so an
-// image was read whole if it has fewer descriptors than that. Blobs without a link are not stored, such as foreign
-// layers.
+// The parts of an image: its manifest, and everything below it. The same limit ends each level and the descriptors of
+// all levels together, so an image with fewer descriptors was read whole. A blob without a link, such as a foreign
+// layer, is not stored.
 const PARTS = `(
   WITH ${reachedFrom('?1', 'image.digest', most)}, alive (digest, descriptors) AS MATERIALIZED (
     SELECT m.digest, ${descriptorsOf('m')} FROM reached
@@ -85,9 +85,9 @@ export interface ImageAtStore {
   readonly kind: ImageKind | null;
   /** How many of its manifests are alive in the store. */
   readonly manifests: number;
-  /** Whether all of it was read. If not, the store may have less of it than the other fields say. */
+  /** Whether all of it was read. If not, the store may lack more of it than the other fields say. */
   readonly isWhole: boolean;
-  /** What the store has yet to announce of its manifests, or a part of that. */
+  /** The outbox entries of its manifests, or some of them. */
   readonly entries: readonly Entry<Digest>[];
   /** The blobs that the store lacks, or some of them. */
   readonly lacking: readonly Digest[];

@@ -1,9 +1,8 @@
 /**
- * Tells how far the tags of a repository have come at each store. A page costs each store two round trips, and a
- * third to note the sizes of images. A node's store that does not answer within a second has the state `unknown`, and
- * the page comes all the same. Without central there is no page: only central surely knows of a removal, and a node
- * that has yet to hear of one would show what a deleted repository, or a previous owner of the organization's name,
- * had.
+ * Tells how far the tags of a repository have come at each store. A page costs each store two round trips, and a third
+ * to note the sizes of images. If a node's store does not answer within a second, its tags have the state `unknown`.
+ * Without central there is no page, because only central is sure to know of a removal. A node that has yet to hear of
+ * one would show what a deleted repository, or a previous owner of the organization's name, had.
  */
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
@@ -21,12 +20,12 @@ import { copyDownJob, copyUpJob, outboxEntryJob } from './machine.ts';
 import { type ImageAtStore, readTagsAtStore, type TagsAtStore } from './tag-state-rows.ts';
 
 /**
- * - `absent`: the store does not have the tag's image.
+ * - `absent`: the store does not have the tag.
  * - `superseded`: it has an earlier write of the tag.
- * - `pending`: it took the push, and has yet to announce it to central.
+ * - `pending`: it has yet to announce the tag, or a manifest of the image, to central.
  * - `announced`: it knows the image, and lacks some of it.
  * - `settled`: it has all of the image.
- * - `parked`: like `pending` or `announced`, but a step was given up and waits for an operator.
+ * - `parked`: as `pending` or `announced`, but its queue has given up a step, which waits for an operator.
  * - `unknown`: it does not answer, or the image has too many parts to look at in a list.
  */
 export const TAG_STATES = ['absent', 'superseded', 'pending', 'announced', 'settled', 'parked', 'unknown'] as const;
@@ -55,7 +54,7 @@ interface TagStatesPage {
 
 interface Answer {
   readonly store: Store;
-  /** Undefined if the store, a node's, does not answer. */
+  /** Undefined if the store does not answer. Only a node's store may be silent. */
   readonly known: TagsAtStore | undefined;
 }
 
@@ -65,16 +64,16 @@ interface NamedJob {
   readonly id: string;
 }
 
-/** The state of one tag at one store, as its rows tell it. */
+/** The state of one tag at one store, by the store's rows alone. */
 interface Cell {
   readonly store: StoreName;
   readonly state: TagState;
-  /** The jobs that would bring it further. If one of them is parked, the state is `parked`. */
+  /** The jobs that would move the tag on. If one of them is parked, the state is `parked`. */
   readonly jobs: readonly NamedJob[];
 }
 
 /**
- * Lists the tags that any store has after `after`, as all stores together have them.
+ * Lists the tags after `after` that any store has, by the merged rows of all stores.
  * @throws OciError UNAVAILABLE if central does not answer
  */
 export async function tagStates(
@@ -177,7 +176,7 @@ function announcementsOf(
   return [...ofTag, ...ofManifests];
 }
 
-/** Returns the keys of the jobs that are parked. Those of a queue that does not answer are left out. */
+/** Returns the keys of the jobs that are parked. Leaves out the jobs of a queue that does not answer. */
 async function parkedAmong(config: Config, env: object, jobs: readonly NamedJob[]): Promise<ReadonlySet<string>> {
   const byQueue = Map.groupBy(new Map(jobs.map((job) => [keyOf(job), job])).values(), ({ queue }) => queue);
   const parked = await Promise.all(
@@ -200,7 +199,7 @@ function measureOf(digest: Digest, answers: readonly Answer[]): Pick<TagAtStores
   return { size: measured?.size ?? undefined, kind: measured?.kind ?? undefined };
 }
 
-/** Measures the images that are not measured, for the next page that shows them. */
+/** Measures the images that nobody has measured, for the next page that shows them. */
 async function measureUnmeasured(repository: RepositoryName, answers: readonly Answer[]): Promise<void> {
   await Promise.all(
     answers.map(async ({ store, known }) => {

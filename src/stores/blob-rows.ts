@@ -128,8 +128,8 @@ const INSERT_LOCATION_OF_SESSION = sql`
   FROM uploads WHERE ${isUpload(5)} AND write_id = ?8 ${LOCATION_CONFLICT}`;
 
 /**
- * SQL for `counts` of a link that is made again. The manifests that a removal hides are yet to be swept, which must not
- * end the use of a blob that was pushed since.
+ * SQL for `counts` of a link that is made again. Manifests that a removal hides are yet to be swept, and the sweep must
+ * not end the use of a blob that was pushed since.
  */
 export const COUNTS_ANEW = `iif(${isAliveLink('links')}, max(links.counts, 1), 2)`;
 
@@ -150,7 +150,7 @@ const INSERT_LINK = sql`
   WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload(5)})
   ${RELINK}`.reading(RELINKING);
 
-// The end of a session has linked the blob, unless it was linked before.
+// When the session finished, a trigger linked the blob, unless it was linked already.
 const INSERT_LINK_OF_UPLOAD = sql`
   INSERT INTO links (repository, digest, created_at)
   SELECT ?1, ?2, CAST(?3 AS INTEGER) FROM uploads WHERE ${isUpload(4)} AND write_id = ?7 ${RELINK}`.reading(RELINKING);
@@ -199,8 +199,8 @@ interface PromiseOptions {
 }
 
 /**
- * Does the same as {@link findBlob}, and in the same round trip renews the locations' leases that are due. A blob that
- * does not count for the organization, and for which it has no room, is treated as not linked.
+ * Does the same as {@link findBlob}, and in the same round trip renews the locations' leases that are due. Treats a
+ * blob as not linked if it does not count for the organization and the organization has no room for it.
  */
 export async function findBlobAndPromise(
   database: Database,
@@ -302,7 +302,7 @@ export interface BlobCommit {
 /**
  * Writes the rows that make an object a blob of the repository, unless it exceeds the quota. {@link selectRefused}
  * tells whether it does.
- * @param unless the session of the upload, if it has one: if there is a row of it, nothing is written
+ * @param unless the session of the upload, if it has one. If that has a row, nothing is written
  */
 export function commitObject(blob: BlobCommit, key: string, size: number, unless?: UploadIdentity): BoundStatement[] {
   const { repository, digest, store, lease } = blob;
@@ -323,8 +323,8 @@ export function selectRefused(blob: BlobCommit, size: number): BoundStatement<{ 
 }
 
 /**
- * Does the same as {@link commitObject}, in a batch in which an upload's row took `writeId`; writes nothing if it did
- * not.
+ * Does the same as {@link commitObject}, in a batch that gave `writeId` to an upload's row. Writes nothing if the row
+ * did not take it.
  */
 export function commitObjectOfUpload(
   blob: BlobCommit,

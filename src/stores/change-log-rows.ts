@@ -50,7 +50,7 @@ const SELECT_CHANGE_LOG = sql<ChangeLogEntry>`
   paged(2, 4),
 );
 
-/** How long a position that stays the same is not written again, in milliseconds. Nobody needs `applied_at` fresher. */
+/** How old `applied_at` may get, in milliseconds, before an unchanged position is written again. */
 const SAME_POSITION_MILLISECONDS = 5000;
 const MOVES_OR_IS_OLD = `(change_log_positions.position <> excluded.position
   OR abs(excluded.applied_at - change_log_positions.applied_at) >= ${SAME_POSITION_MILLISECONDS})`;
@@ -110,7 +110,7 @@ const SELECT_END = sql<{
   position: number;
 }>`SELECT coalesce(max(seq), 0) AS position FROM sqlite_sequence WHERE name = 'change_log'`;
 
-/** Returns, at central, the last entry's position, 0 if there has been none, and how far each node has come. */
+/** At central, returns the position of the last entry (0 if there has been none), and how far each node has come. */
 export async function changeLogProgress(
   central: Database,
 ): Promise<{ readonly end: number; readonly stores: readonly StorePosition[] }> {

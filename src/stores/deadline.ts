@@ -70,9 +70,8 @@ export function passBytes(
 }
 
 /**
- * The only thing that a timer refers to. It is emptied once the answer is there: workerd may keep whatever a cleared
- * timer refers to in memory until the timer would have fired, which would otherwise be every answer of the last half
- * minute.
+ * The only object that a timer refers to, emptied once the answer is there. workerd may keep whatever a cleared timer
+ * refers to until the timer would have fired. Without this, that would be every answer of the last half minute.
  */
 interface Waiter {
   fail: ((error: OciError) => void) | undefined;

@@ -1,5 +1,5 @@
 /**
- * Lists. A page costs what is on it, however large the table: it is one range of one index that holds only what is
+ * Lists. A page costs what is on it, however large the table is: it is one range of an index that holds only what is
  * shown.
  */
 import type { Digest } from '../oci/digest.ts';
@@ -252,8 +252,8 @@ const SELECT_PUBLIC_REPOSITORIES = sql<{ name: RepositoryName }>`
   WHERE listed = 1 AND name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
 /**
- * Returns the repositories after `last` that have a live manifest and lie in one of the ranges or are public. Sorts
- * them in byte order, and returns at most `limit`.
+ * Returns at most `limit` repositories after `last`, in byte order. They have a live manifest, and either lie in one of
+ * the ranges or are public.
  */
 export async function listRepositories(
   database: Database,

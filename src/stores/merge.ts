@@ -1,7 +1,7 @@
 /**
  * Merges rows of another store into this one, by the rule of `versions.ts`. Announcements, central's replies to them,
- * the change log and the rows that a node copies down for its next pull all end here. Each is one transaction, which
- * can be repeated and can come in any order.
+ * the change log and the rows that a node copies down for its next pull all end here. Each is one transaction that can
+ * be repeated, and they can come in any order.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
@@ -197,13 +197,12 @@ const MERGE_LARGE_CONTENT = sql`
 
 const IS_VISIBLE = isVisibleTag('tags.repository', 'tags.digest', 'tags.version');
 
-// Of a tag that keeps its value, the manifest may have changed.
+// Even if a tag keeps its digest, the manifest may have died or come to life.
 const SHOW_TAGS = sql`
   UPDATE tags SET visible = ${IS_VISIBLE} WHERE (repository, name) IN (
     SELECT incoming.value ->> 'repository', incoming.value ->> 'name' FROM json_each(?1) AS incoming)
   AND visible <> ${IS_VISIBLE}`;
-// When a manifest comes to life, its hidden tags show: those that arrived before it, and those that stayed when it was
-// evicted.
+// When a manifest comes to life, its hidden tags show: tags that arrived before it, and tags that its eviction left.
 const SHOW_TAGS_OF_MANIFESTS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = ${IS_VISIBLE} WHERE (repository, digest) IN (
     SELECT incoming.value ->> 'repository', incoming.value ->> 'digest' FROM json_each(?1) AS incoming)
@@ -289,7 +288,7 @@ export function jsonParts(rows: readonly (object | Digest)[], most = ROWS_PER_PA
   return parts;
 }
 
-/** Merges the documents before the rows of the manifests, whose kinds they tell. */
+/** Merges the documents before the rows of the manifests, because the kind of an image comes from its document. */
 function mergeManifests(manifests: readonly ManifestRecord[], evictable: boolean): BoundStatement[] {
   const contents = manifests.flatMap(({ repository, digest, contents: parts }) =>
     parts.map((content, part) => ({ repository, digest, part, content })),

@@ -1,12 +1,12 @@
 /**
- * The links of merged manifests. Their blobs are counted together, so that the usage of an organization is written
- * once, however many blobs an announcement has.
+ * The links of merged manifests. Their blobs are counted together, so an announcement writes the usage of an
+ * organization once, however many blobs it has.
  */
 import { type BoundStatement, sql } from './database.ts';
 import { isAliveLink, isAliveManifest } from './deletion/removals.ts';
 import { ofRepository } from './organizations/usage-rows.ts';
 
-// ?1 are the blobs; only a live manifest links one.
+// ?1: the blobs, as JSON. Only a live manifest links its blobs.
 const LINKED = `
   SELECT DISTINCT m.repository, blob.value ->> 'digest' AS digest FROM json_each(?1) AS blob
   CROSS JOIN manifests m ON m.repository = blob.value ->> 'repository' AND m.digest = blob.value ->> 'manifest'
@@ -16,7 +16,7 @@ const NEWLY_LINKED = `
     (SELECT l.size FROM locations l WHERE l.digest = k.digest LIMIT 1) AS size
   FROM (${LINKED}) AS k
   WHERE NOT EXISTS (SELECT 1 FROM links x WHERE x.repository = k.repository AND x.digest = k.digest)`;
-// A live manifest names each of them, so none is in flight.
+// A live manifest names each of these blobs, so none is in flight.
 const COUNT_SUMS = sql`
   INSERT INTO usage_added (organization, blobs, bytes)
   SELECT organization, count(*), sum(size)
@@ -29,7 +29,7 @@ const COUNT_BLOBS = sql`
   ON CONFLICT (organization, digest) DO UPDATE SET uses = uses + excluded.uses`;
 
 // A live manifest needs the link, so the link must be newer than any removal before the manifest, including one that
-// this store has yet to receive. With `usable_until` 0, its trigger does not count the blob once more.
+// this store has yet to receive. `usable_until` 0 tells the trigger of `links` that the blob is counted already.
 const MERGE_LINKS = sql`
   INSERT INTO links (repository, digest, created_at, usable_until)
   SELECT repository, digest, CAST(?2 AS INTEGER), 0 FROM (${LINKED}) WHERE true

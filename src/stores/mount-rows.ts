@@ -15,7 +15,7 @@ import { isAliveLink } from './deletion/removals.ts';
 import { addedBy, exceedsQuota } from './organizations/usage-rows.ts';
 
 /**
- * The repositories that a mount may take a blob from: one, which `onlyIfPublic` requires to be public, or any that is
+ * The repositories that a mount may take a blob from: a given one (only a public one if `onlyIfPublic`), or any that is
  * public or whose name is in a range.
  */
 export type MountSource =

@@ -2,7 +2,7 @@
  * The outbox: the changes that a node has yet to announce to central. An entry is written in the transaction of its
  * change and carries the change's version. It is read before or together with the changed row, and removed only while
  * it still has the same version. The outbox is not a log: a tag that was pushed a thousand times has one entry. The
- * entry of a manifest stands for a tag as well (`outbox.tag`), as long as the tag is on that manifest.
+ * entry of a manifest may also stand for a tag (`outbox.tag`), as long as the tag is on that manifest.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
@@ -19,7 +19,7 @@ export type OutboxEntry = {
   | {
       readonly kind: 'manifest';
       readonly key: Digest;
-      /** The tag that it stands for as well, if the tag is still on the manifest; '' for none. */
+      /** A tag that it also stands for, as long as the tag is on the manifest; '' for none. */
       readonly tag?: Tag | '';
     }
 );

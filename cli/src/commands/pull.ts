@@ -64,7 +64,7 @@ async function run(image: string, target: string, options: Options): Promise<voi
   console.log(`${from.host}/${from.repository}@${root.digest}`);
 }
 
-/** Docker knows no image by its digest alone. */
+/** Docker can't name an image by its digest alone, so it gets a tag. */
 function dockerNameOf({ host, repository, tag = 'latest' }: ImageReference): string {
   return `${host}/${repository}:${tag}`;
 }
@@ -94,7 +94,7 @@ function parsePlatform(text: string): Platform {
   return { os, architecture, variant };
 }
 
-/** Docker runs Linux in a machine of its own elsewhere. */
+/** On other systems, docker runs Linux in a virtual machine. */
 function ownPlatform(): Platform {
   return { os: 'linux', architecture: process.arch === 'x64' ? 'amd64' : process.arch, variant: undefined };
 }

@@ -1,7 +1,7 @@
 import type { Taken } from './room.ts';
 import type { Repeatable } from '../../../src/oci-client/upload-session.ts';
 
-/** Bytes that are handed on at once. A connection brings 64 KiB at a time. */
+/** How many bytes are handed on at once. A connection brings 64 KiB at a time. */
 const PIECE_BYTES = 512 * 1024;
 
 /** A part of a client's body. It is read when it is first sent, and kept in memory until it is forgotten. */
@@ -14,7 +14,7 @@ export class Chunk implements Repeatable {
   #held = 0;
   #reading: Promise<void> | undefined;
 
-  /** @param read reads on in the body, at most so many bytes @param room for `length` bytes */
+  /** @param read reads the next bytes of the body, at most so many @param room room for `length` bytes */
   constructor(read: (most: number) => Promise<Buffer | undefined>, length: number, room: Taken) {
     this.#read = read;
     this.#length = length;
@@ -25,7 +25,7 @@ export class Chunk implements Repeatable {
     return this.#length;
   }
 
-  /** Reads all of it now. If the body ends before, so does the chunk. */
+  /** Reads all of it now. If the body ends early, so does the chunk. */
   async readAll(): Promise<void> {
     while (this.#held < this.#length) await this.#readOn();
     this.#room.keep(this.#length);
@@ -54,7 +54,7 @@ export class Chunk implements Repeatable {
     this.#room.keep(0);
   }
 
-  /** Returns bytes that it holds, as far as it holds them. */
+  /** Returns the bytes of a range, as far as it holds them. */
   #from(start: number, end: number): Uint8Array {
     const found: Buffer[] = [];
     let position = 0;
@@ -66,7 +66,7 @@ export class Chunk implements Repeatable {
     return found.length === 1 ? (found[0] as Buffer) : Buffer.concat(found);
   }
 
-  /** Reads once more. A request that broke may still be reading when the next one begins: they share it. */
+  /** Reads once more. A request that broke may still be reading when the next one begins; the two share that read. */
   #readOn(): Promise<void> {
     this.#reading ??= this.#readPiece().finally(() => (this.#reading = undefined));
     return this.#reading;

@@ -8,7 +8,7 @@ import { ClientBody, ClientStalled } from './client-body.ts';
 import { answerHeaders } from './headers.ts';
 import type { Room } from './room.ts';
 
-/** How long a client may read nothing of an answer. */
+/** How long a client may read nothing of an answer, in milliseconds. */
 const UNREAD_MS = 300_000;
 
 export class Exchange {
@@ -30,7 +30,8 @@ export class Exchange {
   }
 
   /**
-   * Passes an answer on, as it comes. The rest of the request's body is read on afterwards, for the client to see it.
+   * Passes an answer on as it comes. Then reads the rest of the request's body, so that the client gets to see the
+   * answer.
    */
   async answer(answer: Response, host: URL): Promise<void> {
     const outgoing = this.#outgoing;

@@ -1,4 +1,4 @@
-/** The headers that pass the gateway, and those that it changes so that the client stays on it. */
+/** Decides which headers pass the gateway, and changes addresses so that the client stays on it. */
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 
 /** About one connection, not about the message (RFC 9110 §7.6.1). */
@@ -15,11 +15,11 @@ const HOP_BY_HOP = [
 ];
 /** The gateway states these itself. */
 const OF_THE_BODY = ['content-length', 'content-range', 'expect', 'host'];
-/** An edge would compress the answer with a token, which the gateway reads. */
+/** Dropped because the gateway reads answers with tokens, which an edge would otherwise compress. */
 const ACCEPT_ENCODING = 'accept-encoding';
 const WITH_ADDRESSES = new Set(['link', 'location', 'www-authenticate']);
 
-/** Returns a request's headers for the host. Those of an upload's body are left out: it may be cut. */
+/** Returns a request's headers for the host. Leaves out those about the body, which the gateway may cut. */
 export function requestHeaders({ headers }: IncomingMessage): Record<string, string> {
   const dropped = new Set([...HOP_BY_HOP, ...OF_THE_BODY, ACCEPT_ENCODING, ...namesIn(headers.connection)]);
   return Object.fromEntries(
@@ -30,7 +30,7 @@ export function requestHeaders({ headers }: IncomingMessage): Record<string, str
 }
 
 /**
- * Returns an answer's headers for the client. Addresses on the host become addresses on the gateway, and others stay.
+ * Returns an answer's headers for the client. Addresses on the host become addresses on the gateway; others stay.
  * @param own the gateway as the client addresses it, `http://localhost:5000`
  */
 export function answerHeaders({ headers }: Response, host: URL, own: string): OutgoingHttpHeaders {

@@ -3,16 +3,16 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { Failure } from '../errors.ts';
 
-/** A name is `localhost` for some clients as IPv4, for others as IPv6. */
+/** Some clients take `localhost` as IPv4, others as IPv6. */
 const ADDRESSES = ['127.0.0.1', '::1'] as const;
-/** How often another free port is tried, if one is free for IPv4 alone. */
+/** How many ports to try, because a port may be free for IPv4 alone. */
 const TRIES = 10;
 
 export interface Listening {
   readonly port: number;
-  /** Stops taking requests, and waits for those that run. */
+  /** Stops taking requests, and waits for running ones. */
   readonly close: () => Promise<void>;
-  /** Ends those as well. */
+  /** Ends running requests. */
   readonly abort: () => void;
 }
 
@@ -42,7 +42,7 @@ export async function listenOnLoopback(listener: RequestListener, port = 0): Pro
 
 /** @returns undefined if this machine has no such address */
 async function listen(listener: RequestListener, address: string, port: number): Promise<Server | undefined> {
-  // A layer may take hours: each wait within has a limit of its own.
+  // A layer may take hours, and each wait on the way has a limit of its own.
   const server = createServer({ requestTimeout: 0 }, listener);
   try {
     server.listen({ host: address, port, ipv6Only: true });

@@ -1,6 +1,6 @@
-/** How many bytes the host has of each upload, from its answers, so that a chunk can say where it starts. */
+/** Remembers from the host's answers how many bytes it has of each upload, so that a chunk can say where it starts. */
 
-/** The host can be asked for the sizes of older ones. */
+/** How many uploads to remember. The host can be asked for the sizes of older ones. */
 const REMEMBERED = 1000;
 
 export class Sessions {

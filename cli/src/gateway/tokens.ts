@@ -1,13 +1,13 @@
 /**
- * Keeps an upload's access token good. A token lasts for minutes, and a client gets one for a layer that it sends in
- * one request; cut into chunks, the layer is many requests, the last of which may come after the token's end. So the
- * gateway remembers, in memory, which request brought a token, and makes it again for the chunks that need a new one.
+ * Keeps an upload's access token good. A client gets a token, which lasts for minutes, for a layer that it sends in one
+ * request. The gateway cuts the layer into many requests, and the last may come after the token's end. So the gateway
+ * remembers, in memory, which request brought a token, and repeats that request when a chunk needs a new one.
  */
 import { textOf } from '../../../src/oci-client/answer.ts';
 import { REFRESH_AFTER, tokenIn } from '../../../src/oci-client/authorization.ts';
 import type { Request, Transport } from '../../../src/oci-client/transport.ts';
 
-/** Tokens whose requests are remembered: one for each image that is pushed, and a few for its mounts. */
+/** How many tokens' requests to remember. A push of an image has one token, and a few for its mounts. */
 const REMEMBERED = 100;
 
 interface Token {
@@ -42,7 +42,7 @@ export class Tokens {
   }
 
   /**
-   * Returns the header to send for a client's: a newer token in place of one that ends soon.
+   * Returns the header to send in place of a client's: with a newer token if the client's ends soon.
    * @param authorization the client's header
    */
   async current(authorization: string): Promise<string> {
@@ -56,7 +56,7 @@ export class Tokens {
   }
 }
 
-/** If a token can't be renewed, the old one still may do, and if not, the client learns why. */
+/** Renews a token. If that fails, returns the old one: it may still be good, and if not, the client learns why. */
 async function renewed({ ask, token }: Renewable): Promise<Token> {
   try {
     const answer = await ask();

@@ -24,7 +24,7 @@ interface SavedImage {
 export interface Compressing {
   /** A folder for the compressed layers. */
   readonly folder: string;
-  /** Is told which layer is being compressed, counted from 1. */
+  /** Called with the number, from 1, of the layer that is being compressed. */
   readonly onLayer: (number: number, of: number) => void;
 }
 
@@ -106,7 +106,7 @@ async function chosenImage(files: ImageFiles, name: string | undefined): Promise
   );
 }
 
-/** Returns a layer as it will be pushed. Those that are compressed already stay as they are. */
+/** Returns a layer as it will be pushed. Compresses it, unless it is compressed already. */
 async function layerOf(
   files: ImageFiles,
   path: string,

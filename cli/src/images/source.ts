@@ -1,4 +1,4 @@
-/** The sources of `push`: an image of docker's, an archive of it, or an OCI layout in a folder or an archive. */
+/** The sources of `push`: an image in docker, an archive of one, or an OCI layout in a folder or an archive. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, stat } from 'node:fs/promises';
@@ -24,7 +24,7 @@ interface Surroundings {
 
 /**
  * Opens a source: `docker:NAME`, `docker-archive:FILE[:NAME]`, `oci:FOLDER[:TAG]`, `oci-archive:FILE[:TAG]`, or a path
- * alone, whose content then decides.
+ * alone. For a path alone, the content decides.
  * @throws WrongUse, Failure
  */
 export async function openSource(text: string, surroundings: Surroundings): Promise<OpenedSource> {
@@ -41,7 +41,7 @@ export async function openSource(text: string, surroundings: Surroundings): Prom
   const { path, name, isFolder } = await splitPath(rest);
   const files: ImageFiles = isFolder ? new FolderFiles(path) : await TarFiles.open(path);
   const isLayout = transport === '' ? (await files.sizeOf('index.json')) !== undefined : transport !== 'docker-archive';
-  // `docker save` writes both forms into one archive. Its layout has layers that are not compressed.
+  // `docker save` writes both forms into one archive, but does not compress the layers of its layout.
   const hasSaved = transport === '' && (await files.sizeOf('manifest.json')) !== undefined;
   if (!isLayout || hasSaved) return openDockerArchive(files, name, surroundings);
   const source = new LayoutSource(files);

@@ -27,9 +27,9 @@ const SELECT_ORPHANS = sql`
   ORDER BY key LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 
 /**
- * Returns the orphans of a range of keys, at most `limit`, with when each was first seen, in milliseconds since the
- * epoch.
- * @returns `end`: where the range ends of which these are all orphans
+ * Reads at most `limit` orphans of a range of keys.
+ * @returns `orphans`: when each was first seen, in milliseconds since the epoch. `end`: the last key that was covered;
+ *   these are all the orphans up to there
  */
 export async function orphansBetween(
   database: Database,
@@ -79,7 +79,7 @@ export function forgetNamedOrphans(digests: readonly Digest[], store: string): B
   return [FORGET_NAMED, JSON.stringify(digests), store];
 }
 
-/** Removes orphan rows whose object is gone, or named by a row again, and what was hashed of them for a repair. */
+/** Removes orphan rows whose object is gone or is named by a row again, and the digests computed for a repair. */
 export function forgetOrphans(keys: readonly string[]): BoundStatement[] {
   const parameter = JSON.stringify(keys);
   return [

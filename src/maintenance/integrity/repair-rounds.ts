@@ -135,8 +135,8 @@ export const wanted: Task = {
 };
 
 /**
- * Whether a whole round began after a time. A comparison in another run may end during a round, which then has not seen
- * all of its orphans. A start in the future comes from a clock that was set back since.
+ * Returns whether a whole round began after a time. If a comparison in another run ends during a round, the round has
+ * not seen all of that comparison's orphans. A start in the future comes from a clock that was set back since.
  */
 function hasRunSince(time: number, last: ShownTask | undefined, now: number): boolean {
   if (last === undefined || (last.round_ended_at ?? 0) < last.round_started_at) return false;

@@ -1,8 +1,8 @@
 /**
  * Locations as the integrity tasks see them: what to hash next, and what is damaged.
  *
- * Every statement that changes a location checks the key that was looked at, so that it does not undo a push that has
- * replaced the object meanwhile.
+ * Every statement that changes a location checks that the key is still the one that was read, so that it does not undo
+ * a push that has replaced the object meanwhile.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { CheckedLocationRow, Damage } from '../../stores/blob-rows.ts';
@@ -16,7 +16,7 @@ export interface Location {
   readonly size: number;
 }
 
-/** Locations, of all stores and damaged or not, that one statement searches for sound ones. */
+/** How many locations one statement searches for sound ones, whatever their store and damage. */
 const LOCATIONS_PER_LOOK = 5000;
 const SELECT_SOUND_LOCATIONS = sql`
   WITH page AS MATERIALIZED (SELECT digest, store, key, size, damage FROM locations WHERE digest > ?1 ORDER BY digest
@@ -156,8 +156,8 @@ const SELECT_WANTED = sql`
 );
 
 /**
- * Returns those blobs of a page of central's links that a live manifest needs and no store is known to have, by digest.
- * Blobs with a damaged location at central are left out: the repair task finds those.
+ * Reads a page of central's links. Returns the blobs that a live manifest needs and no store is known to have, by
+ * digest. Blobs with a damaged location at central are left out: the repair task finds those.
  * @returns `end`: the last link of the page, where the next one starts; undefined after the last page
  */
 export async function wantedBlobs(

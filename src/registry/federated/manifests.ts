@@ -38,7 +38,7 @@ import {
 } from './central.ts';
 import type { MakeRoom, ManifestDescriptor, StoredManifest } from '../registry.ts';
 
-/** What to read of a manifest, and how many milliseconds each question to central may take. */
+/** The part of a manifest to read, and how many milliseconds each question to central may take. */
 interface Want {
   readonly part: 'content' | 'descriptor';
   readonly milliseconds: number;
@@ -69,7 +69,7 @@ export class FederatedManifests {
     let found = await this.#find(access, reference, CONTENT);
     let text = await this.#textOf(access, found, makeRoom);
     if (text === undefined) {
-      // The node evicted the image before its document was read: central still has it. The room is already lent.
+      // The node evicted the image before its document was read. Central still has it, and the room is already lent.
       found = await this.#find(access, reference, CONTENT);
       text = await this.#textOf(access, found);
     }
@@ -90,8 +90,8 @@ export class FederatedManifests {
   }
 
   /**
-   * Resolves a manifest. A caller who may push sends what it is not told of, so it waits for central only briefly: it
-   * then gets what the node has, or 404.
+   * Resolves a manifest. A caller who may push waits for central only briefly, because it would simply send what it
+   * does not find. It then gets what the node has, or 404.
    */
   async resolve(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {
     const { pushWaitMilliseconds } = this.#federation.options;
@@ -179,8 +179,8 @@ export class FederatedManifests {
   }
 
   /**
-   * Remembers central's keys of the blobs of a manifest that the node lacks, because a pull asks for them next. They
-   * only make that quicker, so an answer waits for them only briefly, and no failure of theirs fails it.
+   * Remembers central's keys of the blobs of a manifest that the node lacks, because a pull asks for these blobs next.
+   * The keys only make that quicker, so the answer waits for them only briefly and does not fail without them.
    */
   async #rememberKeys(central: Database, repository: RepositoryName, reference: Reference, want: Want): Promise<void> {
     if (want.part !== 'content') return;

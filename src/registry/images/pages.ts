@@ -123,8 +123,8 @@ export function distinctImages(images: readonly (ListedImage | undefined)[]): Li
 }
 
 /**
- * The prefix of positions among untagged images, `@<repository>@<digest>`, and the position before the first. Positions
- * among tagged images have the form `<repository>:<tag>`.
+ * The position before the first untagged image, and the prefix of all positions among them, `@<repository>@<digest>`.
+ * Positions among tagged images have the form `<repository>:<tag>`.
  */
 export const UNTAGGED = '@';
 

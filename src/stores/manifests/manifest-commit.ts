@@ -64,7 +64,7 @@ const UPSERT_REPOSITORY = sql`
   SELECT ?1, CAST(?2 AS INTEGER), 1 FROM clock WHERE ${committed('?3')}
   ON CONFLICT (name) DO UPDATE SET listed = 1 WHERE listed = 0`;
 
-// Shows the tags of a manifest that comes to life: they stayed when it was evicted. The tags of a live manifest are
+// Shows the tags of a manifest that comes to life, since its eviction only hid them. The tags of a live manifest are
 // visible already.
 const SHOW_TAGS_OF_MANIFEST = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 1
@@ -127,7 +127,7 @@ const UPSERT_TAGS = sql`
   ON CONFLICT (repository, name) DO UPDATE SET
     digest = excluded.digest, version = excluded.version, origin = excluded.origin, visible = 1`;
 
-// The entry of the manifest stands for one tag as well. The others have entries of their own.
+// The manifest's entry also stands for one tag. Other tags have entries of their own.
 const UPSERT_OUTBOX_ENTRY = sql`
   INSERT INTO outbox (kind, repository, key, version, written_at, tag)
   SELECT 'manifest', ?1, ?2, clock.version, CAST(?4 AS INTEGER), coalesce(?3 ->> 0, '')

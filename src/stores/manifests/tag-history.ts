@@ -1,9 +1,9 @@
 /**
  * The history of tags. It keeps each replaced write of a tag, with the write's version and origin and the time of its
- * replacement. The configuration limits how many entries a tag keeps, and for how long; an organization with very many
- * tags keeps fewer of each ({@link MAX_HISTORY}). A push removes entries beyond the number; maintenance
- * (`maintenance/histories.ts`) removes merged entries beyond it, and entries that are too old. Readers never see entries
- * beyond what is configured.
+ * replacement. The configuration limits how many entries a tag keeps, and for how long. An organization with very many
+ * tags keeps fewer entries of each ({@link MAX_HISTORY}). A push removes entries beyond the number. Maintenance
+ * (`maintenance/histories.ts`) removes merged entries beyond it, and entries that are too old. Readers never see more
+ * than the configuration allows.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
@@ -25,7 +25,7 @@ export const INSERT_HISTORY = sql`
 
 /**
  * SQL for the version of the oldest entry that a tag's history keeps; NULL if it has fewer entries than it may keep.
- * `entries` may not refer to columns.
+ * `entries` must not refer to columns.
  */
 const oldestKept = (repository: string, name: string, entries: string): string => `(
   SELECT x.version FROM tag_history x WHERE x.repository = ${repository} AND x.name = ${name}
@@ -87,7 +87,7 @@ export function tagsWithHistory(database: Database, after: TagPosition, limit: n
   return database.all<TagPosition>(SELECT_TAGS_WITH_HISTORY, after.repository, after.name, limit);
 }
 
-// Each tag's organization decides how many entries it keeps, so an OFFSET cannot find the oldest one.
+// Each tag's organization decides how many entries it keeps. That number is a column here, which OFFSET does not take.
 const TRIM_HISTORIES = sql`
   DELETE FROM tag_history WHERE (repository, name, version, origin) IN (
     WITH tag (repository, name, entries) AS MATERIALIZED (

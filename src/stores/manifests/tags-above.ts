@@ -1,7 +1,7 @@
 /**
  * Finds tags on indexes that list a manifest, at any depth. Deleting the manifest would break the images that these
- * tags name, so it is refused until they are gone. A tag can always be deleted, and so can an index that no tagged
- * index lists.
+ * tags name, so Berth refuses it until the tags are gone. A tag can always be deleted, and so can an index that no
+ * tagged index lists.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -28,7 +28,7 @@ const MAX_INDEXES = 1000;
 /** The most tags that an error names. */
 const MAX_TAGS = 10;
 
-// An index that a removal hides shows nothing, but counts among those that are examined.
+// An index that a removal hides shows no tags, but counts among the indexes that are examined.
 const TAGS_ABOVE = (repository: string, manifests: string): string => `
   WITH ${indexesAbove(`SELECT ${repository}, value FROM json_each(${manifests})`, String(MAX_INDEXES))}
   SELECT t.name AS tag, t.digest AS "index", t.version, t.origin FROM above

@@ -1,6 +1,6 @@
 /**
- * Which repositories of an organization hold most bytes, at central. Maintenance adds them up once a day, because a sum
- * for each repository would cost each push a row.
+ * The repositories of each organization that hold the most bytes, at central. Maintenance adds the bytes up once a day,
+ * because keeping a sum for each repository would cost each push a row.
  */
 import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
@@ -8,17 +8,17 @@ import { isAliveLink } from '../deletion/removals.ts';
 import { paged } from '../rows-read.ts';
 import { ofRepository } from './usage-rows.ts';
 
-/** The bytes of a repository's distinct blobs that count. */
+/** The bytes of a repository's distinct blobs, without blobs that do not count. */
 export interface RepositoryBytes {
   readonly name: RepositoryName;
   readonly bytes: number;
-  /** The part of them that no other repository of the organization has. */
+  /** Bytes of the blobs that no other repository of the organization has. */
   readonly unshared: number;
-  /** The bytes, with each blob divided by the number of repositories that have it. */
+  /** Like `bytes`, with each blob's size divided by the number of the organization's repositories that have it. */
   readonly share: number;
 }
 
-/** All repositories of an organization, with the largest by name. */
+/** The sums of all repositories of an organization, and the largest ones by name. */
 export interface MeasuredRepositories {
   readonly organization: OrganizationName;
   readonly count: number;
@@ -38,7 +38,7 @@ interface PartOfRepository extends RepositoryBytes {
   readonly last: string;
 }
 
-// A removal that a sweep has yet to reach hides what the name's last owner had.
+// A removal hides what the name's last owner had, even before a sweep deletes it.
 const SELECT_BYTES = sql<PartOfRepository>`
   WITH page AS MATERIALIZED (SELECT repository, digest, counts, created_at FROM links
     WHERE (repository, digest) > (?1, ?2) ORDER BY repository, digest LIMIT CAST(?3 AS INTEGER))
@@ -49,7 +49,7 @@ const SELECT_BYTES = sql<PartOfRepository>`
     AND u.organization = ${ofRepository('page.repository')} AND u.digest = page.digest
   GROUP BY page.repository ORDER BY page.repository`.reading(paged(3, 12));
 
-/** Adds up the bytes of the next links, by repository. The last one may go on after them. */
+/** Adds up the bytes of the next links, by repository. The last repository may have more links after these. */
 export function bytesAfter(database: Database, after: LinkPosition, limit: number): Promise<PartOfRepository[]> {
   return database.all(SELECT_BYTES, after.repository, after.digest, limit);
 }
@@ -60,7 +60,7 @@ const PUT = sql`
   ON CONFLICT (organization) DO UPDATE SET measured_at = excluded.measured_at, measured = excluded.measured`;
 
 /**
- * @param began when the round began, in milliseconds since the epoch: an organization created since sees nothing of it
+ * @param began when the round began, in milliseconds since the epoch. An organization created later must not see these
  */
 export function putLargestRepositories(measured: readonly MeasuredRepositories[], began: number): BoundStatement {
   return [PUT, JSON.stringify(measured), began];
@@ -71,7 +71,7 @@ const DELETE_OLD = sql<{ organization: string }>`
     WHERE measured_at < CAST(?1 AS INTEGER) ORDER BY measured_at LIMIT CAST(?2 AS INTEGER))
   RETURNING organization`.reading(paged(2, 6));
 
-/** Removes what was measured before a time, of organizations that hold nothing any more. Returns how many. */
+/** Removes what was measured before a time: these organizations hold nothing any more. Returns how many there were. */
 export async function deleteMeasuredBefore(database: Database, time: number, limit: number): Promise<number> {
   return (await database.all(DELETE_OLD, time, limit)).length;
 }
@@ -82,7 +82,7 @@ const SELECT = sql<{ measured_at: number; measured: string }>`
   CROSS JOIN organizations o ON o.name = m.organization AND o.removed_at IS NULL
   WHERE m.organization = ?1 AND m.measured_at >= o.created_at`;
 
-/** Returns what was measured last, and when; undefined if it has not been yet. */
+/** Returns the last measurement and when its round began; undefined if there was none yet. */
 export async function largestRepositories(
   central: Database,
   organization: OrganizationName,

@@ -36,16 +36,16 @@ export const MAX_TAGS_ON_MANIFEST = 1000;
 export const MAX_CREDENTIALS = 1000;
 
 /**
- * The most past writes that the histories of an organization's tags keep in one store. With so many rows of tags that
- * `historyEntries` of each would be more, each tag keeps its equal share, but at least one.
+ * The most past writes that the histories of an organization's tags keep in one store. If `historyEntries` of every tag
+ * would exceed this, each tag keeps an equal share, but at least one. Deleted and hidden tags have a share too.
  */
 export const MAX_HISTORY = 2_000_000;
 
-/** The most open upload sessions of an organization in one store. Each is a row for a day, however few bytes it has. */
+/** The most open upload sessions of an organization in one store. Even one without bytes keeps its row for a day. */
 export const MAX_OPEN_UPLOADS = 10_000;
 
 /**
- * The most rows that the upload sessions of an organization and their chunks have in one store. A session that has
- * ended keeps its rows for two or three hours.
+ * The most rows that the upload sessions of an organization and their chunks have in one store. An ended session counts
+ * until two or three hours after it began.
  */
 export const MAX_UPLOAD_ROWS = 200_000;

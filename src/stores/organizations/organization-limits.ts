@@ -1,11 +1,11 @@
 /**
- * The limits that apply to every organization, even without a quota: the number of its manifests, tags and
- * repositories, of tags on one manifest, and the bytes of its manifests in one store's database.
+ * The limits that apply to every organization, even without a quota: on its manifests, tags, repositories, credentials
+ * and uploads, on the tags of one manifest, and on the bytes of its manifests in one store's database.
  *
- * The counts are columns of `usage`, which triggers maintain (`0001_berth.sql`). They are checked in the statement that
- * takes the commit's version. So if two pushes fit only one at a time, one of them is stored. A write that adds nothing
- * is never refused, and merging refuses nothing. For manifests and tags, a node adds the counts that central last
- * reported; the others are those of the node's own database alone.
+ * Most counts are columns of `usage`, which triggers maintain (`0001_berth.sql`). The statement that takes the commit's
+ * version checks them. So if two pushes fit only one at a time, one of them is stored. A write that adds nothing is
+ * never refused, and merging refuses nothing. For manifests and tags, a node adds the counts that central last
+ * reported. Other counts are those of the node's own database alone.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../../oci/reference.ts';
@@ -63,7 +63,7 @@ const kept = (column: string, repository: string, table = 'usage'): string =>
 const counted = (column: string, repository: string): string =>
   `${kept(column, repository)} + ${kept(column, repository, 'usage_at_central')}`;
 
-/** SQL that holds if the organization of a repository has the most repositories that it may have. */
+/** SQL that holds if the organization of a repository has as many repositories as it may have. */
 export function hasTooManyRepositories(repository: string): string {
   return `${kept('repository_rows', repository)} >= ${MAX_REPOSITORIES}`;
 }
@@ -197,7 +197,7 @@ export function repositoriesExceeded(organization: OrganizationName): OciError {
   });
 }
 
-/** SQL that holds if an organization has the most credentials that it may have. Reads at most that many rows. */
+/** SQL that holds if an organization has as many credentials as it may have. Reads at most that many rows. */
 export function hasTooManyCredentials(organization: string): string {
   return `(SELECT count(*) FROM (SELECT 1 FROM credentials WHERE organization = ${organization}
     LIMIT ${MAX_CREDENTIALS})) >= ${MAX_CREDENTIALS}`;
@@ -213,7 +213,7 @@ export function credentialsExceeded(organization: OrganizationName): OciError {
   });
 }
 
-/** SQL that holds if the organization of a repository has the most rows of uploads that it may have. */
+/** SQL that holds if the organization of a repository has as many rows of uploads as it may have. */
 export function hasTooManyUploadRows(repository: string): string {
   return `${kept('upload_rows', repository)} >= ${MAX_UPLOAD_ROWS}`;
 }
@@ -249,7 +249,7 @@ export async function uploadsExceeded(
   return new OciError('QUOTA_EXCEEDED', {
     message:
       `this chunk would exceed the limit of ${MAX_UPLOAD_ROWS} uploads and chunks of the organization ` +
-      `${organization}, where those of the last three hours count: try again later, or send larger chunks`,
+      `${organization}, counting those of the last three hours: try again later, or send larger chunks`,
     detail: { organization, limit: 'upload_rows', most: MAX_UPLOAD_ROWS },
   });
 }

@@ -1,11 +1,11 @@
-/** What organizations used on each day, at central. Maintenance notes it once a day, so that no push writes a row. */
+/** The usage of organizations day by day, at central. Maintenance notes it once a day, so that no push writes a row. */
 import { DAY } from '../../durations.ts';
 import type { OrganizationName } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
 import { paged } from '../rows-read.ts';
 import type { UsedByOrganization } from './usage-shown.ts';
 
-/** For how many days, the current one included. */
+/** How many days are kept, today included. */
 const DAYS_KEPT = 90;
 
 const NOTE = sql`
@@ -18,8 +18,8 @@ const NOTE = sql`
 
 /**
  * Notes what organizations use on a day.
- * @param day a time of that day
- * @param readAt when their use was read, in milliseconds since the epoch
+ * @param day a time on that day, in milliseconds since the epoch, as is `readAt`
+ * @param readAt when the usage was read
  */
 export function noteUsage(day: number, readAt: number, organizations: readonly UsedByOrganization[]): BoundStatement {
   return [NOTE, dayOf(day), readAt, JSON.stringify(organizations)];

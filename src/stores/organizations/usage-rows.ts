@@ -51,8 +51,8 @@ export function addedBy(digest: string, bytes: string): string {
 }
 
 /**
- * SQL for the bytes that the blobs of a manifest add to the usage of the organization `o`: those of the blobs, a JSON
- * array, that the repository has and that do not count yet.
+ * SQL for the bytes that the blobs of a manifest add to the usage of the organization `o`. Of the blobs, a JSON array,
+ * it adds up those that the repository has and that do not count yet.
  */
 export function addedByManifest(repository: string, blobs: string): string {
   return `coalesce((SELECT sum((SELECT l.size FROM locations l WHERE l.digest = blob.value LIMIT 1))
@@ -155,7 +155,7 @@ function isReferenced(organization: string, digest: string): string {
     AND r.repository >= ${organization} || '/' AND r.repository < ${organization} || '0')`;
 }
 
-// What central is not known to count yet: ?1 live manifests, ?2 tags.
+// The rows that central is not known to count yet. ?1: live manifests, as JSON; `tags`: the parameter with the tags.
 const LEFT_BLOBS = `
   SELECT DISTINCT u.organization, u.digest, coalesce(u.size, 0) AS bytes FROM json_each(?1) AS alive
   CROSS JOIN manifests m ON m.repository = alive.value ->> 'repository' AND m.digest = alive.value ->> 'digest'
@@ -173,7 +173,7 @@ const LEFT_TAGS = (tags: string): string => `
 
 const perReference: ReadsAtMost = (run) => keyed(run) + 3 * MAX_REFERENCES * run.keys;
 
-// One write of `usage` for each organization, however many rows are left to central.
+// Writes `usage` once for each organization, however many rows are left to central.
 const LEAVE_SUMS = sql`
   INSERT INTO usage_added (organization, blobs, bytes, unreferenced, manifests, manifest_bytes, tags)
   SELECT organization, - sum(blobs), - sum(bytes), - sum(unreferenced), - sum(manifests), - sum(manifest_bytes),
@@ -193,8 +193,8 @@ const LEAVE_MANIFESTS = sql`
 const LEAVE_TAGS = sql`INSERT INTO known_tags (repository, name) ${LEFT_TAGS('?1')}`;
 
 /**
- * At a node, stops counting manifests that are alive at central, their blobs, and tags that central has, because
- * central counts them.
+ * At a node, stops counting the manifests that are alive at central, their blobs, and the tags that central has:
+ * central counts all of these.
  */
 export function leaveToCentral(
   manifests: readonly {
@@ -226,7 +226,7 @@ const LEAVE_SUMS_OF_BLOB = sql`
   FROM usage_blobs u WHERE organization = ?1 AND digest = ?2 AND known = 0`;
 const LEAVE_BLOB = sql`UPDATE usage_blobs SET known = 1 WHERE organization = ?1 AND digest = ?2 AND known = 0`;
 
-/** At a node, stops counting a blob that was copied down because central has it in this repository. */
+/** At a node, stops counting a blob that was copied down: central has it in this repository, and counts it. */
 export function leaveBlobToCentral(repository: RepositoryName, digest: string): BoundStatement[] {
   const key = [organizationOf(repository), digest] as const;
   return [

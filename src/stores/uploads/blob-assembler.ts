@@ -1,7 +1,7 @@
 /**
- * Makes one object out of what a client sent, and makes sure of its digest. Invariant 4 is enforced here, and in the
- * comparison that `upload-rows.ts` makes for a single chunk. Objects that were written on the way and are not needed in
- * the end are discarded.
+ * Makes one object out of what a client sent, and checks its digest. This enforces invariant 4, together with the
+ * comparison that `upload-rows.ts` makes for a single chunk. It discards objects that were written on the way and are
+ * not needed in the end.
  */
 import { algorithmOf, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -85,7 +85,7 @@ export class BlobAssembler {
     return (await this.#single(written, digest)).key;
   }
 
-  /** Writes an object, which R2 checks. A failed write may have stored it all the same, so the object is deleted. */
+  /** Writes an object, which R2 checks. A failed write may have stored the object all the same, so it is deleted. */
   async #put(content: PutBody, digest: Digest, handedOver?: Promise<unknown>): Promise<string> {
     const key = this.#bucket.newKey();
     try {

@@ -36,8 +36,8 @@ export class BlobObjects {
   }
 
   /**
-   * Commits an object that a request has just written as a blob, unless there is a row of its session.
-   * @returns whether there is none
+   * Commits a freshly written object as a blob, unless the session has a row.
+   * @returns false if the session has a row; then nothing is written
    * @throws OciError QUOTA_EXCEEDED
    */
   async commit(blob: BlobCommit, key: string, size: number, upload?: UploadIdentity): Promise<boolean> {
@@ -64,9 +64,9 @@ export class BlobObjects {
   /**
    * Decides which object is the blob's: the one that the store has (`kept`) or the one that was just written (`key`).
    * The store's stays unless it is gone; then the new one replaces it. Returns whether the new object is the blob's.
-   * @param upload the finished session whose object the new one is, if any
-   * R2 is asked for the object even if it is the new one. So the time that an upload takes does not reveal whether
+   * It asks R2 for the object even if that is the new one. So the time that an upload takes does not reveal whether
    * another tenant has the blob.
+   * @param upload the finished session whose object the new one is, if any
    * @throws OciError UNAVAILABLE if R2 has lost the new object
    */
   async adopt(blob: BlobCommit, kept: string, key: string, upload?: UploadIdentity): Promise<boolean> {
@@ -112,8 +112,8 @@ export class BlobObjects {
   }
 
   /**
-   * Deletes what a session that has ended has left. The objects go first and their rows after: if it is interrupted,
-   * the session's expiry repeats it.
+   * Deletes what an ended session has left. The objects go first and their rows after, so if this is interrupted, the
+   * session's expiry repeats it.
    */
   discardSession(upload: UploadIdentity, object: SessionObject | undefined, chunks: readonly ChunkRow[]): void {
     if (object === undefined && chunks.length === 0) return;

@@ -7,8 +7,8 @@
  * - Length known: one `put` of a FixedLengthStream.
  * - Length unknown: one `put` if the body fits into one part, otherwise a multipart upload of equal parts, several of
  *   which are under way at once.
- * - Length unknown, and slow while others wait for room: what has arrived becomes an object, and the rest others. They
- *   become one blob when the upload is closed, as separate chunks do.
+ * - Length unknown, and slow while others wait for room: what has arrived becomes an object, and the rest becomes
+ *   others. They become one blob when the upload is closed, as separate chunks do.
  */
 import { type Algorithm, type Digest, digestFromHash, webCryptoName } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -25,7 +25,7 @@ export interface Body {
   readonly length: number | undefined;
   /** The length that its Content-Range states, if it has no Content-Length. */
   readonly announced?: number | undefined;
-  /** The organization that it belongs to. Unset for bytes that come from a store. */
+  /** The organization that it belongs to; unset for bytes that come from a store. */
   readonly owner?: string | undefined;
 }
 
@@ -301,7 +301,7 @@ export class Hash {
   }
 }
 
-/** Waits until both have settled, so that no buffer is still being read, and then throws the first failure. */
+/** Waits until both have settled, so that nothing still reads a buffer, and then throws the first failure. */
 async function settleBoth<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
   const [first, second] = await Promise.allSettled([a, b]);
   if (first.status === 'rejected') throw first.reason;

@@ -8,8 +8,8 @@
  * - Large buffers leave {@link RESERVED_BYTES} free, so that a body that has been received whole can always be
  *   finished.
  * - A body that fills a large buffer slowly gives it up while others wait.
- * - Organizations share it: the room that is free goes to the waiting organization that holds least, and one that
- *   holds next to nothing may take what others must leave free.
+ * - Organizations share it. Free room goes to the waiting organization that holds least. An organization that holds
+ *   next to nothing may take small buffers from the room that others must leave free ({@link SHARE_BYTES}).
  * - A request that the client cancels may never reach its `finally`. So the budget holds loans by weak references: a
  *   loan's bytes are free again when its holder is garbage collected, or when the loan has not been used for two
  *   minutes, whoever still refers to it.
@@ -25,15 +25,12 @@ export const PART_BYTES = 5 * 1024 * 1024;
 export const SMALL_BYTES = 512 * 1024;
 /** Room for the largest manifest while it is parsed and stored, whatever else is buffered. */
 export const RESERVED_BYTES = 24 * 1024 * 1024;
-/**
- * The reserve, and six parts. An isolate has 128 MiB, which must also hold its code,
- * requests, caches and garbage.
- */
+/** The reserve, and six parts. An isolate has 128 MiB, which must also hold its code, requests, caches and garbage. */
 export const BUDGET_BYTES = RESERVED_BYTES + 6 * PART_BYTES;
 
 /** The room that the first buffers of bodies leave free, so that a body that has filled its first buffer can go on. */
 export const FIRST_RESERVED_BYTES = 8 * 1024 * 1024;
-/** What an organization's small buffers may take of the room that others have to leave free. */
+/** How many bytes an organization may hold in small buffers before it has to leave the reserve free, too. */
 export const SHARE_BYTES = 2 * 1024 * 1024;
 
 /**
@@ -104,9 +101,9 @@ export class BufferBudget {
   }
 
   /**
-   * Borrows `bytes` if at least `reserve` bytes are then left; otherwise returns undefined. A loan that leaves
-   * {@link RESERVED_BYTES} is one for a large buffer. The others may use up that reserve, without keeping large buffers
-   * from being lent.
+   * Borrows `bytes` if at least `reserve` bytes are then left; otherwise returns undefined. A small buffer of an
+   * organization within {@link SHARE_BYTES} need leave none. A loan that leaves {@link RESERVED_BYTES} is one for a
+   * large buffer. The others may use up that reserve, without keeping large buffers from being lent.
    * @param owner the organization that the bytes are for, if they are for one
    */
   borrow(bytes: number, reserve = 0, owner?: string): Loan | undefined {
@@ -126,8 +123,8 @@ export class BufferBudget {
   }
 
   /**
-   * Does the same as {@link BufferBudget.borrow}, as soon as there is room. Of those that leave the same reserve, the
-   * organization that holds least is served first, and its requests in the order in which they came.
+   * Does the same as {@link BufferBudget.borrow}, as soon as there is room. Among requests that leave the same reserve,
+   * it serves the organization that holds least first, and its requests in the order in which they came.
    * @throws OciError UNAVAILABLE after `patience` milliseconds
    */
   async wait(bytes: number, reserve = 0, patience = WAIT_MILLISECONDS, owner?: string): Promise<Loan> {
@@ -161,7 +158,7 @@ export class BufferBudget {
     return this.#waiting.some(isWaiting);
   }
 
-  /** Tells whether an organization waits for a large buffer that holds less in large buffers than `owner` does. */
+  /** Tells whether an organization with less in large buffers than `owner` waits for a large buffer. */
   isOwedBy(owner: string | undefined): boolean {
     const held = this.#heldBy(owner, RESERVED_BYTES);
     const isOwed = (each: Place): boolean =>
@@ -169,7 +166,7 @@ export class BufferBudget {
     return held > 0 && this.#waiting.some((each) => isOwed(each) && isWaiting(each));
   }
 
-  /** Tells whether it is the turn of a place in the queue, or of a request that has just come. */
+  /** Tells whether it is this request's turn, whether it has a place in the queue or has just come. */
   #isFirst(place: Pick<Place, 'reserve' | 'owner'>): boolean {
     const held = this.#heldBy(place.owner, place.reserve);
     let isBefore = true;
@@ -183,7 +180,7 @@ export class BufferBudget {
     return true;
   }
 
-  /** Returns the bytes that an organization holds in buffers of the kind that leave `reserve`. */
+  /** Returns the bytes that an organization holds in large buffers, or in small ones, as `reserve` tells. */
   #heldBy(owner: string | undefined, reserve: number): number {
     const held = owner === undefined ? undefined : this.#held.get(owner);
     return held === undefined ? 0 : reserve === RESERVED_BYTES ? held.large : held.small;

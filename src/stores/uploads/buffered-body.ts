@@ -1,8 +1,8 @@
 /**
  * Reads the body of a request in pieces that fill one reused buffer. The buffer is on loan from the budget, and is
  * borrowed only when bytes have arrived. A piece is shorter than the buffer if it is the last, or if it fills slowly
- * while others wait for room. A document is of no use in parts, so it fails instead if it is slow. A blob fails as
- * well if a single read is slow, because the read keeps the whole buffer.
+ * while others wait for room. A document is of no use in parts, so it fails instead if it is slow. A blob with a large
+ * buffer fails if a single read is slow while an organization that holds less waits: the read keeps the whole buffer.
  */
 import { OciError } from '../../oci/errors.ts';
 import { BodyReader, STEP_BYTES } from './body-reader.ts';
@@ -21,8 +21,8 @@ export const SLOW_MILLISECONDS = 5000;
 /** How long a body may fill one large buffer after the other while others wait for one, in milliseconds. */
 export const TURN_MILLISECONDS = 1000;
 /**
- * How often a document that arrives slowly checks whether others wait, in milliseconds. Together with
- * {@link SLOW_MILLISECONDS} this is less than others wait for room.
+ * How often a slow read checks whether others wait, in milliseconds. Together with {@link SLOW_MILLISECONDS} this is
+ * less than others wait for room.
  */
 const LOOK_MILLISECONDS = 1000;
 
@@ -31,11 +31,13 @@ const NOTHING = new Uint8Array(0);
 export interface Buffering {
   /** The sizes that the buffer may have, in bytes, smallest first. */
   readonly sizes: readonly number[];
-  /** The body waits for room until its buffer has this size. From there on, it grows only if there is room at once. */
+  /**
+   * The body waits for room until its buffer has this size. Beyond it, the buffer grows only if there is room and
+   * nobody waits.
+   */
   readonly least: number;
   /**
-   * The least bytes of the budget that are left to others while this body waits for room. The buffer's size may require
-   * more.
+   * The least bytes of the budget that a loan for this body leaves to others. The buffer's size may require more.
    */
   readonly reserve?: number;
   /**
@@ -61,9 +63,9 @@ export class BufferedBody {
   /** The size of the buffer, even while a read has detached it. */
   #size = 0;
   #loan: Loan | undefined;
-  /** When the buffer had its size first, in milliseconds since the epoch. */
+  /** When the buffer got its current size, in milliseconds since the epoch. */
   #grownAt = 0;
-  /** When the client last sent something that it was waited for, in milliseconds since the epoch. */
+  /** When the current wait for the client began, in milliseconds since the epoch. A blob's bytes begin it anew. */
   #progressAt = 0;
   /** Whether the caller still uses the piece in the buffer. */
   #isOut = false;
@@ -198,8 +200,9 @@ export class BufferedBody {
   }
 
   /**
-   * Returns what was read, but fails early if the body has to make room: a single read may take longer than others can
-   * wait.
+   * Returns what was read, but fails early if the body has to make room, because a single read may take longer than
+   * others can wait.
+   * @throws OciError BODY_STALLED
    */
   async #inTime<Read>(reading: Promise<Read>): Promise<Read> {
     const isDocument = this.#buffering.failsWhenSlow === true;

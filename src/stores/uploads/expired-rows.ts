@@ -1,7 +1,7 @@
 /**
- * The rows of upload sessions that have expired, or have ended and whose first references begin nothing any more. A
- * session expires here with its whole hour, so that none is looked at before it can go; its reference is refused
- * exactly on time.
+ * The rows of upload sessions that can go: those that have expired, and those that have ended and whose first reference
+ * can no longer begin anything. Here a session expires together with its whole hour, so that none is looked at before
+ * it can go. Its reference is refused exactly on time.
  */
 import { HOUR } from '../../durations.ts';
 import { ofRepository } from '../organizations/usage-rows.ts';
@@ -29,7 +29,7 @@ const DUE_WITHOUT_OBJECTS = `(SELECT * FROM uploads WHERE ${DUE_AFTER} LIMIT CAS
 
 const SELECT_ANY_DUE = sql<{ due: number }>`SELECT 1 AS due FROM ${DUE_WITHOUT_OBJECTS} LIMIT 1`.reading(paged(2, 12));
 
-// One write for each organization.
+// Writes `usage` once for each organization.
 const STOP_COUNTING_DUE = sql`
   INSERT INTO usage_added (organization, upload_rows)
   SELECT ${ofRepository('u.repository')}, - sum(u.rows) FROM ${DUE_WITHOUT_OBJECTS} GROUP BY 1`.reading(paged(2, 12));
@@ -48,8 +48,8 @@ const STOP_COUNTING = sql`
 const DELETE_UPLOAD = sql`DELETE FROM uploads WHERE ${isUpload()}`;
 
 /**
- * Closes a session in any state, so that no request can take its objects from here on. An object that has become a
- * blob's is not among them.
+ * Closes a session in any state, so that no request can take its objects any more. An object that has become a blob's
+ * is not one of them.
  */
 export function closeUpload(upload: UploadIdentity, store: string, writeId: string): BoundStatement {
   return [CLOSE_UPLOAD, ...uploadKey(upload), store, writeId];
@@ -83,9 +83,9 @@ export interface DuePosition {
 export const FIRST_DUE: DuePosition = { hour: 0, repository: '', id: '' };
 
 /**
- * Examines the next `limit` sessions after `from` that have expired, or could not begin any more, and removes the rows
- * of those that are expired or ended, and have no objects. Most have none, because a finished upload has none. Returns
- * how many it removed, and the session after which to continue; undefined if that was all.
+ * Examines the next `limit` sessions after `from` whose first reference can no longer begin anything. Removes the rows
+ * of sessions that have expired or ended and have no objects. Most have none, because a finished upload has none.
+ * Returns how many it removed, and the session after which to continue; undefined if that was all.
  */
 export async function deleteDueWithoutObjects(
   database: Database,

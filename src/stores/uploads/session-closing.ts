@@ -1,7 +1,7 @@
 /**
- * Closes upload sessions. Whatever way it takes, the digest is compared before the commit (invariant 4), and a request
- * that is refused leaves the session where it was (invariant 7). A refused PUT with a digest of another algorithm seals
- * the session all the same: later chunks are objects, not parts.
+ * Closes upload sessions. Every way compares the digest before the commit (invariant 4), and a refused request leaves
+ * the session where it was (invariant 7). A refused PUT with a digest of another algorithm seals the session all the
+ * same: later chunks are objects, not parts.
  *
  * If D1 fails during a commit, the object stays, because the transaction may have happened.
  */
@@ -57,7 +57,7 @@ export class SessionClosing {
     this.#id = ofOwner(owner, upload);
   }
 
-  /** Closes a session that has no bytes yet with a whole blob. If the session has no row, it gets none. */
+  /** Closes a session without bytes with a whole blob. A session without a row gets none. */
   async whole(body: Body | undefined): Promise<void> {
     const { assembler, order } = this.#tools;
     const { digest } = this.#blob;
@@ -262,7 +262,7 @@ export class SessionClosing {
   }
 }
 
-/** Tells whether a session has become this blob, or has ended so long ago that only the blob itself can tell. */
+/** Tells whether a session has become this blob, or has no row any more, so that only the blob itself can tell. */
 export function mayBeFinished({ offset }: UploadReference, row: UploadRow | undefined, digest: Digest): boolean {
   return row === undefined ? offset > 0 : row.state === 'finished' && row.digest === digest;
 }

@@ -1,4 +1,4 @@
-/** Judges whether a request continues an upload session where it ends, and says why not. */
+/** Judges whether a request continues an upload session where the session ends; if it does not, says why. */
 import { OciError } from '../../oci/errors.ts';
 import { noRoomFor } from '../blob-rows.ts';
 import type { Database } from '../database.ts';
@@ -8,7 +8,7 @@ import type { SessionOwner, UploadReference } from './upload-reference.ts';
 import { chunksExceeded, selectUpload, type UploadIdentity, type UploadRow } from './upload-rows.ts';
 import { ChunkOutOfOrder, type UploadProgress } from './upload-session.ts';
 
-/** Returns what a session's row is found by. */
+/** Returns the identity of a session's row. */
 export function ofOwner({ repository }: SessionOwner, { id, expiresAt }: UploadReference): UploadIdentity {
   return { id, repository, expiresAt };
 }
@@ -23,7 +23,7 @@ export class SessionOrder {
     this.#progress = progress;
   }
 
-  /** Refuses a request that is out of order by the session's row, before its body is read. */
+  /** Refuses a request that is out of order, by the session's row, before anything reads the body. */
   async require(
     owner: SessionOwner,
     upload: UploadReference,
@@ -35,7 +35,7 @@ export class SessionOrder {
     }
   }
 
-  /** Returns the session's row; undefined until the first chunk. */
+  /** Returns the session's row; undefined before the first chunk, and some time after the session has ended. */
   async row(owner: SessionOwner, upload: UploadReference): Promise<UploadRow | undefined> {
     const { session } = await this.#database.batch({ session: selectUpload(ofOwner(owner, upload)) }, { again: true });
     return session[0];

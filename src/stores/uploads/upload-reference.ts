@@ -1,10 +1,10 @@
 /**
- * The reference of an upload session: one path segment that says which upload it is and how many bytes it has. It is
+ * The reference of an upload session: one path segment that names the upload and says how many bytes it has. It is
  * signed together with the store, repository and subject that it was issued to. Nothing is stored until the first chunk
  * arrives: POST writes nothing.
  *
- * The reference contains the offset, so that a chunk can be written without a read first, and a stale reference can be
- * recognized. From the first chunk on, the session's row decides.
+ * The reference contains the offset, so that a chunk can be written without a read first, and so that a stale reference
+ * can be recognized. From the first chunk on, the session's row decides.
  */
 import { DAY, HOUR } from '../../durations.ts';
 import type { Algorithm } from '../../oci/digest.ts';

@@ -1,12 +1,13 @@
 /**
  * The rows of upload sessions and their chunks.
  *
- * A session's row appears with its first chunk or its cancellation. It stays until the session has expired or, once it
- * has ended, for as long as its first reference could revive it ({@link START_MILLISECONDS}). A session that has had
- * bytes has ended if it has no row. Every change takes the row by a fresh write id,
- * which is compared and set in one statement; the rest of the batch writes only under that id. So if two requests
- * arrive for the same offset, one wins and the other leaves nothing. A request that would exceed the organization's
- * quota does not take the row either.
+ * A session's row appears with its first chunk or its cancellation. It stays until the session expires. The row of an
+ * ended session goes earlier, once the first reference can no longer revive it ({@link START_MILLISECONDS}). So a
+ * session that has had bytes and has no row has ended.
+ *
+ * Every change takes the row by a fresh write id, which is compared and set in one statement; the rest of the batch
+ * writes only under that id. So if two requests arrive for the same offset, one wins and the other leaves nothing. A
+ * request that would exceed the organization's quota does not take the row either.
  *
  * `key` names the object with the session's first bytes: all of them if there is one chunk. Other chunks are objects
  * with rows of their own. If `multipart` is set, the object is a multipart upload whose parts the chunks' rows name:
@@ -91,8 +92,8 @@ export function isUpload(first = 1): string {
 const HAS_TAKEN = `EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()} AND write_id = ?4)`;
 const IS_AT_SIZE = `${isUpload()} AND state = 'open' AND size = CAST(?5 AS INTEGER)`;
 
-// An open session counts with its bytes, whatever they will become. If it has a row without bytes, that belongs to a
-// multipart upload, which the caller aborts.
+// An open session counts with its bytes, whatever they will become. A row without bytes belongs to a multipart upload,
+// which the caller aborts.
 const INSERT_UPLOAD = sql`
   INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, digest, key, rows)
   SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), 'open', CAST(?6 AS INTEGER), ?7, ?8, CAST(?9 AS INTEGER)
@@ -102,8 +103,8 @@ const INSERT_UPLOAD = sql`
     key = excluded.key, multipart = NULL, part_size = NULL, next_part = NULL, rows = excluded.rows
   WHERE state = 'open' AND size = 0`;
 
-// A finished session is a blob, which may count already: a trigger then links the blob, unless it is linked, and moves
-// the usage from the session to the blob in one write. The multipart upload that was begun is marked as left over.
+// A finished session is a blob, which may count already. A trigger links the blob, unless it is linked, and moves the
+// usage from the session to the blob in one write. The multipart upload that the session began is left over.
 const FINISH_EMPTY = sql`
   UPDATE uploads SET state = 'finished', write_id = ?4, size = CAST(?5 AS INTEGER), digest = ?6,
     leftover = key IS NOT NULL, part_size = NULL, next_part = NULL, finished_at = CAST(?7 AS INTEGER)
@@ -194,7 +195,7 @@ const FORGET_OBJECT = sql`
 
 /**
  * Takes a session that has no bytes yet, for its first chunk.
- * @param chunk `objects` is how many objects it takes, of which `key` is the first
+ * @param chunk `objects` is the number of its objects; `key` names the first
  */
 export function insertUpload(
   upload: UploadIdentity,
@@ -211,7 +212,7 @@ export function insertUpload(
 }
 
 /**
- * Takes an open session that has a row but no bytes, and finishes it as a blob that the request has sent whole.
+ * Takes an open session that has a row but no bytes, and finishes it as the blob that the request sent whole.
  * @param now milliseconds since the epoch
  */
 export function finishEmpty(
@@ -259,8 +260,8 @@ export interface WrittenParts {
 }
 
 /**
- * Takes an open multipart upload of `from` bytes, and adds the parts of a chunk. If the last part is short, or if they
- * are `all` of the blob, no other can follow.
+ * Takes an open multipart upload of `from` bytes, and adds the parts of a chunk. If the last part is short, or if the
+ * chunk ends the blob (`all`), no other part can follow.
  */
 export function advanceByParts(
   upload: UploadIdentity,
@@ -315,7 +316,7 @@ export async function chunksExceeded(database: Database, id: string, more: numbe
   });
 }
 
-/** How an open session of `size` bytes becomes a blob. */
+/** The end of an open session of `size` bytes, which becomes a blob. */
 interface SessionEnd {
   /** Bytes. */
   readonly size: number;
@@ -403,7 +404,7 @@ export function forgetObjects(upload: UploadIdentity, object: SessionObject | un
 
 /**
  * Takes an open session and cancels it.
- * @param mayBeNew whether a session without a row has yet to begin. It gets a row if the organization has room for more
+ * @param mayBeNew whether a session without a row has yet to begin; if so, it gets a row if there is room for one
  */
 export function cancelUpload(upload: UploadIdentity, writeId: string, mayBeNew: boolean): BoundStatement {
   return [CANCEL_UPLOAD, ...uploadKey(upload), writeId, upload.expiresAt, mayBeNew ? 1 : 0];

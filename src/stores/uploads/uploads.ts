@@ -61,7 +61,7 @@ export interface UploadOptions {
   readonly defer: (work: Promise<unknown>) => void;
 }
 
-/** The part of every registry that accepts bytes, into the registry's own store, whatever other stores it reads. */
+/** The part of every registry that accepts bytes. They go into its own store, whatever other stores it reads. */
 export abstract class Uploads {
   readonly #options: UploadOptions;
   readonly #tools: ClosingTools;
@@ -189,7 +189,7 @@ export abstract class Uploads {
       { again: ({ after: found }) => found[0]?.write_id === writeId },
     );
     const [row] = after;
-    // A session without bytes whose multipart upload an object replaces.
+    // An object has replaced the multipart upload of a session without bytes.
     if (row?.write_id === writeId && before[0]?.multipart != null && row.key !== before[0].key)
       this.#tools.objects.abandon(before[0]);
     return row;
@@ -255,7 +255,7 @@ export abstract class Uploads {
     const owner = this.#owner(repository, subject);
     const { signer, now } = this.#options;
     const upload = await parseUploadReference(signer, owner, reference, now());
-    // The session may have ended, and its row be gone since.
+    // Without a row, the session may have ended long ago.
     const mayBegin = now() < upload.expiresAt - SESSION_MILLISECONDS + START_MILLISECONDS;
     if (upload.offset === 0 && !mayBegin && (await this.#tools.order.row(owner, upload)) === undefined)
       throw new OciError('UPLOAD_UNKNOWN');
