@@ -10,7 +10,7 @@ import { BUCKETS, type Counter, type Histogram, type HourFigures, type Measure }
 
 interface Amounts {
   readonly counters: Partial<Record<Counter, number>>;
-  /** The values in each of {@link BUCKETS} and in no smaller one, then the values above the last. Not cumulative. */
+  /** How many values fit in each of {@link BUCKETS} but in no smaller one; last, how many exceed them all. */
   readonly histograms: Partial<Record<Measure, { counts: number[]; sum: number }>>;
 }
 

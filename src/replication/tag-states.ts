@@ -25,7 +25,7 @@ import { type ImageAtStore, readTagsAtStore, type TagsAtStore } from './tag-stat
  * - `pending`: it has yet to announce the tag, or a manifest of the image, to central.
  * - `announced`: it knows the image, and lacks some of it.
  * - `settled`: it has all of the image.
- * - `parked`: as `pending` or `announced`, but its queue has given up a step, which waits for an operator.
+ * - `parked`: as `pending` or `announced`, but a queue has given up a step, which waits for an operator.
  * - `unknown`: it does not answer, or the image has too many parts to look at in a list.
  */
 export const TAG_STATES = ['absent', 'superseded', 'pending', 'announced', 'settled', 'parked', 'unknown'] as const;

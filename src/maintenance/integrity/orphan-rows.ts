@@ -28,8 +28,8 @@ const SELECT_ORPHANS = sql`
 
 /**
  * Reads at most `limit` orphans of a range of keys.
- * @returns `orphans`: when each was first seen, in milliseconds since the epoch. `end`: the last key that was covered;
- *   these are all the orphans up to there
+ * @returns `orphans`: when each was first seen, in milliseconds since the epoch. `end`: the end of the range that they
+ *   cover, '' for no end
  */
 export async function orphansBetween(
   database: Database,
