@@ -14,7 +14,8 @@ import {
   type World,
 } from './state.ts';
 import { servedType } from './types.ts';
-import { type Answer, lifecycleAt, listAtNode, readAlone, readAtNode, type Setting } from './world.ts';
+import { type Answer, listAtNode, readAlone, readAtNode } from './reads.ts';
+import { lifecycleAt, type Setting } from './world.ts';
 
 type Kind = 'tag' | 'digest';
 

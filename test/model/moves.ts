@@ -8,6 +8,7 @@ import { type Context, disturbed, type Visit, withStore } from './context.ts';
 import { deliver } from './delivery.ts';
 import { deletionSteps, startDeletion, startRemoval } from './deletion-steps.ts';
 import { queueSteps, strays } from './queue-steps.ts';
+import { keep, listAtNode, readAtNode } from './reads.ts';
 import {
   CENTRAL,
   DIGESTS,
@@ -23,18 +24,7 @@ import {
   type World,
 } from './state.ts';
 import { claimed, TYPES } from './types.ts';
-import {
-  commitManifest,
-  deleteManifest,
-  deleteTag,
-  keep,
-  listAtNode,
-  mergeRows,
-  raiseClockTo,
-  readAtNode,
-  remove,
-  wallClock,
-} from './world.ts';
+import { commitManifest, deleteManifest, deleteTag, mergeRows, raiseClockTo, remove, wallClock } from './world.ts';
 
 /** Visits every move from a world, always in the same order. */
 export function eachMove(context: Context, world: World, visit: Visit): void {

@@ -5,7 +5,8 @@ import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import type { Database } from '../../src/stores/database.ts';
 import { keysOfBlobs } from '../../src/stores/manifests/blob-keys.ts';
 import { MIN_PART_BYTES } from '../../src/stores/bucket.ts';
-import { finishEmpty, insertMultipart, MAX_CHUNKS } from '../../src/stores/uploads/upload-rows.ts';
+import { MAX_CHUNKS } from '../../src/stores/uploads/chunk-limit.ts';
+import { finishEmpty, insertMultipart } from '../../src/stores/uploads/upload-rows.ts';
 import {
   BIG,
   COMMON,

@@ -1,7 +1,7 @@
 /**
  * The bytes that a node holds, to compare with its limit. Triggers add and subtract each location, which costs a
- * written row. So they do that only in a store that counts, and only for digests that the count has reached: maintenance
- * counts the existing locations in slices, each in one transaction with the step to the next.
+ * written row. So they do that only in a store that counts, and only for digests that the count has reached.
+ * Maintenance counts the existing locations in slices, each in one transaction with the step to the next.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { type Database, sql } from '../../stores/database.ts';

@@ -249,7 +249,7 @@ export async function uploadsExceeded(
   return new OciError('QUOTA_EXCEEDED', {
     message:
       `this chunk would exceed the limit of ${MAX_UPLOAD_ROWS} uploads and chunks of the organization ` +
-      `${organization}, counting those of the last three hours: try again later, or send larger chunks`,
+      `${organization}, open or ended in the last three hours: try again later, or send larger chunks`,
     detail: { organization, limit: 'upload_rows', most: MAX_UPLOAD_ROWS },
   });
 }

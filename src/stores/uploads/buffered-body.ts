@@ -182,7 +182,7 @@ export class BufferedBody {
     this.reuse(bytes);
     const { bytes: borrowed = 0 } = this.#loan ?? {};
     const more = bytes.byteLength * copies - borrowed;
-    if (more > 0) this.#more = await this.#budget.wait(more);
+    if (more > 0) this.#more = await this.#budget.wait(more, 0, WAIT_MILLISECONDS, this.#buffering.owner);
   }
 
   /** Returns the loans, and releases the stream, so that others can read the rest of the body. */

@@ -5,7 +5,8 @@ import type { Database } from '../database.ts';
 import { uploadsExceeded } from '../organizations/organization-limits.ts';
 import { isQuotaExceeded } from '../organizations/usage-rows.ts';
 import type { SessionOwner, UploadReference } from './upload-reference.ts';
-import { chunksExceeded, selectUpload, type UploadIdentity, type UploadRow } from './upload-rows.ts';
+import { chunksExceeded } from './chunk-limit.ts';
+import { selectUpload, type UploadIdentity, type UploadRow } from './upload-rows.ts';
 import { ChunkOutOfOrder, type UploadProgress } from './upload-session.ts';
 
 /** Returns the identity of a session's row. */

@@ -19,13 +19,12 @@
 import { HOUR } from '../../durations.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
-import { OciError } from '../../oci/errors.ts';
-import { type BoundStatement, type Database, sql } from '../database.ts';
+import { type BoundStatement, sql } from '../database.ts';
 import { hasTooManyUploadRows, hasTooManyUploads } from '../organizations/organization-limits.ts';
 import { addedBy, exceedsQuota } from '../organizations/usage-rows.ts';
-import { atMost } from '../rows-read.ts';
 import { MAX_PARTS } from '../bucket.ts';
 import type { Piece } from './blob-writer.ts';
+import { hasTooManyChunks, readsChunks } from './chunk-limit.ts';
 
 export interface UploadRow {
   readonly state: 'open' | 'finished' | 'cancelled';
@@ -56,17 +55,6 @@ export interface ChunkRow {
   readonly key: string | null;
   readonly parts: string | null;
 }
-
-/**
- * The most chunks of a session. Closing it reads one object for each, and a request may call R2 and D1 10,000 times.
- * The first chunk is not checked: one body that is written in several objects needs 5 GB to exceed this.
- */
-export const MAX_CHUNKS = 9900;
-
-/** SQL that holds if a session has no room for more chunks. */
-const hasTooManyChunks = (upload: string, more: string): string => `(SELECT count(*) FROM (
-  SELECT 1 FROM upload_chunks WHERE upload = ${upload} LIMIT ${MAX_CHUNKS})) + ${more} > ${MAX_CHUNKS}`;
-const readsChunks = atMost(2 * MAX_CHUNKS);
 
 /** The session that a row is for. */
 export interface UploadIdentity {
@@ -142,8 +130,6 @@ const ADVANCE_UPLOAD = sql`
     AND NOT ${exceedsQuota('uploads.repository', '?6 - ?5')} AND NOT (${hasTooManyChunks('?3', '?7')})`.reading(
   readsChunks,
 );
-
-const SELECT_TOO_MANY_CHUNKS = sql`SELECT 1 WHERE ${hasTooManyChunks('?1', '?2')}`.reading(readsChunks);
 
 const HAS_OTHER_OBJECT = (digest: string, store: string): string =>
   `EXISTS (SELECT 1 FROM locations l WHERE l.digest = ${digest} AND l.store = ${store} AND l.damage IS NULL)`;
@@ -303,17 +289,6 @@ export function advanceUpload(
     [DELETE_PARTS, ...key, writeId],
     insertChunks(upload, writeId, from, pieces),
   ];
-}
-
-/** Returns the error for a session that has no room for `more` chunks; undefined if it has. */
-export async function chunksExceeded(database: Database, id: string, more: number): Promise<OciError | undefined> {
-  if ((await database.first(SELECT_TOO_MANY_CHUNKS, id, more)) === undefined) return undefined;
-  return new OciError('TOO_MANY_CHUNKS', {
-    message:
-      `an upload has at most ${MAX_CHUNKS} chunks: send the rest in the PUT that closes it, ` +
-      'or start it again with larger chunks',
-    detail: { limit: MAX_CHUNKS },
-  });
 }
 
 /** The end of an open session of `size` bytes, which becomes a blob. */

@@ -5,7 +5,7 @@ import { OciError } from '../../../src/oci/errors.ts';
 import type { RepositoryName } from '../../../src/oci/reference.ts';
 import type { UploadProgress } from '../../../src/registry/registry.ts';
 import { BufferBudget, PART_BYTES, RESERVED_BYTES } from '../../../src/stores/uploads/buffer-budget.ts';
-import { MAX_CHUNKS } from '../../../src/stores/uploads/upload-rows.ts';
+import { MAX_CHUNKS } from '../../../src/stores/uploads/chunk-limit.ts';
 import { ChunkOutOfOrder } from '../../../src/stores/uploads/upload-session.ts';
 import {
   bodyOf,
