@@ -25,7 +25,7 @@ export function inUnits(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(value < 10 ? 1 : 0)} ${UNITS[unit]}`;
 }
 
-/** A digest, short, with the whole one to hover over and to copy. */
+/** A short digest, with the whole one as its tooltip. */
 export const Digest: FC<{ of: string; href?: string | undefined }> = ({ of, href }) => {
   const short = <code title={of}>{shortDigest(of)}</code>;
   return href === undefined ? short : <a href={href}>{short}</a>;

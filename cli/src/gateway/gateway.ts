@@ -22,7 +22,7 @@ const OWN_NAME = /^(?:localhost|[\w.-]+\.localhost|127\.[\d.]+|\[::1\]|host\.[\w
 export interface GatewayOptions extends Pick<Surroundings, 'transport' | 'sleep'> {
   readonly host: URL;
   readonly limit: BodyLimit;
-  /** Is told what people may want to know. */
+  /** Called with messages for the user. */
   readonly tell?: (line: string) => void;
 }
 

@@ -1,4 +1,4 @@
-/** One image: what it consists of, its locations, what refers to it, and the writes of its tag. */
+/** One image: its contents, locations and referrers, and the writes of its tag. */
 import { Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { FC } from 'hono/jsx';

@@ -1,4 +1,4 @@
-/** Checks that an administrator's credential allows: migrations, secrets, the cron trigger, and the queues. */
+/** Checks that need an administrator's credential: migrations, secrets, the cron trigger, and the queues. */
 import { z } from 'zod';
 import { isLoopback } from '../../config.ts';
 import type { Login } from './arguments.ts';
