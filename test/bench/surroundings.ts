@@ -85,6 +85,11 @@ export class Surroundings {
     return { ...berth, control: new Control(berth.central.port), consolePort };
   }
 
+  /** Starts a Berth whose clients are told to send layers of up to 4 GiB whole, as where nothing limits requests. */
+  async startUnlimited(): Promise<Berth> {
+    return this.#start({ registry: { chunk_max_mib: 4096 } });
+  }
+
   /** Starts a Berth whose memory can be read. */
   async startObserved(): Promise<Berth & Observed> {
     return this.#observed((inspectorPort) => this.#start({ inspectorPort }));
@@ -110,13 +115,13 @@ export class Surroundings {
     return { ...berth, inspector, pid, stop };
   }
 
-  async #start(options: Pick<LocalOptions, 'entryPoint' | 'inspectorPort' | 'moreNodes'>): Promise<Berth> {
+  async #start(options: Pick<LocalOptions, 'entryPoint' | 'inspectorPort' | 'moreNodes' | 'registry'>): Promise<Berth> {
     const [port = 0] = await freePorts(4 + (options.moreNodes?.length ?? 0));
     const registry = await startLocalRegistry({
       port,
       stateDir: await this.#stateDir(),
-      registry: { reads_per_log_line: READS_PER_LOG_LINE },
       ...options,
+      registry: { reads_per_log_line: READS_PER_LOG_LINE, ...options.registry },
     });
     const clients = (repository: string) => ({
       central: new Client(port, repository),
