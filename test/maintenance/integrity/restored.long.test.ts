@@ -144,9 +144,9 @@ async function collectForLong(): Promise<void> {
 
 /** Takes the first step that operators are told to take after a restore. */
 function forgetSessions(host: HostName): Promise<unknown> {
-  return DATABASES[host].batch(
-    ['upload_chunks', 'uploads', 'orphans', 'repairs'].map((table) => DATABASES[host].prepare(`DELETE FROM ${table}`)),
-  );
+  const tables = ['upload_chunks', 'uploads', 'orphans', 'repairs'];
+  const statements = [...tables.map((table) => `DELETE FROM ${table}`), 'UPDATE usage SET upload_rows = 0'];
+  return DATABASES[host].batch(statements.map((statement) => DATABASES[host].prepare(statement)));
 }
 
 function resolve(host: Host, { repository }: Pushed): Promise<{ digest: Digest }> {
