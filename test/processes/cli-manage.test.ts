@@ -190,7 +190,7 @@ describe('the deployment', () => {
     await push('alice/unseen', '1', 2);
     const { stdout } = await as('admin', ['status', 'node2']);
     expect(stdout).toContain('Nothing is parked.');
-    expect(stdout).toMatch(/^tag +alice\/unseen +1 /m);
+    expect(stdout).toMatch(/^manifest +alice\/unseen +\S+ +1 /m);
     expect(await as('admin', ['resume', 'node2'])).toEqual(succeeded('node2 is running\n'));
     expect(await as('admin', ['retry', 'node2'])).toEqual(succeeded('0 jobs are tried again\n'));
     const { deployment, queues } = JSON.parse((await as('admin', ['status', '--json'])).stdout);
