@@ -50,7 +50,8 @@ export function textAnswer(c: AppContext, text: string, headers: Record<string, 
   // Nobody would read the stream of an answer to HEAD.
   if (c.req.method === 'HEAD') return c.body(null, 200, headers);
   const whole = held.get(c);
-  // Not by `c.body`, which makes Headers of them first: that takes 2 % of a manifest GET.
+  // Not by `c.body`, which makes Headers of them first: that takes 2 % of a manifest GET. So what `c.header` has set is
+  // not in the answer.
   if (whole === undefined) return new Response(text, { headers });
   held.delete(c);
   isolateBudget.giveBack(whole);
