@@ -104,7 +104,11 @@ export const cli: readonly Row[] = [
     boundBy: 'the registry: both send the layer whole',
     run: async (surroundings) => {
       const berth = await surroundings.startUnlimited();
-      return comparePush(surroundings, 1024, berth, 1.1).finally(() => berth.stop());
+      try {
+        return await comparePush(surroundings, 1024, berth, 1.1);
+      } finally {
+        await berth.stop();
+      }
     },
   },
   {
