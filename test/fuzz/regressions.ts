@@ -1,6 +1,6 @@
 /** Cases that a property failed with before. They run before the generated cases. */
 import type { DownloadCase } from './downloads.test.ts';
-import { LEAST_PART, type Step } from './generate/uploads.ts';
+import { LEAST_PART, on, type Step } from './generate/uploads.ts';
 import type { ManifestCase } from './generate/manifests.ts';
 import type { PathCase } from './paths.test.ts';
 import type { FormCase, GrantCase, TokenCase } from './tokens.test.ts';
@@ -20,22 +20,6 @@ export const PATH_REGRESSIONS: readonly PathCase[] = [
 export const DOWNLOAD_REGRESSIONS: readonly DownloadCase[] = [];
 
 const opened: Step = { kind: 'open', user: 'alice', repository: 'alice/app', algorithm: undefined };
-
-function on(method: 'GET' | 'PATCH' | 'PUT' | 'DELETE', step: Partial<Extract<Step, { kind: 'session' }>> = {}): Step {
-  return {
-    kind: 'session',
-    session: 0,
-    age: 0,
-    tampering: 'none',
-    range: 'none',
-    body: undefined,
-    streamed: false,
-    digest: { of: 'all', algorithm: 'sha256' },
-    length: undefined,
-    method,
-    ...step,
-  };
-}
 
 export const UPLOAD_REGRESSIONS: readonly (readonly Step[])[] = [
   // An empty chunk without a length was 202 for a closed session.

@@ -19,7 +19,7 @@ const SHAPES: readonly (readonly [what: string, shape: RegExp])[] = [
 ];
 
 export class Secrets {
-  /** What each form of a secret is of, by its first characters. */
+  /** Maps the first characters of secrets to the texts that begin so, and each text to the name of its secret. */
   readonly #forms = new Map<string, Map<string, string>>();
 
   /** Adds a secret. @param what names it in a finding */

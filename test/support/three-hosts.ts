@@ -47,7 +47,7 @@ export interface Answered {
 interface Queue {
   readonly state: MemoryQueueState;
   readonly replicator: Replicator;
-  /** What central had for the node when the queue last ran; undefined if the queue has to run in any case. */
+  /** Central's work for the node when the queue last ran; undefined if the queue has to run in any case. */
   seen: string | undefined;
 }
 

@@ -229,18 +229,27 @@ const partStep: fc.Arbitrary<Step> = fc.record({
   length: fc.constant(undefined),
 });
 
-const closing: Step = {
-  kind: 'session',
-  method: 'PUT',
-  session: 0,
-  age: 0,
-  tampering: 'none',
-  range: 'none',
-  body: undefined,
-  streamed: false,
-  digest: { of: 'all', algorithm: 'sha256' },
-  length: undefined,
-};
+/** Returns a valid request without a body for session 0, changed by `step`. */
+export function on(
+  method: 'GET' | 'PATCH' | 'PUT' | 'DELETE',
+  step: Partial<Extract<Step, { kind: 'session' }>> = {},
+): Step {
+  return {
+    kind: 'session',
+    session: 0,
+    age: 0,
+    tampering: 'none',
+    range: 'none',
+    body: undefined,
+    streamed: false,
+    digest: { of: 'all', algorithm: 'sha256' },
+    length: undefined,
+    method,
+    ...step,
+  };
+}
+
+const closing = on('PUT');
 
 /** One session, most of whose chunks can be parts of a multipart upload. Some close it without a body. */
 export const stepsOfParts: fc.Arbitrary<readonly Step[]> = fc

@@ -69,7 +69,7 @@ interface Found {
   readonly rows: string;
   readonly blobs: string;
   readonly chunks: string;
-  /** Of multipart uploads that may be complete. */
+  /** The keys of multipart uploads that may be complete, as JSON. */
   readonly parts: string;
   /** The number of rows of sessions that have ended, whose objects are not deleted yet. */
   readonly ended: number;
