@@ -229,10 +229,10 @@ const partStep: fc.Arbitrary<Step> = fc.record({
   length: fc.constant(undefined),
 });
 
-/** Returns a valid request without a body for session 0, changed by `step`. */
+/** Returns a valid request without a body for session 0, with `changes`. */
 export function on(
   method: 'GET' | 'PATCH' | 'PUT' | 'DELETE',
-  step: Partial<Extract<Step, { kind: 'session' }>> = {},
+  changes: Partial<Extract<Step, { kind: 'session' }>> = {},
 ): Step {
   return {
     kind: 'session',
@@ -245,7 +245,7 @@ export function on(
     digest: { of: 'all', algorithm: 'sha256' },
     length: undefined,
     method,
-    ...step,
+    ...changes,
   };
 }
 
