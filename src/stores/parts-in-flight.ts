@@ -27,9 +27,7 @@ export class PartsInFlight {
   /**
    * Starts the next part, which will have `length` bytes, once fewer than {@link PARTS_AT_ONCE} are under way.
    * @returns the writer of the part's bytes. The caller closes it before the next part starts
-   * @throws the failure of an earlier part; OciError UNAVAILABLE if none ends in time, because the caller's buffer is
-   * on
-   *   loan while it waits
+   * @throws the failure of an earlier part; OciError UNAVAILABLE if none ends in time: the caller's buffer is on loan
    */
   async start(length: number): Promise<WritableStreamDefaultWriter<Uint8Array>> {
     const number = this.#next++;

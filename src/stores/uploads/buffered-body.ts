@@ -167,10 +167,12 @@ export class BufferedBody {
   /** Keeps a buffer beyond the first for later, unless the body has moved to another size or others wait for room. */
   #putBack(buffer: ArrayBuffer): void {
     if (buffer.byteLength === this.#size && !this.#budget.hasWaiters()) this.#free.push(buffer);
-    else this.#giveBackSpare();
+    else this.#giveBackSpare(buffer);
   }
 
-  #giveBackSpare(): void {
+  /** @param buffer the spare one, unless something may still use it */
+  #giveBackSpare(buffer?: ArrayBuffer): void {
+    if (buffer !== undefined) release(buffer);
     const loan = this.#spares.pop();
     if (loan !== undefined) this.#budget.giveBack(loan);
   }
@@ -179,7 +181,6 @@ export class BufferedBody {
    * Borrows room for `copies` of the buffer's bytes, from now until the body is closed. @throws OciError UNAVAILABLE
    */
   async hold(bytes: Uint8Array<ArrayBuffer>, copies: number): Promise<void> {
-    this.reuse(bytes);
     const { bytes: borrowed = 0 } = this.#loan ?? {};
     const more = bytes.byteLength * copies - borrowed;
     if (more > 0) this.#more = await this.#budget.wait(more, 0, WAIT_MILLISECONDS, this.#buffering.owner);
@@ -254,6 +255,7 @@ export class BufferedBody {
     this.#loan = loan;
     const larger = new ArrayBuffer(size);
     new Uint8Array(larger).set(new Uint8Array(this.#buffer));
+    release(this.#buffer);
     this.#buffer = larger;
     this.#size = size;
     this.#grownAt = Date.now();
@@ -272,9 +274,18 @@ export class BufferedBody {
   #giveBack(): void {
     if (this.#loan !== undefined) this.#budget.giveBack(this.#loan);
     this.#loan = undefined;
+    if (!this.#isOut) release(this.#buffer);
     this.#buffer = new ArrayBuffer(0);
     this.#size = 0;
-    for (const _ of this.#free) this.#giveBackSpare();
+    for (const buffer of this.#free) this.#giveBackSpare(buffer);
     this.#free = [];
   }
+}
+
+/**
+ * Frees a buffer's memory at once. Whoever used it last may refer to it for as long as they wait for room, so the
+ * collector would free it too late.
+ */
+function release(buffer: ArrayBuffer): void {
+  if (!buffer.detached) buffer.transfer(0);
 }

@@ -73,7 +73,7 @@ export const memory: readonly Row[] = [
   {
     name: `memory: ${AT_ONCE} pushes of 64 MiB at once, without Content-Length`,
     mustReach: `all succeed, isolate ≤ ${inMebibytes(ISOLATE_LIMIT_AT_ONCE)}`,
-    boundBy: 'the budget of 54 MiB that all bodies of an isolate share, and R2’s copies of what is being written',
+    boundBy: 'the budget of 54 MiB that all bodies of an isolate share',
     run: async (surroundings) => {
       const bytes = surroundings.tiny ? 9 * MIB : 64 * MIB;
       const berth = await surroundings.startObserved();

@@ -125,6 +125,28 @@ test('a body that has had its turn gives its large buffer up, and waits behind t
   expect(budget.inUse()).toBe(0);
 });
 
+test('a buffer that a body gives up takes no memory, although its last user still refers to it', async () => {
+  const budget = new BufferBudget(RESERVED_BYTES + PART_BYTES);
+  const stream = new Response(bytesOf(1, PART_BYTES + 1)).body!;
+  const sizes = [STEP_BYTES, PART_BYTES];
+  const body = new BufferedBody(stream, budget, { sizes, least: PART_BYTES, givesWay: true, copies: 1 });
+  const piece = (await body.read())!;
+  const { buffer } = piece;
+  body.reuse(piece);
+  expect(buffer.byteLength).toBe(PART_BYTES);
+  body.close();
+  expect([budget.inUse(), buffer.byteLength]).toEqual([0, 0]);
+});
+
+test('a buffer that is still in use when a body ends keeps its bytes', async () => {
+  const content = bytesOf(1, SMALL_BYTES);
+  const body = new BufferedBody(new Response(content).body!, new BufferBudget(), { ...WHOLE, failsWhenSlow: false });
+  const piece = (await body.read())!;
+  await body.hold(piece, 6);
+  body.close();
+  expect(piece).toEqual(content);
+});
+
 const WHOLE: Buffering = {
   sizes: [STEP_BYTES, SMALL_BYTES],
   least: SMALL_BYTES,
