@@ -22,15 +22,18 @@ export interface Config {
   readonly stores: readonly StoreName[];
   /** Whether central's database has read replicas. Nodes then read from the nearest one. */
   readonly centralHasReplicas: boolean;
-  /** How long a node lets a push wait for central to say that it has a layer. */
+  /** The longest that a push at a node waits for central to say whether it has a layer. */
   readonly pushWaitMilliseconds: number;
-  /** How long a blob without a manifest is kept after a push, a mount or a HEAD. The collection rules call this g. */
+  /**
+   * The time for which a blob without a manifest is kept after a push, a mount or a HEAD. The collection rules call it
+   * g.
+   */
   readonly graceMilliseconds: number;
-  /** How long the audit log is kept. */
+  /** The time for which entries of the audit log are kept. */
   readonly auditMilliseconds: number;
-  /** How much each store lets an organization have, with or without a quota. */
+  /** The most that an organization may have in each store, with or without a quota. */
   readonly limits: StoreLimits;
-  /** How long a tag's history keeps a write that another write replaced. */
+  /** The time for which a tag's history keeps a write that another write replaced. */
   readonly historyMilliseconds: number;
   /**
    * Whether maintenance collects and evicts anything, including expired uploads and orphans. An operator turns this
@@ -42,15 +45,15 @@ export interface Config {
   /** Bytes of each store that the scrub reads and compares with their digests each day; 0 turns the scrub off. */
   readonly scrubBytesPerDay: number;
   /**
-   * How long an object without a row is kept. It must cover the time that a database can be restored back to, because a
-   * restored database may name the object again.
+   * The time for which an object without a row is kept. It must reach back as far as a database can be restored,
+   * because a restored database may name the object again.
    */
   readonly orphanMilliseconds: number;
   /** Base64 of at least 32 bytes each. The first key signs; every key verifies. */
   readonly signingKeys: readonly string[];
   /** The longest body, in bytes, that clients are told to send. */
   readonly chunkMaxBytes: number;
-  /** How many successful reads one log line stands for; 1 logs every read. */
+  /** The number of successful reads that one log line stands for; 1 logs every read. */
   readonly readsPerLogLine: number;
   /** Hosts of the console, in the form of those of a registry; none if there is no console. */
   readonly consoleHosts: readonly string[];
@@ -66,7 +69,7 @@ export interface Config {
 export interface EvictionLimits {
   /** Bytes of blobs that the store may hold; undefined for no limit. */
   readonly bytes: number | undefined;
-  /** How long an image may go without a pull from this store; undefined for no limit. */
+  /** The longest that an image may go without a pull from this store; undefined for no limit. */
   readonly idleMilliseconds: number | undefined;
 }
 

@@ -19,7 +19,7 @@ const STEPS: readonly (readonly [name: string, command: readonly string[]])[] = 
 const PROJECTS = ['workerd', 'fuzz', 'local', 'cli', 'black-box'].flatMap((name) => ['--project', name]);
 const TESTS = ['vitest', 'run', '--config', 'test/vitest.config.ts', ...PROJECTS];
 
-/** What workerd and vitest's plugin say of connections that a test breaks off. */
+/** The messages of workerd and of vitest's plugin about connections that a test breaks off. */
 const BROKEN_CONNECTION = /^(?:stack: |exception = |uncaught exception; source = Uncaught|console warning; message = )/;
 
 /** Runs a command. @param shown whether to print what it prints, rather than to keep it */

@@ -11,7 +11,7 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 keepTemporaryFilesInMemory();
 process.env['SIGNING_KEY'] ??= Buffer.alloc(32, 1).toString('base64');
 
-/** How many random plans a suite runs, and from which seed: a sample by default, more with `npm run test:…`. */
+/** The number of random plans that a suite runs, and their seed: a sample by default, more with `npm run test:…`. */
 const chance = (name: string, firstSeed = 20_260_102) => ({
   runs: Number(process.env[`${name}_RUNS`] ?? 6),
   seed: Number(process.env[`${name}_SEED`] ?? firstSeed),

@@ -5,7 +5,7 @@ import { harmless } from './terminal.ts';
 import { baseUrl, createTransport, type TransportOptions } from './transport.ts';
 import { type Transport, TransportError } from '../../src/oci-client/transport.ts';
 
-/** How long an answer may take, on top of the time that it was asked to wait for something. */
+/** The longest that an answer may take, on top of the time that it was asked to wait for something. */
 const ANSWER_SECONDS = 60;
 /** The most items on a page of a list, and of a list of credentials. */
 const PAGE = 1000;
@@ -109,7 +109,7 @@ export class Api {
       pages.push((await jsonOf(response, this.host)) as Page);
       const next = /<([^>]*)>\s*;\s*rel="?next"?/i.exec(response.headers.get('link') ?? '')?.[1];
       if (next === undefined) return pages;
-      // Only the path: no answer sends the login to another host.
+      // Uses only the path, so that no answer can send the login to another host.
       const { pathname, search } = new URL(next, this.#base);
       response = await this.send('GET', pathname + search);
     }
@@ -122,8 +122,8 @@ export async function connect(host: string, options: TransportOptions): Promise<
 }
 
 /**
- * Returns the header of the login for a host: the bootstrap secret in `BERTH_BOOTSTRAP_SECRET`, for `BERTH_HOST` alone,
- * else the credential for it.
+ * Returns the Authorization header for a host: the bootstrap secret in `BERTH_BOOTSTRAP_SECRET` if the host is
+ * `BERTH_HOST`, otherwise the host's credential.
  */
 async function authorizationFor(host: string): Promise<string | undefined> {
   const { BERTH_HOST, BERTH_BOOTSTRAP_SECRET: bootstrap = '' } = process.env;
@@ -140,7 +140,7 @@ async function jsonOf(response: Response, host: string): Promise<unknown> {
   try {
     if (isJson) return JSON.parse(text);
   } catch {
-    // The message below says it.
+    // The error below says so.
   }
   throw new ApiFailure(`${host} does not answer as Berth does: check the host`, response.status);
 }
@@ -162,7 +162,7 @@ async function failureOf(response: Response, host: string, isLoggedIn: boolean):
 }
 
 async function messageOf(response: Response): Promise<string> {
-  const unknown = `the answer was ${response.status}; check that the host runs Berth`;
+  const unknown = `the answer was ${response.status}: check that the host runs Berth`;
   try {
     const { errors } = JSON.parse(await response.text()) as { errors?: readonly { message?: unknown }[] };
     const messages = (errors ?? []).flatMap(({ message }) => (typeof message === 'string' ? [harmless(message)] : []));

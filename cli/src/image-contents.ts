@@ -2,7 +2,9 @@
 import { type Descriptor, linksOf, type ManifestLinks, type StoredManifest } from '../../src/oci-client/descriptor.ts';
 import type { Repository } from '../../src/oci-client/repository.ts';
 
-/** How many manifests are read at once, and how many in all, to find images that share layers. */
+/**
+ * The most manifests that are read at once, and in all, for the contents of an index or for images that share layers.
+ */
 const [AT_ONCE, MOST] = [8, 100];
 
 export interface Contents {
@@ -19,7 +21,7 @@ export interface Child {
 }
 
 export interface Sharing {
-  /** By the digest of a blob: the tags of the other images that have it. */
+  /** The tags of the other images that have a blob, by the blob's digest. */
   readonly tags: ReadonlyMap<string, readonly string[]>;
   /** Whether all tags were looked at. */
   readonly isComplete: boolean;

@@ -63,7 +63,7 @@ export function program(): Command {
     .option('--plain-http', 'use http (loopback uses it by default)')
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('Run it with --help to see how it is used.');
-  // Subcommands inherit what stands above only if they are added after it.
+  // Subcommands inherit the options above only if they are added after them.
   for (const add of COMMANDS) add(berth);
   return berth;
 }

@@ -1,6 +1,6 @@
 /**
- * How commands print: tables for people, JSON for programs. A terminal gets colors (unless `NO_COLOR` is set) and short
- * digests; a file or a pipe gets plain text with whole digests. Text that comes from a registry can't control the
+ * Prints for commands: tables for people, JSON for programs. A terminal gets colors (unless `NO_COLOR` is set) and
+ * short digests; a file or a pipe gets plain text with whole digests. Text that comes from a registry can't control the
  * terminal.
  */
 import { styleText } from 'node:util';

@@ -15,10 +15,10 @@ import { ANONYMOUS, type Principal } from './principal.ts';
 import { formatScope, parseScopes, type Scope } from './scope.ts';
 import type { SigningKeys } from './signing-keys.ts';
 
-/** How far the clocks of two machines may differ, in seconds. */
+/** The most that the clocks of two machines may differ, in seconds. */
 export const SKEW_SECONDS = 5;
 
-/** How long a token is valid, in seconds: together with the skew, five minutes. */
+/** The time for which a token is valid, in seconds: together with the skew, five minutes. */
 export const TOKEN_SECONDS = 300 - SKEW_SECONDS;
 
 /**
@@ -27,10 +27,10 @@ export const TOKEN_SECONDS = 300 - SKEW_SECONDS;
  */
 export const LEAST_TOKEN_SECONDS = 60;
 
-/** How long after a look-up of a credential every token from that look-up has expired. */
+/** The time after a look-up of a credential by which every token from that look-up has expired. */
 export const TOKEN_EFFECT_MILLISECONDS = (TOKEN_SECONDS + SKEW_SECONDS) * 1000;
 
-/** How long a look-up may be cached. A token issued at the end of this time is still valid for long enough. */
+/** The longest that a look-up may be cached. A token issued at the end of this time is still valid for long enough. */
 export const KEPT_MILLISECONDS = (TOKEN_SECONDS - LEAST_TOKEN_SECONDS) * 1000;
 
 const ISSUER = 'berth';

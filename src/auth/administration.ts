@@ -16,7 +16,7 @@ import { includesAll } from './delegation.ts';
 import { credentialsExceeded, repositoriesExceeded } from '../stores/organizations/organization-limits.ts';
 import { hashSecret } from './secret-hash.ts';
 
-/** How long a removed organization's name stays taken: until every access token from its time has expired. */
+/** The time for which a removed organization's name stays taken: until every access token from its time has expired. */
 const NAME_TAKEN_MILLISECONDS = 2 * TOKEN_EFFECT_MILLISECONDS;
 
 /**

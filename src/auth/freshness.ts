@@ -7,13 +7,13 @@ import { DAY, MINUTE } from '../durations.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
 import type { ControlData } from '../stores/organizations/control-data.ts';
 
-/** How long a copy is usable, in milliseconds. */
+/** The time for which a copy is usable, in milliseconds. */
 const USABLE_MILLISECONDS = DAY;
 
-/** How often an isolate checks the age of the copy, in milliseconds. */
+/** The time between two checks of the copy's age by an isolate, in milliseconds. */
 const LOOK_MILLISECONDS = MINUTE;
 
-/** How far the clock of the queue may be ahead of an isolate's, in milliseconds. */
+/** The most that the clock of the queue may be ahead of an isolate's, in milliseconds. */
 const SKEW_MILLISECONDS = MINUTE;
 
 interface Look {

@@ -12,18 +12,18 @@ import { BoundedCache } from '../bounded-cache.ts';
 import type { Login } from './credential.ts';
 import type { SharedNotes } from './shared-notes.ts';
 
-/** How long a good login answers without being looked up again, in milliseconds. */
+/** The time for which a good login answers without being looked up again, in milliseconds. */
 const KNOWN_GOOD_MILLISECONDS = MINUTE;
 const KNOWN_GOOD_BYTES = 2 * 1024 * 1024;
 
-/** How long a good login is told from a guess, in milliseconds. */
+/** The time for which a good login is told from a guess, in milliseconds. */
 const ONCE_GOOD_MILLISECONDS = HOUR;
 
 /** Times are in milliseconds since the epoch. */
 interface Entry {
   readonly login: Login;
   readonly since: number;
-  /** Until when the login answers. */
+  /** The end of the time in which the login answers. */
   readonly until: number;
 }
 

@@ -29,7 +29,7 @@ export interface LoginSource {
   readonly user: string;
 }
 
-/** How long logins are refused after a limit was passed: the period of the rate limiters. */
+/** The time for which logins are refused after a limit was passed: the period of the rate limiters. */
 const REFUSED_MILLISECONDS = MINUTE;
 const PASSED_BYTES = 256 * 1024;
 

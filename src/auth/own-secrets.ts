@@ -8,8 +8,8 @@
 import type { Presented } from './basic.ts';
 
 /**
- * How many consecutive characters of a secret a text must contain to count as holding it: half of the shortest
- * bootstrap secret.
+ * The number of consecutive characters of a secret that a text must contain to count as holding it: half of the
+ * shortest bootstrap secret.
  */
 const FRAGMENT = 12;
 

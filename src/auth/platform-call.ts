@@ -7,7 +7,7 @@ import { OciError } from '../oci/errors.ts';
 import type { OrganizationName } from '../oci/reference.ts';
 import { isRefusal, organizationIn } from './platform-token.ts';
 
-/** How long a call may take, to the end of its answer. */
+/** The longest that a call may take, to the end of its answer. */
 export const CALL_MILLISECONDS = 5000;
 
 /** The most bytes of an answer. A normal answer has a few hundred. */

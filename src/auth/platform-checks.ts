@@ -17,13 +17,15 @@ import { KEPT_MILLISECONDS } from './access-token.ts';
 import { hashSecret } from './secret-hash.ts';
 import { CALL_MILLISECONDS, type PlatformAnswer, PlatformUnavailable } from './platform-call.ts';
 
-/** How long a bad answer is kept, in milliseconds. */
+/** The time for which a bad answer is kept, in milliseconds. */
 const BAD_MILLISECONDS = 10_000;
 
-/** How long tokens that were good do not ask again after the platform has failed for one, in milliseconds. */
+/**
+ * The time after a failure of the platform in which it is not asked again about tokens that were good, in milliseconds.
+ */
 const PAUSE_MILLISECONDS = 3000;
 
-/** How long to wait for another request's call, in milliseconds. */
+/** The longest wait for another request's call, in milliseconds. */
 const WAIT_MILLISECONDS = CALL_MILLISECONDS + 250;
 
 /** The most entries in each of the three maps: good answers, bad answers, calls. An entry takes a few hundred bytes. */

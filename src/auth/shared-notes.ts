@@ -8,7 +8,7 @@
 import { within } from '../stores/deadline.ts';
 import type { SigningKeys } from './signing-keys.ts';
 
-/** How long a login waits for the cache, in milliseconds. */
+/** The longest that a login waits for the cache, in milliseconds. */
 const READ_MILLISECONDS = 500;
 
 /** The characters of an HMAC-SHA256 in base64url. */

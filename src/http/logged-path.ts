@@ -3,7 +3,7 @@
  * route matches. A client that builds a path wrongly can put its upload session's reference where no route expects it.
  */
 
-/** How often a path is decoded at most: more layers than clients and proxies add by mistake. */
+/** The most layers of encoding that are undone in a path: more than clients and proxies add by mistake. */
 const LAYERS = 8;
 
 /** An upload session's reference: the log keeps its id and drops the rest, which holds a signature. */

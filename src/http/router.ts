@@ -6,7 +6,7 @@ import type { Params, Result, Router } from 'hono/router';
 
 interface Route<Handler> {
   readonly method: string;
-  /** What every matching path begins with: comparing it is quicker than the expression. */
+  /** The beginning of every matching path. Comparing it is quicker than running the expression. */
   readonly prefix: string;
   readonly pattern: RegExp;
   readonly handler: Handler;

@@ -27,7 +27,7 @@ export interface MaintenanceContext extends Settings {
   readonly lag: ReplicationLag;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** How much the run may still hash. */
+  /** The bytes that the run may still hash. */
   readonly hashing: HashingAllowance;
   /** Whether the run has time and statements left. Tasks ask between slices, and within a long slice. */
   readonly mayGoOn: () => boolean;

@@ -17,7 +17,7 @@ import type { Task } from './round.ts';
 
 /** The most links that a slice reads, and the most old rows that the last slice removes. */
 const LINKS = 2000;
-/** How many repositories of an organization are kept by name. */
+/** The most repositories of an organization that are kept by name. */
 const NAMED = 50;
 
 /** The start of the next slice, as JSON. */

@@ -39,7 +39,7 @@ export interface Task {
    * Milliseconds for which a slice under way keeps other runs from beginning one; undefined if two at once do no harm.
    */
   readonly alone?: number;
-  /** How many milliseconds of a pass the task may take; undefined for all. */
+  /** The milliseconds of a pass that the task may take; undefined for all. */
   readonly share?: number;
   /**
    * Does one slice of the task at a store.
@@ -186,7 +186,7 @@ function neverRun(task: string): TaskState {
   };
 }
 
-/** How far the clock of one machine may be ahead of another's. */
+/** The most that the clock of one machine may be ahead of another's. */
 const SKEW = MINUTE;
 
 /**

@@ -11,7 +11,7 @@ import { RegistryError, refusalOf } from './registry-error.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { Request } from './transport.ts';
 
-/** How long a token is good that does not say so (the token service's specification, "expires_in"). */
+/** The lifetime of a token that does not state one (the token service's specification, "expires_in"). */
 const DEFAULT_SECONDS = 60;
 /** The part of its life after which a token is exchanged. */
 export const REFRESH_AFTER = 0.8;

@@ -8,7 +8,7 @@ import type { Repository } from './repository.ts';
 import { isTransient } from './retry.ts';
 import { closeUpload, sessionIn, sizeIn, type UploadSession } from './upload-session.ts';
 
-/** How often an upload that the registry has lost is begun again. */
+/** The number of times that an upload is begun again after the registry has lost it. */
 const MAX_RESTARTS = 3;
 
 export interface UploadOptions {

@@ -33,7 +33,7 @@ export interface CopyOptions {
   readonly tag: string | undefined;
   /** Whether the manifests that refer to the image are copied, and those that refer to them. */
   readonly referrers: boolean;
-  /** How many blobs, or manifests, are copied at once. */
+  /** The most blobs, or manifests, that are copied at once. */
   readonly jobs: number;
   /** Ends the copy. A failure aborts it, too. */
   readonly abort: AbortController;

@@ -71,7 +71,7 @@ export function objectIn(bytes: Uint8Array, where: string): Record<string, unkno
     const document: unknown = JSON.parse(new TextDecoder().decode(bytes));
     if (typeof document === 'object' && document !== null) return document as Record<string, unknown>;
   } catch {
-    // The message below says it.
+    // The error below says so.
   }
   throw new ContentError(`${where} is not a JSON object`);
 }

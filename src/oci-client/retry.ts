@@ -2,7 +2,7 @@ import { RegistryError } from './registry-error.ts';
 import type { Surroundings } from './surroundings.ts';
 import { TransportError } from './transport.ts';
 
-/** How often something is tried in a row without getting any further. */
+/** The most tries in a row without any progress. */
 const ATTEMPTS = 6;
 const FIRST_WAIT_MS = 500;
 /** The longest wait before another attempt, even if the registry asks for more. */

@@ -1,4 +1,4 @@
-/** How the client reaches a network. The program and the Worker do it differently, so each passes in its own. */
+/** The client's way to the network. The program and the Worker reach it differently, so each passes in its own. */
 
 export interface Request {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';

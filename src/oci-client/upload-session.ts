@@ -21,7 +21,7 @@ export interface Repeatable {
 export interface UploadSession {
   /** The address for the next request: each answer names a new one. */
   readonly url: URL;
-  /** How many bytes the registry has. */
+  /** The number of bytes that the registry has. */
   readonly size: number;
 }
 

@@ -1,13 +1,14 @@
 /**
- * Gives HTTP handlers what they need to hold request bodies and documents in memory: the isolate's budget and the
- * reader that draws on it.
+ * Lets HTTP handlers hold request bodies and documents in memory, by the isolate's budget and the reader that draws on
+ * it.
  */
 export { BufferedBody, SLOW_MILLISECONDS } from '../stores/uploads/buffered-body.ts';
 export { BUDGET_BYTES, isolateBudget, type Loan } from '../stores/uploads/buffer-budget.ts';
 export { STALLED_MILLISECONDS, STEP_BYTES } from '../stores/uploads/body-reader.ts';
 
 /**
- * How many times its own size a document takes in memory. It is held as bytes, as text, as parsed values, and again as
- * text on its way to the database. With annotations in a script that takes two bytes per character, that is about six.
+ * The memory that a document takes, as a multiple of its size. It is held as bytes, as text, as parsed values, and
+ * again as text on its way to the database. With annotations in a script that takes two bytes per character, that is
+ * about six.
  */
 export const COPIES_OF_DOCUMENT = 6;

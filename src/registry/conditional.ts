@@ -16,7 +16,7 @@ export interface Conditional {
   readonly needed?: boolean;
 }
 
-/** The attempts to check the precondition and write, before the client is told to try again. */
+/** The most attempts to check the precondition and write. After them the client is told to try again. */
 const ATTEMPTS = 5;
 
 /**

@@ -1,7 +1,7 @@
 /**
  * Adds up what organizations use, in the same way at every host: what central counts, plus what each node's store holds
- * that central is not known to count, such as open uploads. A quota check sees less than this: each store knows only
- * what it holds itself and what central counts.
+ * that central, as far as the node knows, does not count, such as open uploads. A quota check sees less than this: each
+ * store knows only what it holds itself and what central counts.
  */
 import type { Config } from '../config.ts';
 import type { OrganizationName } from '../oci/reference.ts';
@@ -22,7 +22,7 @@ import { orUnavailable } from './federated/central.ts';
 
 export { SHOWN_TOGETHER } from '../stores/organizations/usage-shown.ts';
 
-/** How long to wait for a node's database, in milliseconds. */
+/** The longest wait for a node's database, in milliseconds. */
 const NODE_MILLISECONDS = 5000;
 
 interface WholeUsage extends OrganizationUsage {

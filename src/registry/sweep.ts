@@ -7,16 +7,16 @@ import type { Database } from '../stores/database.ts';
 import type { RemovedName } from '../stores/deletion/removals.ts';
 import { sweepSlice } from '../stores/deletion/sweep-rows.ts';
 
-/** How long to leave the store to others after a slice, as a multiple of the time that the slice took. */
+/** The time that a slice leaves the store to others afterwards, as a multiple of the time that it took. */
 const PAUSE_FACTOR = 5;
 
 /**
- * How long the sweep goes on after the answer, in milliseconds. Cloudflare allows an invocation 30 s after its
+ * The longest that the sweep goes on after the answer, in milliseconds. Cloudflare allows an invocation 30 s after its
  * response. Maintenance does the rest.
  */
 const BACKGROUND_MILLISECONDS = 20_000;
 
-/** How many slices the sweep does after the answer: each takes 18 statements, and D1 may end a request after 1,000. */
+/** The most slices of the sweep after the answer. Each takes 18 statements, and D1 may end a request after 1,000. */
 const BACKGROUND_SLICES = 40;
 
 /** Sweeps what a removal has hidden. The removal already holds, so maintenance can finish whatever fails here. */

@@ -1,7 +1,7 @@
 import { backoffAfter } from './machine.ts';
 
 /**
- * How long a lane waits after a failure that belongs to no single job, such as an unreachable database. The wait
+ * The time that a lane waits after a failure that belongs to no single job, such as an unreachable database. The wait
  * doubles with each failure, until a run succeeds.
  */
 export class Backoff {

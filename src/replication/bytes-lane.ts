@@ -16,7 +16,7 @@ import { copyUpJob, copyDownJob, OutOfTime } from './machine.ts';
 import type { CopyDown } from './queue-state.ts';
 import { Signal } from './signal.ts';
 
-/** How many objects to copy at once. A large one takes a small buffer of the isolate's budget. */
+/** The most objects that are copied at once. A large one takes a small buffer of the isolate's budget. */
 const BLOBS_AT_ONCE = 2;
 /** The time after which to look for due blobs again without a signal: a failed job may have become due. */
 const LOOK_AGAIN_MILLISECONDS = 10_000;
@@ -52,7 +52,7 @@ export class BytesLane {
     this.#dueBlobs = new DueBlobs(options);
   }
 
-  /** How many blobs are being copied now. */
+  /** The number of blobs that are being copied now. */
   get inFlight(): number {
     return this.#inFlight;
   }

@@ -15,7 +15,7 @@ const ENTRIES = 200;
 /** The kinds of entries that delete something. */
 const DELETIONS: ReadonlySet<ChangeLogEntry['kind']> = new Set(['tag', 'manifest', 'link', 'repository']);
 
-/** How many removals to sweep after applying a page. */
+/** The most removals that are swept after a page is applied. */
 const SWEPT = 10;
 
 /** Sweeps one slice of each of some removals. One slice covers most removals, and maintenance does the rest. */

@@ -22,12 +22,12 @@ export interface Copy {
   readonly key: string;
 }
 
-/** How many organizations one statement covers. */
+/** The most organizations that one statement covers. */
 const ORGANIZATIONS_PER_LOOK = 100;
 
 /**
- * How many copies one statement examines for all organizations together. Copies of blobs that nothing references any
- * more stay until they are collected, and there may be more of them than of those that are due.
+ * The most copies that one statement examines for all organizations together. Copies of blobs that nothing references
+ * any more stay until they are collected, and there may be more of them than of those that are due.
  */
 const COPIES_EXAMINED = 5000;
 

@@ -29,7 +29,7 @@ export class DueBlobs {
   /** The organizations after which the next look for copies up, and for copies down, starts. */
   #copiesUpAfter = '';
   #copiesDownAfter = '';
-  /** Where to go on in organizations of which a look has examined many copies up and found few that are due. */
+  /** The positions to go on from in organizations of which a look has examined many copies up and found few due. */
   readonly #positions = new Map<string, CopyPosition>();
 
   constructor(options: Pair & { readonly state: QueueState }) {

@@ -25,19 +25,19 @@ import { Prefetches } from './prefetches.ts';
 import { Replicator } from './replicator.ts';
 import { SqlQueueState } from './sql-queue-state.ts';
 
-/** How long one run of the alarm lasts. Cloudflare allows 15 minutes. */
+/** The longest that one run of the alarm lasts. Cloudflare allows 15 minutes. */
 const ALARM_MILLISECONDS = 5 * MINUTE;
-/** How long a request that wakes the queue may work on it. */
+/** The longest that a request which wakes the queue may work on it. */
 const WAKE_MILLISECONDS = 20_000;
 /**
- * How long after a request the alarm fires. The alarm moves the bytes of what the request has announced, and takes over
- * if the request's run is interrupted. One alarm does both, because setting an alarm costs a written row.
+ * The time from a request to the alarm. The alarm moves the bytes of what the request has announced, and takes over if
+ * the request's run is interrupted. One alarm does both, because setting an alarm costs a written row.
  */
 const ALARM_AFTER_MILLISECONDS = 100;
-/** How long central's queue waits before it tries again to wake the nodes' queues. */
+/** The time after which central's queue tries again to wake the nodes' queues. */
 const WAKE_AGAIN_MILLISECONDS = 2000;
 
-/** How often to check for failed metadata jobs that are due again while bytes are copied. */
+/** The time between checks for failed metadata jobs that are due again, while bytes are copied. */
 const METADATA_RETRY_MILLISECONDS = 1000;
 
 const COUNTERS: readonly Counter[] = [
@@ -53,20 +53,20 @@ const COUNTERS: readonly Counter[] = [
 const MEASURES: readonly Measure[] = ['announce_seconds', 'settle_seconds'];
 
 /**
- * How many statements of D1 a run may use before it begins no further step. D1 may end an invocation after 1,000, and
+ * The number of statements of D1 after which a run begins no further step. D1 may end an invocation after 1,000, and
  * the steps under way need some.
  */
 const STATEMENTS = 600;
 
 export interface QueueStatus {
   readonly store: StoreName;
-  /** How many outbox entries have yet to be announced. */
+  /** The number of outbox entries that have yet to be announced. */
   readonly depth: number;
   /** When the oldest outbox entry was written, in milliseconds since the epoch. */
   readonly oldest: number | null;
-  /** How many blobs are being copied now. */
+  /** The number of blobs that are being copied now. */
   readonly inFlight: number;
-  /** How many blobs are waiting to be copied down. */
+  /** The number of blobs that are waiting to be copied down. */
   readonly copiesDown: number;
   readonly parked: number;
   readonly paused: boolean;

@@ -12,8 +12,8 @@ export interface QueuedBlob {
 }
 
 /**
- * How many last turns to remember, of organizations and of their kinds of copies. A turn that is not remembered was
- * longer ago than all of these.
+ * The number of last turns that are remembered, of organizations and of their kinds of copies. A turn that is not
+ * remembered was longer ago than all of these.
  */
 const REMEMBERED = 2000;
 

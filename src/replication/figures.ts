@@ -1,7 +1,7 @@
 /**
- * A queue's counters and histograms, in memory: of all time, and of the current hour. Storing each at once would write
- * several rows for each blob, so the queue stores them together: after each run of its alarm, and before anybody reads
- * them. A reader therefore never sees a counter fall, even if the Durable Object loses its memory.
+ * A queue's counters and histograms, in memory: for all time, and for the current hour. Storing each change at once
+ * would write several rows for each blob, so the queue stores them together: after each run of its alarm, and before
+ * anybody reads them. A reader therefore never sees a counter fall, even if the Durable Object loses its memory.
  *
  * When an hour is over, its figures become a row of their own. An hour in which nothing happened has none.
  */
@@ -10,7 +10,9 @@ import { BUCKETS, type Counter, type Histogram, type HourFigures, type Measure }
 
 interface Amounts {
   readonly counters: Partial<Record<Counter, number>>;
-  /** How many values fit in each of {@link BUCKETS} but in no smaller one; last, how many exceed them all. */
+  /**
+   * The number of values that fit in each of {@link BUCKETS} but in no smaller one; last, the number above them all.
+   */
   readonly histograms: Partial<Record<Measure, { counts: number[]; sum: number }>>;
 }
 

@@ -38,12 +38,12 @@ export interface ImageState {
   /** The attempts of the job that has failed most often; a parked job comes first. */
   readonly attempts: number;
   readonly lastError: string | undefined;
-  /** How much of the image each store has. */
+  /** The part of the image that each store has. */
   readonly locations: readonly { readonly store: string; readonly blobs: number; readonly bytes: number }[];
 }
 
 interface Amount {
-  /** How much of it central has. */
+  /** The part of it that central has. */
   readonly copied: number;
   readonly total: number;
 }

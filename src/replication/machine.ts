@@ -72,7 +72,7 @@ export function isDue(job: Job | undefined, now: number): boolean {
 /** The facts on which the metadata lane of a node's queue decides. */
 export interface View {
   readonly paused: boolean;
-  /** Until when the lane backs off, in milliseconds since the epoch; 0 if it does not. */
+  /** The time at which the lane stops backing off, in milliseconds since the epoch; 0 if it does not. */
   readonly backoffUntil: number;
   /** Whether the change log may have grown since it was last read. */
   readonly changeLogMayHaveGrown: boolean;

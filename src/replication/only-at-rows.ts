@@ -20,7 +20,7 @@ export type OnlyAtPosition =
 const START: OnlyAtPosition = { organization: '', size: 0, digest: '' };
 const START_OF_DAMAGED: OnlyAtPosition = { damaged: '', at: '' };
 
-/** How many rows one statement looks at. */
+/** The most rows that one statement looks at. */
 const ROWS_PER_SLICE = 1000;
 
 // ?1: the node's store. ?2: central's store. ?3: the other nodes' stores.
@@ -56,7 +56,7 @@ const SUM_COPIES = sql<SumRow>`${SUM(COPIES)}`.reading(reading);
 const SUM_DAMAGED = sql<SumRow>`${SUM(DAMAGED)}`.reading(reading);
 
 interface SumRow {
-  /** How many rows were looked at. */
+  /** The number of rows that were looked at. */
   readonly looked: number;
   readonly blobs: number;
   readonly bytes: number;

@@ -4,7 +4,7 @@
  */
 import type { OrganizationName } from '../oci/reference.ts';
 
-/** How many prefetches of one organization may run or wait, so that it cannot delay those of others for long. */
+/** The most prefetches of one organization that may run or wait, so that it cannot delay those of others for long. */
 export const PREFETCHES_OF_ORGANIZATION = 8;
 
 export class Prefetches {

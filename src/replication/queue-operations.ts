@@ -21,7 +21,7 @@ import { type Series, seriesOfAll } from './series.ts';
 interface ChangeLogPosition {
   readonly store: StoreName;
   readonly position: number;
-  /** How many entries the store has yet to apply. */
+  /** The number of entries that the store has yet to apply. */
   readonly behind: number;
   /** When the store last read the change log, in milliseconds since the epoch; undefined if it never has. */
   readonly appliedAt: number | undefined;
@@ -55,9 +55,9 @@ export type OnlyHere =
       readonly elsewhere: boolean;
     };
 
-/** How long to wait for one queue, in milliseconds. */
+/** The longest wait for one queue, in milliseconds. */
 const QUEUE_MILLISECONDS = 5000;
-/** How long one request may spend on forgetting a store. */
+/** The longest that one request may spend on forgetting a store. */
 const FORGET_MILLISECONDS = 10_000;
 /** The most slices in one request: each takes five statements, and D1 may end a request after 1,000. */
 const FORGET_SLICES = 100;

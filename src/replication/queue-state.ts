@@ -45,7 +45,7 @@ export interface NamedJob extends Job {
 export const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800] as const;
 
 export interface Histogram {
-  /** How many values each of {@link BUCKETS} has, cumulative. */
+  /** The number of values in each of {@link BUCKETS}, cumulative. */
   readonly buckets: readonly number[];
   readonly count: number;
   /** Seconds. */
@@ -74,7 +74,7 @@ export interface HourFigures {
   readonly held: number | null;
 }
 
-/** How many hours of figures are kept: 90 days. */
+/** The number of hours for which figures are kept: 90 days. */
 export const HOURS_KEPT = 90 * 24;
 
 export interface QueueState {

@@ -22,7 +22,7 @@ export class Replicator {
     this.#metadata = new MetadataLane(options, () => this.#bytes.expectMore());
   }
 
-  /** How many blobs are being copied now. */
+  /** The number of blobs that are being copied now. */
   get inFlight(): number {
     return this.#bytes.inFlight;
   }

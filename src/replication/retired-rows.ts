@@ -13,7 +13,7 @@ import { type Database, sql, sqlOfWholeTable } from '../stores/database.ts';
 import { atMost, configured } from '../stores/rows-read.ts';
 import type { Store } from '../stores/store.ts';
 
-/** How many locations, of any store, one transaction reads. */
+/** The most locations, of any store, that one transaction reads. */
 const ROWS_PER_SLICE = 5000;
 
 /** Sorts after every digest. */
@@ -68,7 +68,7 @@ export async function knownStores(central: Database): Promise<string[]> {
 
 /** The result of forgetting one slice. */
 interface ForgottenSlice {
-  /** How many locations were deleted. */
+  /** The number of locations that were deleted. */
   readonly locations: number;
   /** The blobs of the slice whose locations stay, and their bytes. */
   readonly kept: { readonly blobs: number; readonly bytes: number };

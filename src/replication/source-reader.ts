@@ -11,7 +11,7 @@ import { OutOfTime, PermanentError } from './machine.ts';
 
 const BUFFER_BYTES = SMALL_BYTES;
 
-/** What to read: an object from `offset` to its end. Lengths are in bytes. */
+/** The bytes to read: an object from `offset` to its end. Lengths are in bytes. */
 interface SourceRange {
   readonly digest: Digest;
   readonly offset: number;
@@ -22,7 +22,7 @@ export class SourceReader {
   readonly #reader: ReadableStreamBYOBReader;
   readonly #loan: Loan;
   readonly #range: SourceRange;
-  /** How many bytes of the object come before the next read. */
+  /** The number of bytes of the object before the next read. */
   #position: number;
   #buffer = new ArrayBuffer(BUFFER_BYTES);
   /** Whether reading has failed. */

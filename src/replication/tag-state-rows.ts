@@ -12,7 +12,7 @@ import { reachedFrom } from '../stores/manifests/listed-manifests.ts';
 import { keyed } from '../stores/rows-read.ts';
 import type { Store } from '../stores/store.ts';
 
-/** How many descriptors of one image are read. An image with more may have the state `unknown`. */
+/** The most descriptors of one image that are read. An image with more may have the state `unknown`. */
 const MOST_DESCRIPTORS = 300;
 /** The most outbox entries, and the most lacking blobs, that are named for one image. */
 const MOST_NAMED = 20;
@@ -83,7 +83,7 @@ export interface ImageAtStore {
   /** Bytes of its distinct blobs; null if they have not been added up. */
   readonly size: number | null;
   readonly kind: ImageKind | null;
-  /** How many of its manifests are alive in the store. */
+  /** The number of its manifests that are alive in the store. */
   readonly manifests: number;
   /** Whether all of it was read. If not, the store may lack more of it than the other fields say. */
   readonly isWhole: boolean;

@@ -1,4 +1,6 @@
-/** Which migrations of the code a database has. `wrangler d1 migrations apply` records each in `d1_migrations`. */
+/**
+ * Checks which migrations of the code a database has. `wrangler d1 migrations apply` records each in `d1_migrations`.
+ */
 import { type Database, sql } from './database.ts';
 import { MIGRATIONS } from './migration-names.ts';
 

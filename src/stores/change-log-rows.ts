@@ -50,7 +50,7 @@ const SELECT_CHANGE_LOG = sql<ChangeLogEntry>`
   paged(2, 4),
 );
 
-/** How old `applied_at` may get, in milliseconds, before an unchanged position is written again. */
+/** The age of `applied_at`, in milliseconds, at which an unchanged position is written again. */
 const SAME_POSITION_MILLISECONDS = 5000;
 const MOVES_OR_IS_OLD = `(change_log_positions.position <> excluded.position
   OR abs(excluded.applied_at - change_log_positions.applied_at) >= ${SAME_POSITION_MILLISECONDS})`;
@@ -60,7 +60,7 @@ const REPORT_POSITION = sql`
   ON CONFLICT (store) DO UPDATE SET position = excluded.position, applied_at = excluded.applied_at
   WHERE ${MOVES_OR_IS_OLD}`;
 
-/** How far a node has come: in the change log, and in the changes of organizations' usage at central. */
+/** The position of a node: in the change log, and in the changes of organizations' usage at central. */
 export interface ChangeLogState {
   /** The position of the last entry that the node applied. */
   readonly position: number;

@@ -30,7 +30,7 @@ export interface TakenVersion {
   readonly version: number;
 }
 
-/** How many versions a millisecond has room for. */
+/** The number of versions that a millisecond has room for. */
 export const VERSIONS_PER_MILLISECOND = 1000;
 
 /** Returns the first version of a time in milliseconds since the epoch. */

@@ -16,7 +16,7 @@ import { keyed, type ReadsAtMost } from './rows-read.ts';
 import { OutOfStatements, type StatementMeter } from './statement-meter.ts';
 
 /**
- * How long D1 may take to answer. D1 itself stops a query after 30 seconds, so an abandoned query does not keep
+ * The longest that D1 may take to answer. D1 itself stops a query after 30 seconds, so an abandoned query does not keep
  * running.
  */
 export const DATABASE_MILLISECONDS = 35_000;

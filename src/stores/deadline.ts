@@ -37,7 +37,7 @@ export function within<Answer>(
   });
 }
 
-/** How long a page for people waits for one store, in milliseconds. */
+/** The longest that a page for people waits for one store, in milliseconds. */
 export const PAGE_MILLISECONDS = 1000;
 
 /** Returns a store's part of a page for people; undefined if the store does not answer within a second. */
@@ -50,7 +50,7 @@ export async function forPage<Answer>(asked: Promise<Answer>): Promise<Answer | 
   }
 }
 
-/** How long a store may take for so many bytes, in milliseconds: a minute, and a second for each MiB. */
+/** The longest that a store may take for so many bytes, in milliseconds: a minute, and a second for each MiB. */
 export function millisecondsFor(bytes: number): number {
   return MINUTE + (bytes / 1024 ** 2) * 1000;
 }

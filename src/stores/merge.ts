@@ -274,7 +274,8 @@ export function mergeRows(
 }
 
 /**
- * How many rows one parameter holds, at their greatest length: a name has up to 255 characters, a sha512 digest 135.
+ * The most rows that one parameter holds, at their greatest length: a name has up to 255 characters, a sha512 digest
+ * 135.
  */
 const ROWS_PER_PARAMETER = 1000;
 

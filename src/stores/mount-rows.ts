@@ -31,7 +31,7 @@ const MAY_MOUNT_FROM_REPOSITORY = `
     AND (?5 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?3))`;
 
 /**
- * How many repositories with the blob are searched for a public one. If none is among them, the client uploads the
+ * The most repositories with the blob that are searched for a public one. If none is among them, the client uploads the
  * blob.
  */
 const LINKS_EXAMINED = 1000;

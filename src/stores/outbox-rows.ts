@@ -82,7 +82,7 @@ export async function outboxDepth(database: Database): Promise<OutboxDepth> {
   return (await database.first<OutboxDepth>(SELECT_DEPTH)) ?? { depth: 0, oldest: null };
 }
 
-/** How many manifests or tags one transaction announces. */
+/** The most manifests or tags that one transaction announces. */
 const ROWS_PER_SLICE = 5000;
 const WRITTEN_AT = (version: string): string => `min(${version} / 1000, CAST(?1 AS INTEGER))`;
 const IN_SLICE = (key: string): string =>

@@ -8,7 +8,7 @@
 import { CHANGE_MILLISECONDS, type MultipartUpload } from './bucket.ts';
 import { within } from './deadline.ts';
 
-/** How many parts may be under way at once. */
+/** The most parts that may be under way at once. */
 export const PARTS_AT_ONCE = 3;
 
 export class PartsInFlight {

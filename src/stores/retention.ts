@@ -10,7 +10,7 @@ export const namedIn = (repository: string, digest: string): string => `EXISTS (
   SELECT 1 FROM manifest_references r
   WHERE r.digest = ${digest} AND r.repository = ${repository})`;
 
-/** How many links of a blob are examined. A blob with more is kept until unneeded links are removed. */
+/** The most links of a blob that are examined. A blob with more is kept until unneeded links are removed. */
 export const LINKS_PER_BLOB = 100;
 
 /**

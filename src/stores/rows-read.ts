@@ -1,7 +1,7 @@
 /**
- * How many rows a statement may read. The bound is declared with the statement. It depends on what the statement was
- * asked about, never on what a tenant stored earlier: D1 runs one statement at a time, so a caller that reads many rows
- * delays all others. `test/stores/rows-read.test.ts` holds every statement to its bound.
+ * The most rows that a statement may read. The bound is declared with the statement. It depends on what the statement
+ * was asked about, never on what a tenant stored earlier: D1 runs one statement at a time, so a caller that reads many
+ * rows delays all others. `test/stores/rows-read.test.ts` holds every statement to its bound.
  *
  * Rows of tables and indexes count, and so do the rows that triggers read, as in D1's `meta.rows_read`.
  */
@@ -52,7 +52,10 @@ export function atMost(rows: number): ReadsAtMost {
  */
 export const configured: ReadsAtMost = atMost(1000);
 
-/** How many stores take tags that end up on one manifest: central and nine nodes. More nodes can add as many more. */
+/**
+ * The number of stores that take tags that end up on one manifest: central and nine nodes. Each further node can add as
+ * many rows as one of these.
+ */
 const STORES = 10;
 /** The most rows read for one tag: its row and index entry, its manifest, its removal, and its organization's usage. */
 const ROWS_PER_TAG = 12;

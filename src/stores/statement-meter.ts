@@ -16,7 +16,7 @@ export class StatementMeter {
     return this.#counted;
   }
 
-  /** How many more statements may run. */
+  /** The number of statements that may still run. */
   get left(): number {
     return this.#limit - this.#counted;
   }

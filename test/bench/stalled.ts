@@ -11,7 +11,7 @@ export interface Stalled {
   readonly isUnread?: boolean;
 }
 
-/** How often each status was answered meanwhile. */
+/** The number of answers with each status meanwhile. */
 export type Answered = Readonly<Record<string, number>>;
 
 async function closed(socket: Socket): Promise<void> {

@@ -31,7 +31,7 @@ export interface SplitFront {
   readonly port: number;
   /** The number of requests that central answered. */
   readonly readsAtCentral: () => number;
-  /** How often a request had to wait for announcements. */
+  /** The number of requests that had to wait for announcements. */
   readonly waited: () => number;
 }
 

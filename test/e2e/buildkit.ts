@@ -17,7 +17,7 @@ const MODULE = 'github.com/moby/buildkit';
 const CACHE_CONFIG = 'application/vnd.buildkit.cacheconfig.v0';
 const REFUSED = /denied|unauthorized|401|403/i;
 
-/** How a cache can be stored, and the media type that the registry then holds. */
+/** Two ways to store a cache, and the media type that the registry then holds. */
 const FORMS = [
   {
     form: 'an image',

@@ -14,7 +14,7 @@ const DEPLOY = 'wrangler deploy --env production --no-experimental-provision';
 /** A database of the account, as wrangler shows it. */
 interface RemoteDatabase {
   recorded: readonly string[];
-  /** What the query API does with the migrations. */
+  /** The query API's behaviour when it runs the migrations. */
   apply(files: Record<string, string>): number;
   import(text: string): number;
   asked: number;

@@ -1,4 +1,4 @@
-/** How D1's query API splits a migration, what its statements create, and what docs/schema.md says about it. */
+/** D1's query API splits the migration, its statements create the schema, and docs/schema.md describes it. */
 import { readFile } from 'node:fs/promises';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

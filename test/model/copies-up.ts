@@ -7,7 +7,7 @@
 import type { SmallModel } from './small-model.ts';
 
 interface State {
-  /** How many deletions there were. */
+  /** The number of deletions. */
   readonly deletions: number;
   readonly central: {
     /** Whether the manifest is alive. */

@@ -1,8 +1,10 @@
-/** How far one exploration goes. Each number is the most that happens on one path; paths with less are explored too. */
+/**
+ * The limits of one exploration. Each number is the most that happens on one path; paths with less are explored too.
+ */
 export interface Limits {
   /** Pushes, deletions and removals. */
   readonly operations: number;
-  /** How many of the operations may be removals of the repository or of its organization. */
+  /** The most operations that may be removals of the repository or of its organization. */
   readonly removals: number;
   /** Reads at a node that raise its clock, are noted by the observer, or keep the rows that they found. */
   readonly reads: number;

@@ -17,7 +17,7 @@ const TICKS = 9;
 interface Link {
   /** When it was made, or asked for. */
   readonly at: number;
-  /** How many removals central had made then. */
+  /** The number of removals that central had made then. */
   readonly removals: number;
 }
 
@@ -26,7 +26,7 @@ interface State {
   readonly central: { readonly linked: boolean; readonly removedAt: readonly number[] };
   readonly node: {
     readonly link: Link | null;
-    /** How many of central's removals it has merged. */
+    /** The number of central's removals that it has merged. */
     readonly merged: number;
     readonly deadUntil: number;
     readonly swept: boolean;

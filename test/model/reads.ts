@@ -1,4 +1,4 @@
-/** How hosts answer reads of the model's rows. Each comment names the code that a function stands for. */
+/** Answers of hosts to reads of the model's rows. Each comment names the code that a function stands for. */
 import { compareTags, isAlive, isVisible, mergeTags, NO_MANIFEST, type TagVersion } from '../../src/stores/versions.ts';
 import {
   type Message,

@@ -124,7 +124,7 @@ export interface World {
   readonly removals: number;
   /** Reads so far that changed something. */
   readonly reads: number;
-  /** How often something was overtaken, repeated, lost or delayed so far. */
+  /** The number of times that something was overtaken, repeated, lost or delayed so far. */
   readonly disturbances: number;
   readonly stores: readonly [Store, Store, Store];
   readonly changeLog: readonly ChangeLogEntry[];

@@ -9,8 +9,8 @@ import { serverForFile } from '../support/local/server-for-file.ts';
 
 const MIB = 1024 * 1024;
 /**
- * How often each size is sent, with Content-Length and again without. Large bodies show no more than small ones, and
- * take longer.
+ * The number of times that each size is sent with Content-Length, and again without. Large bodies show no more than
+ * small ones, and take longer.
  */
 const SENT: readonly (readonly [size: number, times: number])[] = [
   [200_000, 10],

@@ -1,5 +1,5 @@
 /**
- * What clients wait for in a deployment, where central is far away: counted in trips to central, and in virtual time by
+ * The waits of clients in a deployment, where central is far away: counted in trips to central, and in virtual time by
  * the profile of a deployment.
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -23,7 +23,7 @@ import { pacedR2 } from '../support/paced-bucket.ts';
 import { VirtualTime } from '../support/virtual-time.ts';
 
 const LATEST = { kind: 'tag', tag: 'latest' as Tag } as const;
-/** How far central is away in the profile, in milliseconds. */
+/** The time of a round trip to central in the profile, in milliseconds. */
 const FAR = 100;
 /** The bench boots 200. */
 const MACHINES = 50;

@@ -11,7 +11,8 @@ const NODES: readonly NodeName[] = ['node1', 'node2'];
 export type Target = { readonly host: HostName; readonly repository: number };
 
 /**
- * How blobs get into a repository: always sent, sent only if HEAD says that they are missing, or mounted if possible.
+ * The ways in which a client pushes a blob: it always sends it, sends it only if HEAD does not find it, or mounts it if
+ * possible.
  */
 export type Way = 'send' | 'head' | 'mount';
 
@@ -68,7 +69,7 @@ export interface Step {
 }
 
 export interface Plan {
-  /** How far each host's clock is ahead, in milliseconds. */
+  /** The time by which each host's clock is ahead, in milliseconds. */
   readonly skews: Readonly<Record<HostName, number>>;
   readonly steps: readonly Step[];
 }

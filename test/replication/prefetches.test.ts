@@ -1,4 +1,4 @@
-/** How many prefetches run at once at a node, and how many may wait. */
+/** The number of prefetches that run at once at a node, and the number that may wait. */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, expect, test } from 'vitest';

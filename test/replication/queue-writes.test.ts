@@ -1,4 +1,4 @@
-/** How many rows the Durable Object of a queue writes: they cost as much as D1's. */
+/** The rows that the Durable Object of a queue writes: they cost as much as D1's. */
 import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-/** How a queue handles work that fails, and which other work continues. */
+/** A queue handles work that fails, and continues other work. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';

@@ -20,7 +20,7 @@ interface Memory {
   readonly objects: Map<string, Uint8Array>;
   /** The bytes that were read and written. */
   readonly bytes: { read: number; written: number };
-  /** How often each method was called. */
+  /** The number of calls of each method. */
   readonly calls: Record<string, number>;
   /** Called before each method, with its name and the number of its calls. */
   before: (call: string, count: number) => Promise<unknown>;

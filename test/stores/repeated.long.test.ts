@@ -40,7 +40,7 @@ class Stores {
   hosts!: Hosts;
   repeated = 0;
   faults: readonly Fault[] = [];
-  /** How many batches of each store fail. */
+  /** The number of batches of each store that fail. */
   batches = Infinity;
   readonly #calls = new Map<HostName, number>();
 
@@ -91,7 +91,7 @@ class Stores {
 interface Operation<Prepared> {
   readonly prepare: (stores: Stores) => Promise<Prepared>;
   readonly act: (stores: Stores, prepared: Prepared) => Promise<unknown>;
-  /** How many of its batches fail at each store; all by default. */
+  /** The number of its batches that fail at each store; all by default. */
   readonly batches?: number;
 }
 

@@ -49,7 +49,7 @@ const layer = (blob: string): string => `json_array(json_object('kind', 'layer',
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 
-/** How many rows to insert, and what: SQL in which `i` counts from 0. */
+/** The number of rows to insert, and their SQL, in which `i` counts from 0. */
 const ROWS: readonly (readonly [count: number, insert: string])[] = [
   // Dead manifests, whose digests come before all others.
   [

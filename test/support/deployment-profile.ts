@@ -1,6 +1,6 @@
 /**
- * How long calls to stores take in a deployment. The bench waits that long, and tests in virtual time count it. The
- * same seed gives the same sequence of latencies.
+ * The time that calls to stores take in a deployment. The bench waits that long, and tests in virtual time count it.
+ * The same seed gives the same sequence of latencies.
  */
 import { Random } from './random.ts';
 

@@ -21,7 +21,7 @@ export interface Call {
   /** The store's part of the binding's name, in lower case: `central`. */
   readonly store: string;
   readonly kind: CallKind;
-  /** How many calls of this kind the store has had before this one. */
+  /** The number of calls of this kind that the store had before this one. */
   readonly index: number;
   /** The keys of a call to R2; empty for D1. */
   readonly keys: readonly string[];

@@ -21,7 +21,7 @@ export interface Fixture {
   readonly counts: Counts;
   /** Milliseconds since the epoch. Tests set it. */
   now: number;
-  /** How often the replication queue was woken. */
+  /** The number of times that the replication queue was woken. */
   wakes: number;
   /** Waits for work deferred until after a response. */
   settled(): Promise<void>;

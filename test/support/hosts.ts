@@ -68,7 +68,7 @@ export interface HostsOptions {
   readonly centralHasReplicas?: boolean;
   /** The gate of calls to replicas; by default that of their store. */
   readonly gateOfReplicas?: Gate;
-  /** How long a push waits for central, in milliseconds; by default as long as any request. */
+  /** The longest that a push waits for central, in milliseconds; by default as long as any request. */
   readonly pushWaitMilliseconds?: number;
   /** The queues' storage; empty by default. */
   readonly states?: Readonly<Record<NodeName, MemoryQueueState>>;

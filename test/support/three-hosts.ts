@@ -33,7 +33,7 @@ export type Part = `${HostName} ${'D1' | 'R2'}` | 'queues';
 
 const DATABASE_CALLS: ReadonlySet<CallKind> = new Set(['query', 'batch']);
 const ALWAYS = (): boolean => true;
-/** How often a queue reads the change log even if nothing has changed, so that its node knows that it is up to date. */
+/** The time between reads of the change log when nothing changes, so that a node knows that it is up to date. */
 const FRESH_MILLISECONDS = 60_000;
 
 export interface Answered {

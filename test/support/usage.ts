@@ -28,7 +28,7 @@ const UPLOAD_ROWS = `
 interface Blob {
   readonly organization: string;
   readonly digest: string;
-  /** How many repositories count it. */
+  /** The number of repositories that count it. */
   readonly uses: number;
 }
 

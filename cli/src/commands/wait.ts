@@ -56,7 +56,7 @@ function progressOf({ state, blobs, bytes, last_error: error }: Image): string {
   return `${state}: central has ${blobs.copied} of ${blobs.total} blobs, ${size(bytes.copied)} of ${size(bytes.total)}${reason}`;
 }
 
-/** @throws Failure if no time brings the push further */
+/** @throws Failure if waiting longer would not help */
 function requireReached(text: string, { state, last_error: error }: Image): void {
   if (state === 'parked') {
     const reason = harmless(error ?? 'its jobs were given up');

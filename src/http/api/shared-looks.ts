@@ -9,7 +9,7 @@
 /** The pause after the first look, and the longest pause, in milliseconds. */
 const [FIRST_PAUSE, LONGEST_PAUSE] = [200, 2000];
 const GROWTH = 1.25;
-/** How long to wait for a look of another request, and how long to keep a finished one. */
+/** The longest wait for another request's look, and the time for which a finished one is kept. */
 const KEPT_MILLISECONDS = 5000;
 
 interface Look<Answer> {

@@ -15,7 +15,7 @@ import { pipeline } from 'node:stream/promises';
 import { buffer } from 'node:stream/consumers';
 import { Failed } from './line.ts';
 
-/** How long a request may take. */
+/** The longest that a request may take. */
 const REQUEST_MILLISECONDS = 30_000;
 
 export interface Ask {

@@ -5,7 +5,7 @@ import type { Host } from './hosts.ts';
 import { Failed, type Found, failure, ok, warning } from './line.ts';
 import type { Run } from './run.ts';
 
-/** How registry clients introduce themselves. Security rules may judge a request by that. */
+/** The User-Agent headers of registry clients. Security rules may judge a request by them. */
 const CLIENTS = ['docker/28.5.1 go/go1.25.3', 'containerd/2.1.4', 'skopeo/1.20.0', 'Go-http-client/1.1'];
 
 const LATEST = 'Deploy the latest code, and look for something in front of Berth that answers: docs/zone.md.';

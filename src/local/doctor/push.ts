@@ -11,7 +11,7 @@ const MIB = 1024 ** 2;
 const CHUNKS = [2 * MIB, MIB];
 const WHOLE = 2 * MIB;
 
-/** How long a request may take that carries megabytes. */
+/** The longest that a request with megabytes may take. */
 export const TRANSFER_MILLISECONDS = 120_000;
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';

@@ -74,10 +74,10 @@ const OF_ALL_HOSTS: Readonly<Record<string, DeploymentCheck>> = {
   'deleted everywhere': checkDeletedEverywhere,
 };
 
-/** How many hosts are checked, or cleaned up, at the same time. */
+/** The most hosts that are checked, or cleaned up, at the same time. */
 const AT_ONCE = 4;
 
-/** How long cleaning up may take at a host, whatever happened before. */
+/** The longest that cleaning up may take at a host, whatever happened before. */
 const CLEAN_UP_MILLISECONDS = 60_000;
 
 /**

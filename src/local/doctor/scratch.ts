@@ -12,7 +12,7 @@ import { Failed, type Found, failure, ok } from './line.ts';
 
 const RIGHTS = ['pull', 'push', 'delete'] as const;
 
-/** How often the repository is removed at a host, in case a request that was given up has arrived since. */
+/** The most removals of the repository at a host. A request that was given up may arrive after one. */
 const ATTEMPTS = 3;
 
 const granted = z.object({ access_token: z.string(), expires_in: z.number(), scope: z.string() });

@@ -9,7 +9,7 @@ import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
 import { answerOf, Stopped } from '../stopped.ts';
 
-/** How long an object outlives its row, for clients that are still reading it. */
+/** The time for which an object outlives its row, for clients that are still reading it. */
 const READERS_MILLISECONDS = HOUR;
 
 export interface ReleaseResult {

@@ -1,6 +1,6 @@
 /**
- * How much one invocation may hash. An invocation of a cron trigger may get as little as 30 seconds of CPU (Workers,
- * "Limits"), and is killed beyond it.
+ * The most that one invocation may hash. An invocation of a cron trigger may get as little as 30 seconds of CPU
+ * (Workers, "Limits"), and is killed beyond it.
  */
 import type { Algorithm } from '../../oci/digest.ts';
 

@@ -23,7 +23,7 @@ export interface Hashing {
   readonly key: string;
   /** The version of the object. If the object is replaced, it is read from the start. */
   readonly etag: string;
-  /** Where the next part begins, in bytes. */
+  /** The start of the next part, in bytes. */
   readonly offset: number;
   /** The state of the hash, as `ResumableHash.save` returns it. */
   readonly hash: string;

@@ -16,7 +16,7 @@ export interface Location {
   readonly size: number;
 }
 
-/** How many locations one statement searches for sound ones, whatever their store and damage. */
+/** The most locations that one statement searches for sound ones, whatever their store and damage. */
 const LOCATIONS_PER_LOOK = 5000;
 const SELECT_SOUND_LOCATIONS = sql`
   WITH page AS MATERIALIZED (SELECT digest, store, key, size, damage FROM locations WHERE digest > ?1 ORDER BY digest

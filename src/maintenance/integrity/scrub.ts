@@ -23,14 +23,14 @@ const BLOBS_PER_PAGE = 100;
 /** After this many runs were killed or failed at one part of an object, the object is skipped until the next round. */
 const MAX_ATTEMPTS = 3;
 
-/** How long unused budget can be saved up: until the next run, even if one was missed. */
+/** The time for which unused budget is saved up: until the next run, even if one was missed. */
 const BURST_MILLISECONDS = 2 * HOUR;
 
 /** The start of the next slice, as JSON. */
 interface Position {
   /** The blob after which the next one comes, by digest. */
   readonly after: string;
-  /** How often the next part has failed. */
+  /** The number of times that the next part has failed. */
   readonly attempts: number;
   /** The object that is read next, if a part of it has been read. */
   readonly reading?: Reading | undefined;

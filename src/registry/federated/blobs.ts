@@ -38,7 +38,7 @@ import { answerOfCentral, askedBriefly, type Federation, orUnavailable } from '.
 import type { BlobDescriptor, StoredBlob } from '../registry.ts';
 import type { StoredRegistry } from '../stored.ts';
 
-/** How many blobs to ask central for in one batch. Each takes three statements. */
+/** The most blobs that central is asked for in one batch. Each takes three statements. */
 const BLOBS_PER_BATCH = 50;
 
 /**

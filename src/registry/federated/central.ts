@@ -24,7 +24,7 @@ export interface FederatedOptions extends StoredRegistryOptions {
    */
   readonly centralHasReplicas: boolean;
   readonly likelyKeys: LikelyKeys;
-  /** How long a question before an upload waits for other stores, in milliseconds. */
+  /** The longest that a question before an upload waits for other stores, in milliseconds. */
   readonly pushWaitMilliseconds: number;
 }
 
@@ -35,7 +35,7 @@ export interface Federation {
   readonly options: FederatedOptions;
 }
 
-/** How long a node waits for central's database before it continues with what it has, in milliseconds. */
+/** The longest that a node waits for central's database before it continues with what it has, in milliseconds. */
 export const CENTRAL_MILLISECONDS = 5000;
 
 /**

@@ -1,7 +1,7 @@
 /**
- * Where central probably has the blobs of manifests that a node has just served from central. A pull of these blobs
- * follows, and each would ask central's database for the row and then central's bucket for the bytes: two trips. With
- * the likely key, the node asks for both at once.
+ * The keys under which central probably has the blobs of manifests that a node has just served from central. A pull of
+ * these blobs follows, and each would ask central's database for the row and then central's bucket for the bytes: two
+ * trips. With the likely key, the node asks for both at once.
  *
  * A likely key answers nothing by itself: the node serves the bytes only if the row that it reads for the same request
  * names that key. So it may be old, or of a blob that the caller may not read.

@@ -35,7 +35,7 @@ import { answerOfCentral, type Federation } from './central.ts';
 import type { MakeRoom, Page, PageRequest, Referrer } from '../registry.ts';
 import { MAX_REFERRERS_BYTES, positionOf, referrerOf, referrerPosition } from '../referrers.ts';
 
-/** How many pages of both stores to read for one page of a list, if deletions in one store hide items of the other. */
+/** The most pages of both stores read for one page of a list, if deletions in one store hide items of the other. */
 const ROUNDS = 5;
 
 const NOTHING_KNOWN: KnownVersions = { tags: new Map(), manifests: new Map(), removed: 0 };

@@ -56,8 +56,8 @@ export function hiddenUntil(manifest: string): string {
 }
 
 /**
- * How many references to one digest are examined. If there are more, the digest counts as referenced, even if a removal
- * hides them.
+ * The most references to one digest that are examined. If there are more, the digest counts as referenced, even if a
+ * removal hides them.
  */
 const REFERENCES_PER_DIGEST = 100;
 
@@ -110,7 +110,7 @@ const HIDE_PUBLIC = sql`DELETE FROM public_repositories WHERE name >= ?3 AND nam
 const FORGET_REPOSITORIES = sql`DELETE FROM repositories WHERE name >= ?3 AND name < ?4 AND ${IS_NEWS}`.reading(
   inFull(),
 );
-/** How many unannounced changes are examined. If there are more, one of them may be later than the removal. */
+/** The most unannounced changes that are examined. If there are more, one of them may be later than the removal. */
 const OUTBOX_ENTRIES_EXAMINED = 100;
 const UNLIST_REPOSITORY = sql`
   UPDATE repositories SET listed = 0

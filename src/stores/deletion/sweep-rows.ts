@@ -14,7 +14,7 @@ import { rangeOf, type RemovedName } from './removals.ts';
 import { keyed, paged, type ReadsAtMost } from '../rows-read.ts';
 import { SESSION_MILLISECONDS } from '../uploads/upload-reference.ts';
 
-/** How many rows of one table a slice examines. */
+/** The most rows of one table that a slice examines. */
 export const ROWS_PER_SLICE = 100;
 
 /**

@@ -1,5 +1,5 @@
 /**
- * What manifests name. The row of a manifest has its descriptors as JSON, unless they are long: `manifests` is a b-tree
+ * The descriptors of manifests. The row of a manifest has them as JSON, unless they are long: `manifests` is a b-tree
  * without rowids, and SQLite reads a row's overflow pages for each comparison on the way to another row. So one
  * tenant's long indexes would slow the look-ups of all.
  */

@@ -29,13 +29,13 @@ export type ImageKind = '' | 'initrd' | 'rom';
 const LEAST_REFERENCES = 1000;
 const MOST_REFERENCES = 25_000;
 /**
- * How many bytes of a document allow one reference to be read. One of the document's own references takes some 150
+ * The bytes of a document that allow one reference to be read. One of the document's own references takes some 150
  * bytes, and so allows ten.
  */
 const BYTES_PER_REFERENCE = 15;
 /** The most indexes that become unmeasured again because a manifest that they list was pushed after them. */
 const MAX_INDEXES = 20;
-/** How many references one list may read to measure what it shows. Later lists measure the rest. */
+/** The most references that one list may read to measure what it shows. Later lists measure the rest. */
 const REFERENCES_PER_LIST = 60_000;
 
 // A layer tells what it is by its media type, or by an annotation with the path of the file in it.

@@ -7,7 +7,7 @@ import { descriptorsOf } from './descriptors.ts';
 
 /** Indexes may list indexes. Anything more than this many levels below an image is not counted as part of it. */
 export const LEVELS_BELOW = 4;
-/** How many levels of indexes above a manifest are searched. */
+/** The number of levels of indexes above a manifest that are searched. */
 const LEVELS_ABOVE = 4;
 
 /**

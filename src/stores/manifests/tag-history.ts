@@ -54,7 +54,7 @@ export const TRIM_HISTORY = sql`
   (run) => keyed(run) + run.keys * (run.asked(3) + 6 * REMOVED_BY_PUSH),
 );
 
-/** How much of a tag's history is kept. */
+/** The part of a tag's history that is kept. */
 interface HistoryKept {
   readonly entries: number;
   /** Keeps writes that were replaced at that time or later, in milliseconds since the epoch. */

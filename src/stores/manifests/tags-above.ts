@@ -21,8 +21,8 @@ export interface TagAbove {
 }
 
 /**
- * How many indexes are examined on each level above. If there are more, a tag may be overlooked, and the deletion goes
- * through.
+ * The most indexes that are examined on each level above. If there are more, a tag may be overlooked, and the deletion
+ * goes through.
  */
 const MAX_INDEXES = 1000;
 /** The most tags that an error names. */

@@ -68,7 +68,9 @@ export interface AuditEntry {
   /** The credential's name at that time; '' if it has none. */
   readonly name: string;
   readonly host: string;
-  /** How often it happened in the hour, at least; more than 1 only for refused logins, prefetches and full hours. */
+  /**
+   * The least number of times that it happened in the hour; above 1 only for refused logins, prefetches and full hours.
+   */
   readonly count: number;
 }
 

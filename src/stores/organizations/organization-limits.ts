@@ -254,7 +254,9 @@ export async function uploadsExceeded(
   });
 }
 
-/** How near to a limit an organization without a quota must be for nodes to be told its counts. */
+/**
+ * Nodes are told the counts of an organization without a quota once it is within so many manifests or tags of a limit.
+ */
 const NEAR = 100_000;
 
 const REPORT_NEAR_LIMITS = sql`

@@ -18,7 +18,7 @@ export interface RefusedLogin {
   readonly address: string;
   /** The host name of the request. */
   readonly host: string;
-  /** How many refused logins to add. */
+  /** The number of refused logins to add. */
   readonly count: number;
 }
 

@@ -5,7 +5,7 @@ import { type BoundStatement, type Database, sql } from '../database.ts';
 import { paged } from '../rows-read.ts';
 import type { UsedByOrganization } from './usage-shown.ts';
 
-/** How many days are kept, today included. */
+/** The number of days that are kept, today included. */
 const DAYS_KEPT = 90;
 
 const NOTE = sql`

@@ -1,12 +1,12 @@
 /**
  * The usage of a store by organizations, and whether they may use more.
  *
- * The triggers of `0001_berth.sql` maintain these rows; this file reads them. A write that adds bytes has
- * {@link exceedsQuota} in its first statement, so the check and the write are one transaction. If two pushes fit only
- * one at a time, they never both succeed at one store. A write that adds nothing is never refused.
+ * The triggers of `0001_berth.sql` maintain these rows; this file reads them. A write that adds bytes has {@link
+ * exceedsQuota} in its first statement, so the check and the write are one transaction. If two pushes fit only one at a
+ * time, they never both succeed at one store. A write that adds nothing is never refused.
  *
- * At a node the usage has two parts: what the node uses that central is not known to count, and what central last
- * reported. Merging refuses nothing: central accepts whatever a node has acknowledged.
+ * At a node the usage has two parts: what the node uses that central, as far as the node knows, does not count, and
+ * what central last reported. Merging refuses nothing: central accepts whatever a node has acknowledged.
  */
 import { descriptorsOf } from '../manifests/descriptors.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -155,7 +155,8 @@ function isReferenced(organization: string, digest: string): string {
     AND r.repository >= ${organization} || '/' AND r.repository < ${organization} || '0')`;
 }
 
-// The rows that central is not known to count yet. ?1: live manifests, as JSON; `tags`: the parameter with the tags.
+// The rows that central, as far as the node knows, does not count yet. ?1: live manifests, as JSON; `tags`: the
+// parameter with the tags.
 const LEFT_BLOBS = `
   SELECT DISTINCT u.organization, u.digest, coalesce(u.size, 0) AS bytes FROM json_each(?1) AS alive
   CROSS JOIN manifests m ON m.repository = alive.value ->> 'repository' AND m.digest = alive.value ->> 'digest'

@@ -10,8 +10,8 @@ import { OciError } from '../../oci/errors.ts';
 import { within } from '../deadline.ts';
 
 /**
- * How long a client may take to send {@link STEP_BYTES}, or the first byte, in milliseconds. That requires about 1
- * KB/s.
+ * The longest that a client may take to send {@link STEP_BYTES}, or the first byte, in milliseconds. That requires
+ * about 1 KB/s.
  */
 export const STALLED_MILLISECONDS = 30_000;
 /** The bytes of one read, and of the first buffer. */

@@ -30,7 +30,7 @@ export const BUDGET_BYTES = RESERVED_BYTES + 6 * PART_BYTES;
 
 /** The room that the first buffers of bodies leave free, so that a body that has filled its first buffer can go on. */
 export const FIRST_RESERVED_BYTES = 8 * 1024 * 1024;
-/** How many bytes an organization may hold in small buffers before it has to leave the reserve free, too. */
+/** The bytes that an organization may hold in small buffers before it has to leave the reserve free, too. */
 export const SHARE_BYTES = 2 * 1024 * 1024;
 
 /**
@@ -38,19 +38,19 @@ export const SHARE_BYTES = 2 * 1024 * 1024;
  * call of D1 may take, so by then nobody uses the loan.
  */
 export const LOST_MILLISECONDS = 120_000;
-/** How long a request waits for room, in milliseconds. */
+/** The longest that a request waits for room, in milliseconds. */
 export const WAIT_MILLISECONDS = 10_000;
 /**
- * How long a blob that has begun to arrive waits for a large buffer, in milliseconds. Its client notices only that it
- * sends slowly.
+ * The longest that a blob that has begun to arrive waits for a large buffer, in milliseconds. Its client notices only
+ * that it sends slowly.
  */
 export const PATIENCE_MILLISECONDS = 30_000;
 const LOOK_MILLISECONDS = 100;
 /** After this time without a look, a place in the queue counts as left, in milliseconds. */
 const GONE_MILLISECONDS = 2000;
-/** How many requests may wait at once. They hold next to nothing, but each must be answered in time. */
+/** The most requests that may wait at once. They hold next to nothing, but each must be answered in time. */
 const MAX_WAITING = 500;
-/** How many requests of one organization may wait at once. */
+/** The most requests of one organization that may wait at once. */
 export const MAX_WAITING_OF_ONE = 400;
 
 /**
@@ -88,7 +88,7 @@ export class BufferBudget {
   readonly #loans = new Map<WeakLoan, Lent>();
   readonly #references = new WeakMap<Loan, WeakLoan>();
   #bytes = 0;
-  /** Those of them that are lent for large buffers. */
+  /** The bytes on loan for large buffers. */
   #largeBytes = 0;
   /** The bytes on loan to each organization that holds any. */
   readonly #held = new Map<string, { small: number; large: number }>();
@@ -102,8 +102,8 @@ export class BufferBudget {
 
   /**
    * Borrows `bytes` if at least `reserve` bytes are then left; otherwise returns undefined. A small buffer of an
-   * organization within {@link SHARE_BYTES} need leave none. A loan that leaves {@link RESERVED_BYTES} is one for a
-   * large buffer. The others may use up that reserve, without keeping large buffers from being lent.
+   * organization within {@link SHARE_BYTES} need leave none. A loan that leaves {@link RESERVED_BYTES} is for a large
+   * buffer. Loans for small buffers may use up that reserve, and large buffers are still lent.
    * @param owner the organization that the bytes are for, if they are for one
    */
   borrow(bytes: number, reserve = 0, owner?: string): Loan | undefined {
@@ -148,7 +148,7 @@ export class BufferBudget {
       }
       throw noRoom();
     } finally {
-      // The holder is named here, so that it lives as long as it waits.
+      // This use of the holder keeps it from being garbage collected while it waits.
       this.#waiting = this.#waiting.filter((each) => each !== place && each.holder.deref() !== holder);
     }
   }
@@ -205,10 +205,7 @@ export class BufferBudget {
     return this.#bytes;
   }
 
-  /**
-   * Sweeps, but not for every request that finds the budget exhausted: with thousands of loans, each sweep costs
-   * something.
-   */
+  /** Sweeps, but not for every request that finds the budget exhausted, because a sweep goes through all loans. */
   #sweepNowAndThen(): void {
     if (Math.abs(Date.now() - this.#sweptAt) >= LOOK_MILLISECONDS / 2) this.#sweep();
   }

@@ -16,13 +16,13 @@ import {
   WAIT_MILLISECONDS,
 } from './buffer-budget.ts';
 
-/** How long a piece may take to fill its buffer while others wait, in milliseconds. */
+/** The longest that a piece may take to fill its buffer while others wait, in milliseconds. */
 export const SLOW_MILLISECONDS = 5000;
-/** How long a body may fill one large buffer after the other while others wait for one, in milliseconds. */
+/** The time for which a body may fill one large buffer after the other while others wait for one, in milliseconds. */
 export const TURN_MILLISECONDS = 1000;
 /**
- * How often a slow read checks whether others wait, in milliseconds. Together with {@link SLOW_MILLISECONDS} this is
- * less than others wait for room.
+ * The time between a slow read's checks whether others wait, in milliseconds. Together with {@link SLOW_MILLISECONDS}
+ * it is less than the time for which others wait for room.
  */
 const LOOK_MILLISECONDS = 1000;
 
@@ -47,11 +47,11 @@ export interface Buffering {
   readonly givesWay: boolean;
   /** Whether a body that fills its buffer slowly fails with BODY_STALLED while others wait for room. */
   readonly failsWhenSlow?: boolean;
-  /** How long the body waits for room, in milliseconds; unless given, as long as any request. */
+  /** The longest that the body waits for room, in milliseconds; by default as long as any request. */
   readonly patience?: number;
   /** The organization that the body belongs to, if it belongs to one. */
   readonly owner?: string | undefined;
-  /** How many copies of a piece are in memory while it is used. */
+  /** The number of copies of a piece that are in memory while it is used. */
   readonly copies: number;
 }
 
@@ -72,7 +72,7 @@ export class BufferedBody {
   #isReading = false;
   /** The loans for buffers of the same size beyond the first. */
   readonly #spares: Loan[] = [];
-  /** Those of them that nobody uses. */
+  /** The buffers that nobody uses. */
   #free: ArrayBuffer[] = [];
   /** The loan for copies of a whole body. */
   #more: Loan | undefined;

@@ -11,10 +11,10 @@ import type { Algorithm } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
 
-/** How long a session lasts from its POST, in milliseconds. */
+/** The lifetime of a session from its POST, in milliseconds. */
 export const SESSION_MILLISECONDS = DAY;
 
-/** How long a session may wait for its first chunk, in milliseconds. */
+/** The longest that a session may wait for its first chunk, in milliseconds. */
 export const START_MILLISECONDS = 2 * HOUR;
 
 /** Signs for the registry of one store. The caller provides the keys. */

@@ -1,5 +1,5 @@
 /**
- * What clients wait for in a deployment, where every store takes its time and central is far away. Latencies and the
+ * The waits of clients in a deployment, where every store takes its time and central is far away. Latencies and the
  * bandwidth of each connection are drawn from a seeded sequence. `test/replication/deployment.test.ts` counts the same
  * in virtual time.
  */
@@ -11,7 +11,7 @@ import { outcome, type Row } from '../row.ts';
 import type { CountedBerth } from '../surroundings.ts';
 import { FAR_MILLISECONDS } from './nodes-push.ts';
 
-/** How long a node waits for central before it answers that it lacks a layer. */
+/** The longest that a node waits for central before it answers that it lacks a layer. */
 const REUSE_MILLISECONDS = 250;
 const ROUNDS = 9;
 const LAYER_BYTES = 100_000;

@@ -1,4 +1,4 @@
-/** How long it takes until a push or deletion at one host is visible at the others. */
+/** The time until a push or deletion at one host is visible at the others. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Blob, type Client, imageOf, randomBlob } from '../client.ts';
 import { largeContent } from '../content.ts';

@@ -1,4 +1,4 @@
-/** How long the removal of a very large repository takes, and how much it slows down pulls. */
+/** The time that the removal of a very large repository takes, and how much it slows down pulls. */
 import { basic, imageOf, randomBlob } from '../client.ts';
 import type { Control } from '../control.ts';
 import { insert } from '../fill.ts';

@@ -13,7 +13,7 @@ export type NamedDigest =
   | { readonly text: string }
   | 'none';
 
-/** How a request changes the URL that it was given. */
+/** The ways in which a request changes the URL that it was given. */
 export type Tampering =
   | 'none'
   | 'another repository'

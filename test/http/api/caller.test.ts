@@ -1,4 +1,4 @@
-/** Who may call the management API: the bootstrap secret, and every operation by every kind of credential. */
+/** Callers of the management API: the bootstrap secret, and every kind of credential at every operation. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, basic, call, callApi, type UserName } from '../../support/client.ts';

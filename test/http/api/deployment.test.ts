@@ -1,4 +1,4 @@
-/** What administrators learn of a deployment over HTTP. */
+/** Administrators read the state of a deployment over HTTP. */
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-/** How far an image has been replicated, asked over HTTP, with the real queues. */
+/** The replication state of an image, asked over HTTP, with the real queues. */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';

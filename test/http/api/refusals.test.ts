@@ -1,4 +1,4 @@
-/** How the management API refuses a bad body, a name that is taken, and one that does not exist. */
+/** The management API refuses a bad body, a name that is taken, and one that does not exist. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, call, callApi, codeOf, errorsOf } from '../../support/client.ts';
 

@@ -12,7 +12,7 @@ const KERNEL = bytesOf(1, 90_000);
 const REPOSITORY = 'alice/app';
 const LOGIN = { user: 'alice', secret: USERS.alice.password };
 
-/** How one of the two command lines pushes. */
+/** One of the two command lines that push. */
 interface Way {
   readonly name: string;
   readonly open: (wire: Wire) => { push(repository: string, tag: string, application: Application): Promise<unknown> };

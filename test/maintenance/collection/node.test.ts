@@ -203,7 +203,7 @@ test('central forgets a node’s location with the blob, and the bytes stay unti
   await collectCentral(contextOf(hosts));
   expect(await rowsAt('central', 'SELECT * FROM locations')).toEqual([]);
   expect(await objectsAt('node1')).toHaveLength(2);
-  // A manifest that the node accepts on its own bytes makes central know them again.
+  // When the node accepts a manifest because it has the bytes, central records their location again.
   await putManifest(hosts.node1, image, ['b']);
   await hosts.drain();
   await pull(hosts.central, 'b' as Tag);

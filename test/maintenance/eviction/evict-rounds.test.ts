@@ -23,7 +23,7 @@ test('unneeded bytes are removed before live images', async () => {
   expect(await manifests()).toEqual([b.digest]);
 });
 
-test('no image is evicted for room before a round of collection that began after the request has ended', async () => {
+test('no image is evicted until a round of collection that began after the request for room has ended', async () => {
   const [a, b] = (await settled(hosts, 'a', 'b')) as [Image, Image];
   const turns = async (count: number): Promise<void> => {
     let asked = 0;
@@ -45,7 +45,7 @@ test('no image is evicted for room before a round of collection that began after
 test.each([
   ['central does not answer', 'D1_ERROR: Network connection lost.'],
   ['the run is killed', 'D1_ERROR: SQLITE_ERROR'],
-])('bytes of an evicted image go before the next image does, even if %s in between', async (_when, error) => {
+])('bytes of an evicted image are removed before the next image, even if %s in between', async (_when, error) => {
   const [, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
   let calls = 0;
   hosts.central.gate = async (_call, ask) => {
@@ -131,7 +131,7 @@ test('if a run is killed between the rows and the bytes, the node’s collection
   await pull(hosts.node1, 'a' as Tag);
 });
 
-test('an eviction reports what kept the bytes of an image from going', async () => {
+test('an eviction reports why it could not remove the bytes of an image', async () => {
   const [a] = (await settled(hosts, 'a', 'b')) as [Image, Image];
   await pushImage(hosts.node2, 50, ['c']);
   hosts.now += GRACE / 2;
@@ -152,7 +152,7 @@ test('a slice without time ends after an image, and the next run goes on with th
   const images = await settled(hosts, 'a', 'b', 'c');
   hosts.now += 30 * DAY;
   for (let left = images.slice(1); ; left = left.slice(1)) {
-    // There is time for the beginning of one slice.
+    // The run has time to begin only one slice.
     let asked = 0;
     const context = contextOf(hosts, { mayGoOn: () => asked++ === 0 });
     await evict(context, hosts.node1.store, { bytes: undefined, idleMilliseconds: 10 * DAY });

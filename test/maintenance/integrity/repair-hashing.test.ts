@@ -24,7 +24,7 @@ const CONTENT = bytesOf(3, 3 * PART + 1);
 
 let hosts: Hosts;
 let layer: Digest;
-/** How many bytes the runs have read of objects. */
+/** The bytes of objects that the runs have read. */
 let bytesRead: number;
 
 beforeEach(async () => {

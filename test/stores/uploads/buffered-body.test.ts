@@ -230,7 +230,7 @@ test('a client that disconnects does not count as a failure of a store', async (
   }
 });
 
-test('a body of more than its 0 stated bytes fails, and does not wait for room that never comes', async () => {
+test('a body with bytes but a stated length of 0 fails, and does not wait for room that never comes', async () => {
   const body = new BufferedBody(new Response('x').body!, new BufferBudget(), { ...WHOLE, sizes: [0] });
   await expect(body.read()).rejects.toThrow('a buffer for no bytes');
   body.close();

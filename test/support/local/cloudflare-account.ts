@@ -10,8 +10,8 @@ import { unstable_splitSqlQuery } from 'wrangler';
 import { type Binding, Runtime } from './cloudflare-runtime.ts';
 
 /**
- * How the query API splits a text into statements: where one ends with its line; or at any semicolon, so that it takes
- * no trigger. In the last case it keeps the statements before the one that fails.
+ * The ways in which the query API splits a text into statements: where one ends with its line; or at any semicolon, so
+ * that it takes no trigger. In the last case it keeps the statements before the one that fails.
  */
 export type Splitter = 'line ends' | 'semicolons' | 'semicolons, without a transaction';
 
@@ -90,7 +90,7 @@ export class CloudflareAccount {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** What wrangler has to know to use this account. */
+  /** Returns the environment variables with which wrangler uses this account. */
   get environment(): NodeJS.ProcessEnv {
     return {
       CLOUDFLARE_API_BASE_URL: this.url,
@@ -274,7 +274,7 @@ export class CloudflareAccount {
   }
 }
 
-/** What a call does, without names that differ from run to run. */
+/** Describes a call, without names that differ from run to run. */
 function stepOf({ method, path, query, body }: Call): string {
   const action = /"action":"(\w+)"/.exec(body.toString())?.[1];
   const sql = /"sql":"(.{0,40})/.exec(body.toString())?.[1];

@@ -1,4 +1,4 @@
-/** What an imitated account runs on: databases, buckets, and the Worker that was uploaded, in miniflare. */
+/** The runtime of an imitated account: databases, buckets, and the Worker that was uploaded, in miniflare. */
 import { randomUUID } from 'node:crypto';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { removeFolder, temporaryFolder } from './server.ts';
@@ -29,7 +29,7 @@ export type LocalDatabase = Awaited<ReturnType<Miniflare['getD1Database']>>;
 
 const DATABASES = 'databases';
 const WORKER = 'berth';
-/** How many databases an account may create. */
+/** The most databases that an account may create. */
 const SPARE = 4;
 
 export class Runtime {

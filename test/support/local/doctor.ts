@@ -21,7 +21,7 @@ export function seen(lines: readonly Line[], outcome: Outcome): string[] {
   return lines.filter((line) => line.outcome === outcome).map(({ check, seen: what }) => `${check}: ${what}`);
 }
 
-/** What to do about the first failure. */
+/** Returns the advice on the first failure. */
 export function todo(lines: readonly Line[]): string | null | undefined {
   return lines.find(({ outcome }) => outcome === 'failure')?.todo;
 }

@@ -34,7 +34,7 @@ export interface Fault {
 }
 
 export class Edge {
-  /** What it does to requests; nothing at first. */
+  /** The fault that it adds to requests; none at first. */
   fault: Fault = {};
   readonly #target: number;
   readonly #certificate: Certificate | undefined;

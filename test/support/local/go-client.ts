@@ -20,7 +20,7 @@ export interface GoExchange {
   readonly times: number;
 }
 
-/** How often each outcome occurred: the status of an answer that was read to the end, or an error. */
+/** The number of times that each outcome occurred: the status of an answer that was read to the end, or an error. */
 export type GoOutcomes = Readonly<Record<string, number>>;
 
 /** Builds the client into `folder`. Returns a function that sends exchanges with it. @throws if Go is missing */

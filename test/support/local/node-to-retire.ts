@@ -9,7 +9,7 @@ import { type RecordedOperator, recordedOperator, type TomlFile, wranglerTomlFor
 const ID = '6f3a2f4e-0d3c-4f5e-9a51-1c2d3e4f5a6b';
 export const ENVIRONMENT = { BERTH_USER: 'operator', BERTH_PASSWORD: 'secret' };
 export const DIGEST = `sha256:${'a'.repeat(64)}`;
-/** Where central says how far the queue of the node is. */
+/** The path at which central says how far the queue of the node is. */
 export const QUEUE = '/api/replication/queues/fra';
 
 interface NodeToRetire {

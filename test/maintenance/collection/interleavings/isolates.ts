@@ -64,7 +64,7 @@ const BUCKET_CALLS: ReadonlySet<string> = new Set([
   'complete',
   'abort',
 ]);
-/** How long to wait for a body that may never end. */
+/** The longest wait for a body that may never end. */
 const BODY_MILLISECONDS = 50;
 
 const READS: ReadonlySet<string> = new Set(['get', 'head', 'list']);

@@ -14,7 +14,7 @@ export type Target = { readonly host: HostName; readonly repository: number };
 export const FORMS = ['digest', 'post', 'patch', 'chunks', 'chunk and put'] as const;
 export type Form = (typeof FORMS)[number];
 
-/** How a client makes sure of a blob: it pushes, or pushes only if a HEAD or a mount fails, or only sends a HEAD. */
+/** The ways in which a client makes sure of a blob: a push, a push only if a HEAD or a mount fails, or a HEAD alone. */
 export type Way = Form | 'head or digest' | 'mount or digest' | 'head';
 
 /** Maintenance tasks. `turns`: the most slices that it may begin. */
