@@ -52,7 +52,7 @@ afterAll(async () => {
 });
 
 const CHARTS: readonly (readonly [path: string, charts: readonly string[], inTables: readonly string[]])[] = [
-  ['/', ['Lag by the hour'], ['Hour', '95 % announced in']],
+  ['/', ['Map: central and its nodes', 'Lag by the hour'], ['Hour', '95 % announced in']],
   ['/replication', ['Lag by the hour'], ['95 % settled in']],
   ['/replication/node1', ['Lag by the hour'], ['95 % settled in']],
   ['/organizations/alice', ['Use by the day', 'Bytes by repository'], ['alice/runtime', '86 others', '12 GB']],

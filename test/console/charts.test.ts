@@ -1,6 +1,7 @@
 import { html as rendered } from 'hono/html';
 import { describe, expect, test } from 'vitest';
 import { LagOverLastDay, quantile } from '../../src/console/charts/lag.tsx';
+import { placesAround, SystemMap } from '../../src/console/charts/system-map.tsx';
 import { RepositoriesTreemap } from '../../src/console/charts/treemap.tsx';
 import { UseOverTime } from '../../src/console/charts/use.tsx';
 import { HOUR } from '../../src/durations.ts';
@@ -78,5 +79,64 @@ describe('a chart', () => {
     const heights = [...html.matchAll(/class="tile-[12]"[^>]* height="([\d.]+)"/g)].map(([, height]) => Number(height));
     expect(heights[1]).toBeCloseTo(heights[0]! / 2, 0);
     expect(html).toContain('href="/images/alice/app"');
+  });
+});
+
+describe('the map', () => {
+  const queue = (store: string, fields: object = {}) => ({
+    store,
+    answers: true,
+    depth: 0,
+    oldest_outbox_entry_seconds: null,
+    in_flight: 0,
+    copies_down: 0,
+    parked: 0,
+    paused: false,
+    copies_up: { blobs: 0, bytes: 0, complete: true },
+    change_log: [],
+    ...fields,
+  });
+
+  test.each([1, 2, 3, 6, 7, 20, 36, 100])('leaves room between %i nodes and central', (count) => {
+    const all = [[0, 0] as const, ...placesAround(count)];
+    expect(all).toHaveLength(count + 1);
+    for (const [i, [x, y]] of all.entries())
+      for (const [otherX, otherY] of all.slice(i + 1))
+        expect(Math.abs(x - otherX) > 110 || Math.abs(y - otherY) > 60).toBe(true);
+  });
+
+  test.each([
+    ['in step', {}, 'good', '✓ ok'],
+    ['announcing', { depth: 12_345, oldest_outbox_entry_seconds: 200 }, 'busy', '↑ working'],
+    ['copying up', { copies_up: { blobs: 1, bytes: 1, complete: true } }, 'busy', '↑ working'],
+    ['copying down', { copies_down: 1 }, 'busy', '↑ working'],
+    ['paused', { paused: true, depth: 3 }, 'bad', '‖ paused'],
+    ['with parked jobs', { parked: 2 }, 'bad', '! 2 parked'],
+    ['without an answer', { answers: false }, 'bad', '? no answer'],
+  ])('says in words and by its line that a node is %s', async (_, fields, health, state) => {
+    const html = await htmlOf(SystemMap({ queues: [queue('fra', fields)] }));
+    expect(html).toContain(`<g class="site ${health}">`);
+    expect(html).toContain(`>${state}</text>`);
+    expect(html).toContain(`<line class="link-${{ good: 1, busy: 2, bad: 3 }[health]}"`);
+  });
+
+  test('shows how much waits, for how long, and what central lacks', async () => {
+    const waiting = { depth: 12_345, oldest_outbox_entry_seconds: 600, copies_up: { blobs: 7, bytes: 1 } };
+    const html = await htmlOf(SystemMap({ queues: [queue('a-node-with-a-long-name', waiting)] as never }));
+    for (const text of ['a-node-with-a…', '12K wait, 10 min', 'lacks 7 blobs']) expect(html).toContain(text);
+  });
+
+  test('is there without nodes, and while central does not answer', async () => {
+    expect(await htmlOf(SystemMap({ queues: [] }))).toContain('Map: central, without nodes');
+    const html = await htmlOf(SystemMap({ queues: [queue('fra', { copies_up: null })] }));
+    expect(html).toContain('aria-label="Map: central and its nodes, 1 in step, 0 announcing or copying, 0 stopped"');
+    expect(html).toContain('<g class="site bad">');
+  });
+
+  test('of 100 nodes is at most 60 kB', async () => {
+    const queues = Array.from({ length: 100 }, (_, i) => queue(`node-${i}`, { depth: 100_000 }));
+    const html = await htmlOf(SystemMap({ queues }));
+    expect(countIn(html, '<rect')).toBe(101);
+    expect(html.length).toBeLessThan(60_000);
   });
 });

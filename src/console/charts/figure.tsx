@@ -7,15 +7,23 @@ interface FigureProps {
   readonly size: readonly [width: number, height: number];
   /** The meanings of the colors, in their order. */
   readonly legend: readonly string[];
-  readonly keys: 'lines' | 'tiles';
-  readonly table: Child;
+  readonly keys: 'lines' | 'tiles' | 'links';
+  /** Whether the picture keeps its size, however wide the window is. */
+  readonly isFixed?: boolean;
+  /** The same figures; undefined if the page has them beside the chart. */
+  readonly table?: Child;
   readonly children?: Child;
 }
 
-export const Figure: FC<FigureProps> = ({ title, size: [width, height], legend, keys, table, children }) => (
+export const Figure: FC<FigureProps> = ({ title, size: [width, height], isFixed, legend, keys, table, children }) => (
   <figure class="chart">
     <div class="scroll" tabindex={0} role="region" aria-label={title}>
-      <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={title}>
+      <svg
+        viewBox={`0 0 ${width} ${height}`}
+        {...(isFixed === true && { class: 'fixed', width, height })}
+        role="img"
+        aria-label={title}
+      >
         {children}
       </svg>
     </div>
@@ -26,9 +34,11 @@ export const Figure: FC<FigureProps> = ({ title, size: [width, height], legend, 
         </span>
       ))}
     </figcaption>
-    <details>
-      <summary>Show the figures as a table</summary>
-      {table}
-    </details>
+    {table !== undefined && (
+      <details>
+        <summary>Show the figures as a table</summary>
+        {table}
+      </details>
+    )}
   </figure>
 );

@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import type { AuditEntry, Queue, QueueSeries } from '../answers.ts';
 import { LagOverLastDay } from '../charts/lag.tsx';
+import { SystemMap } from '../charts/system-map.tsx';
 import { Live, Table, Time } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
 import { Page } from '../layout.tsx';
@@ -25,6 +26,7 @@ export function overviewPages(): Hono<ConsoleEnv> {
     return c.html(
       <Page title="Overview" reader={reader} section="/">
         <Live id="overview" path="/">
+          <SystemMap queues={queues} />
           <Table
             caption="Nodes"
             columns={QUEUE_COLUMNS}
