@@ -5,6 +5,7 @@
  * Go, null in an optional field means that it is absent.
  */
 import { z } from 'zod';
+import { DOCKER_MANIFEST, isSameMediaType, type MediaType, shapeOf } from './media-type.ts';
 
 /**
  * Fields that clients decode as integers. NaN stands for a value that is not written as an integer
@@ -48,9 +49,9 @@ const platform = z.object(
 const size = z.int(mustBe(`a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`));
 const descriptor = z.object(
   {
-    mediaType: text.optional(),
     digest: text,
     size: size.nonnegative(mustBe(`a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`)),
+    mediaType: text.min(1, 'must not be empty'),
     urls: optionalTexts,
     annotations: optionalAnnotations,
     data: z.base64(mustBe('base64')).nullish(),
@@ -64,9 +65,14 @@ const descriptors = z.array(descriptor, mustBe('a list of descriptors'));
 const common = { artifactType: optionalText, subject: descriptor.nullish(), annotations: optionalAnnotations };
 const schemaVersion = z.literal(2, mustBe('the number 2')).optional();
 
+const image = z.object({ schemaVersion, ...common, config: descriptor, layers: descriptors.nullable() });
+
 /** `artifact` is a document of any other media type that has a subject, so lists of referrers include it. */
 const SCHEMAS = {
-  image: z.object({ schemaVersion, ...common, config: descriptor, layers: descriptors.nullable() }),
+  image,
+  // Docker before 1.11.1 repeated the Content-Type of the registry's answer in the config's media type, or left it out
+  // (https://github.com/moby/moby/issues/28894). Clients still pull and copy such images.
+  'docker image': image.extend({ config: descriptor.extend({ mediaType: optionalText }) }),
   index: z.object({ schemaVersion, ...common, manifests: descriptors.nullable() }),
   artifact: z.object({
     schemaVersion: z.int(mustBe('a whole number')).nullish(),
@@ -86,11 +92,18 @@ export interface Fault {
   readonly problem: string;
 }
 
-/** Returns the first fault of a document, or undefined if it has none. */
-export function faultOf(shape: TypedShape, document: Readonly<Record<string, unknown>>): Fault | undefined {
+/** Returns the first fault of a document of this media type, or undefined if it has none. */
+export function faultOf(mediaType: MediaType, document: Readonly<Record<string, unknown>>): Fault | undefined {
+  const shape = typedShapeOf(mediaType);
   const [issue] = SCHEMAS[shape].safeParse(document).error?.issues ?? [];
   if (issue !== undefined) return { path: pathOf(issue.path), problem: issue.message };
   return ambiguousName(document, Object.keys(SCHEMAS[shape].shape), '') ?? firstAmbiguousInDescriptors(shape, document);
+}
+
+function typedShapeOf(mediaType: MediaType): TypedShape {
+  if (isSameMediaType(mediaType, DOCKER_MANIFEST)) return 'docker image';
+  const shape = shapeOf(mediaType);
+  return shape === 'other' ? 'artifact' : shape;
 }
 
 const DESCRIPTOR_NAMES = Object.keys(descriptor.shape);

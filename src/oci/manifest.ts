@@ -70,7 +70,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
   }
   const shape = shapeOf(mediaType);
   const isTyped = shape !== 'other' || (document['subject'] !== undefined && document['subject'] !== null);
-  const fault = isTyped ? faultOf(shape === 'other' ? 'artifact' : shape, document) : undefined;
+  const fault = isTyped ? faultOf(mediaType, document) : undefined;
   refuse(ambiguousName(document, READ_BY_ALL, '') ?? fault);
   const descriptors = descriptorsIn(document, shape, isTyped ? strictDescriptor : lenientDescriptor);
   if (descriptors.length > MAX_REFERENCES) throw invalid(`the manifest has more than ${MAX_REFERENCES} descriptors`);
@@ -211,7 +211,7 @@ function parserOf(kind: ReferenceKind): typeof parseDigest {
 /** Reads a descriptor that the schema has accepted. Returns an empty list for a null one. */
 function strictDescriptor(value: unknown, kind: ReferenceKind, where: string): Descriptor[] {
   if (!isObject(value)) return [];
-  const { digest, size, mediaType } = value as { digest: string; size: number; mediaType?: string };
+  const { digest, size, mediaType } = value as { digest: string; size: number; mediaType?: string | null };
   const parse = parserOf(kind);
   return [{ kind, digest: parse(digest, `the digest of ${where}`), size, mediaType: mediaType ?? '' }];
 }

@@ -136,7 +136,7 @@ describe('an index is refused', () => {
 describe('a document of another media type is refused', () => {
   test('only for an invalid subject, which the referrers API would have to list', () => {
     expectRefusal({ subject: {} }, OTHER_TYPE, 'the field "subject.digest" is missing');
-    expect(() => parse({ subject: { digest: 'x', size: 1 } }, OTHER_TYPE)).toThrow(
+    expect(() => parse({ subject: { ...descriptor(1), digest: 'x' } }, OTHER_TYPE)).toThrow(
       expect.objectContaining({ kind: 'DIGEST_INVALID' }),
     );
   });

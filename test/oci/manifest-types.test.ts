@@ -54,6 +54,9 @@ const WRONG_IN_DESCRIPTOR: readonly [fields: object, path: string, problem: stri
   [{ platform: { 'os.features': [1] } }, 'platform.os.features[0]', 'must be a string'],
   [{ size: '5' }, 'size', 'must be a whole number from 0 to 9007199254740991'],
   [{ mediaType: 5 }, 'mediaType', 'must be a string'],
+  [{ mediaType: undefined }, 'mediaType', 'is missing'],
+  [{ mediaType: null }, 'mediaType', 'must be a string'],
+  [{ mediaType: '' }, 'mediaType', 'must not be empty'],
   [{ Size: 1 }, 'Size', AMBIGUOUS],
   [{ platform: { OS: 'linux' } }, 'platform.OS', AMBIGUOUS],
 ];
@@ -158,6 +161,11 @@ describe('a number that Go cannot decode as an integer', () => {
 test('a document of another type without a subject is stored as pushed, whatever its fields', () => {
   const document = { annotations: { a: 1 }, artifactType: 5, layers: [{ ...descriptor(1), urls: 'x' }] };
   expect(parse(document, ARTIFACT).references).toMatchObject([{ digest: digest(1), size: 1 }]);
+});
+
+test.each([undefined, null, ''])('an image of Docker may have a config of the media type %j', (mediaType) => {
+  const document = { ...image, config: descriptor(1, { mediaType }) };
+  expect(parse(document, DOCKER_MANIFEST)).toMatchObject({ requiredBlobs: [digest(1), digest(2)], artifactType: '' });
 });
 
 describe('null for a list, as Go writes an empty one', () => {

@@ -133,10 +133,10 @@ const badDescriptor: fc.Arbitrary<Json> = fc.oneof(
     digest: present,
     size: fc.constantFrom<Json>(-1, 0.5, 2 ** 53, 1e300, '1', null, true),
   }),
-  fc.record({ mediaType: fc.constantFrom<Json>(null, 5, [], {}), digest: present, size: fc.constant(1) }),
+  fc.record({ mediaType: fc.constantFrom<Json>(null, '', 5, [], {}), digest: present, size: fc.constant(1) }),
   fc.record({ digest: fc.constantFrom<Json>(null, 5, [], {}), size: fc.constant(1) }),
   fc.record({ mediaType: fc.constantFrom('a'.repeat(255), 'a'.repeat(256)), digest: present, size: fc.constant(1) }),
-  fc.record({ digest: present, size: fc.constant(1) }),
+  fc.record({ digest: present, size }),
   fc.record({ digest: present }),
 );
 

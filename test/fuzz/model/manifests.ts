@@ -71,7 +71,7 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
     value: Json | undefined,
     kind: 'one' | 'list',
     isNeeded: (type: string) => boolean,
-    isGood = isDigest,
+    { isGood = isDigest, mayLackType = false } = {},
   ): void => {
     if (value === undefined || value === null) return;
     if (Array.isArray(value) !== (kind === 'list')) {
@@ -81,7 +81,7 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
     const items = Array.isArray(value) ? (value as readonly Json[]) : [value];
     descriptors += items.length;
     for (const item of items) {
-      const fault = descriptorFault(item, isGood);
+      const fault = descriptorFault(item, isGood, mayLackType);
       if (fault !== undefined) faults.add(fault);
       else if (isObject(item) && isNeeded(textIn(item, 'mediaType'))) needed.add(textIn(item, 'digest'));
       noteSize(item);
@@ -91,11 +91,12 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
   if (shape === 'image' && (config === undefined || config === null || layers === undefined)) faults.add(INVALID);
   if (shape === 'index' && manifests === undefined) faults.add(INVALID);
   if (isTyped) {
-    check(config, 'one', () => shape === 'image');
+    const mayLackType = mediaType.toLowerCase() === DOCKER_IMAGE;
+    check(config, 'one', () => shape === 'image', { mayLackType });
     check(layers, 'list', (type) => shape === 'image' && !isForeign(type));
     check(manifests, 'list', () => false);
     if (shape === 'other') check(document['blobs'], 'list', () => false);
-    check(subject, 'one', () => false, isAnyDigest);
+    check(subject, 'one', () => false, { isGood: isAnyDigest });
   } else {
     // Other kinds of documents may define these fields differently.
     for (const item of [config, layers, manifests, document['blobs']].flatMap((value, i) => {
@@ -176,12 +177,12 @@ function isSize(value: Json | undefined): value is number {
   return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 2 ** 53;
 }
 
-/** Image-spec, "Descriptors": a digest and a size are required; the media type may be left out. */
-function descriptorFault(value: Json, isGood: (digest: string) => boolean): Expected | undefined {
+/** Image-spec, "Descriptors": a digest, a size and a media type are required. */
+function descriptorFault(value: Json, isGood: (digest: string) => boolean, mayLackType: boolean): Expected | undefined {
   if (!isObject(value)) return INVALID;
   const { digest, size, mediaType, data, platform } = value;
   if (typeof digest !== 'string' || !isSize(size)) return INVALID;
-  if (mediaType !== undefined && typeof mediaType !== 'string') return INVALID;
+  if (mayLackType ? !isTextOrAbsent(mediaType) : typeof mediaType !== 'string' || mediaType === '') return INVALID;
   if (!isListOfTexts(value['urls']) || !hasTexts(value['annotations']) || !isTextOrAbsent(value['artifactType']))
     return INVALID;
   if (!isAbsent(data) && !(typeof data === 'string' && isBase64(data))) return INVALID;

@@ -78,7 +78,7 @@ async function merge(...images: readonly Image[]): Promise<void> {
 const digestOf = (i: number): Digest => `sha256:${i.toString(16).padStart(64, '0')}` as Digest;
 const romOf = (i: number, bytes: number): Promise<Image> =>
   documentOf('application/vnd.oci.image.manifest.v1+json', {
-    config: { digest: digestOf(1), size: 5 },
+    config: { mediaType: 'application/x', digest: digestOf(1), size: 5 },
     layers: [{ mediaType: 'application/vnd.unikraft.rom.v1', digest: digestOf(i), size: bytes }],
   });
 
