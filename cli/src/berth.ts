@@ -8,7 +8,7 @@ import { program } from './program.ts';
 import { explained } from './registry.ts';
 import { harmless } from './terminal.ts';
 
-// A reader such as `head` may have read enough.
+// A reader such as `head` closes the pipe once it has read enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   process.exit();

@@ -113,7 +113,7 @@ export class Progress implements CopyProgress {
   #summary(): string {
     const blobs = [...this.#blobs.values()];
     const over = blobs.filter(isOver).length;
-    // A blob that the destination had already is no work.
+    // A blob that the destination already had takes no work.
     const work = blobs.filter(({ end }) => end !== 'exists' && end !== 'mounted');
     const [bytes, all] = [sum(work.map((blob) => blob.bytes)), sum(work.map((blob) => blob.size))];
     return `${this.#options.verb}: ${over} of ${blobs.length} blobs, ${howFar(bytes, all, this.#rate)}`;

@@ -17,7 +17,7 @@ export interface ImageReference extends RepositoryReference {
 
 /**
  * Splits a host from what follows it. As docker does, it takes the first part for a host if that has a dot or a port,
- * or is `localhost`. A text without host is at `BERTH_HOST`.
+ * or is `localhost`. A text without a host refers to `BERTH_HOST`.
  * @param text `host`, `host/path` or `path`
  * @throws WrongUse if there is no host
  */
@@ -27,7 +27,7 @@ export function splitHost(text: string): { readonly host: string; readonly path:
   if (/[.:]|^localhost$/.test(first)) return { host: first, path: slash === -1 ? '' : text.slice(slash + 1) };
   const host = process.env['BERTH_HOST'] ?? '';
   if (host !== '') return { host, path: text };
-  throw new WrongUse(`${text} names no registry: write HOST/${text}, or set BERTH_HOST`);
+  throw new WrongUse(`${text} does not name a registry: write HOST/${text}, or set BERTH_HOST`);
 }
 
 /** Parses a repository's name. @throws WrongUse */
@@ -42,7 +42,7 @@ export function parseImageReference(text: string): ImageReference {
   const [, name = '', tag, digest] = /^([^@]*?)(?::([^/:@]*))?(?:@(.*))?$/.exec(text) ?? [];
   const { host, path: repository } = splitHost(name);
   const problem = nameProblem(repository);
-  if (repository === '') throw new WrongUse(`${text} names no repository: write ${host}/ORGANIZATION/NAME`);
+  if (repository === '') throw new WrongUse(`${text} does not name a repository: write ${host}/ORGANIZATION/NAME`);
   // NAME_UNKNOWN is about Berth: other registries have repositories whose names have one part.
   if (problem?.kind === 'NAME_INVALID') throw new WrongUse(`${text}: ${problem.message}`);
   try {

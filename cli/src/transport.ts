@@ -13,7 +13,7 @@ import { Failure, WrongUse } from './errors.ts';
 export interface TransportOptions {
   /** A file with certificates, in PEM, of authorities to trust besides the usual ones. */
   readonly ca?: string | undefined;
-  /** Whether certificates are not checked. */
+  /** Turns off the check of certificates. */
   readonly insecure?: boolean | undefined;
   /** Whether hosts other than this machine are reached over http, too. */
   readonly plainHttp?: boolean | undefined;
@@ -35,7 +35,7 @@ const ANSWER_MS = 300_000;
 export function baseUrl(host: string, { ca, insecure, plainHttp }: TransportOptions = {}): URL {
   const isUrl = /^https?:\/\//.test(host);
   if (!URL.canParse(isUrl ? host : `http://${host}`)) {
-    throw new WrongUse(`'${host}' is no host: write a name or an address, and a port if it has one: host[:port]`);
+    throw new WrongUse(`'${host}' is not a host: write a name or an address, and a port if it has one: host[:port]`);
   }
   if (isUrl) return new URL(host);
   const wantsCertificates = ca !== undefined || insecure === true;

@@ -20,8 +20,8 @@ import { hashSecret } from './secret-hash.ts';
 const NAME_TAKEN_MILLISECONDS = 2 * TOKEN_EFFECT_MILLISECONDS;
 
 /**
- * Credentials that one query reads if the caller may see only some of the organization's. Each may have 8 KB of
- * patterns. All that an organization may have are read in a few rounds.
+ * The credentials that one query reads if the caller may see only some of the organization's. Each may have 8 KB of
+ * patterns. A few queries read as many as an organization may have.
  */
 const CREDENTIALS_LOOKED_AT = 250;
 

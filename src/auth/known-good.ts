@@ -3,7 +3,7 @@
  * isolates, cost one look-up a minute. It keeps hashes of secrets, never the secrets themselves.
  *
  * The result of a look-up answers for a minute, wherever it is read. For an hour, the memory knows that the login was
- * good. Such a login is no guess, so the limits of failed logins do not stop it, but it is looked up again.
+ * good. Such a login is not a guess, so the limits of failed logins do not stop it, but it is looked up again.
  */
 import { z } from 'zod';
 import { HOUR, MINUTE } from '../durations.ts';

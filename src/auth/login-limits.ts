@@ -1,6 +1,6 @@
 /**
- * Limits failed logins, per address and user and per address. Good logins do not count, so a fleet behind one address
- * locks itself out only if it fails as well.
+ * Limits failed logins: of each user at an address, and of each address. Good logins do not count, so a fleet behind
+ * one address locks itself out only if it fails as well.
  *
  * The rate limiting binding counts and answers in one call, and cannot be asked without counting. So a login is counted
  * once it has failed. The isolate that thereby learns that a limit is passed leaves a note. While there is one, nothing

@@ -54,7 +54,7 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
   const remembered = await knownGood.recall(hash, now);
   if (remembered?.login !== undefined && !ignoresCache) return remembered.login;
 
-  // A remembered login is no guess: an administrator may make more changes a minute than there may be guesses.
+  // A remembered login is not a guess: an administrator may make more changes a minute than there may be guesses.
   if (remembered === undefined) await limits.requireNotPassed({ address, user }, now);
   const login = await lookUp(presented, options, remembered !== undefined).catch((error: unknown) => {
     if (error instanceof OciError && error.kind === 'DENIED') knownGood.forget(hash, defer);

@@ -20,7 +20,7 @@ export type PlatformAnswer =
       readonly kind: 'unavailable';
       /** For the log. */
       readonly problem: string;
-      /** Whether the platform would fail for every token: it does not answer, or with a 5xx. */
+      /** Whether the platform would fail for every token: it does not answer, or answers with a 5xx. */
       readonly isAway: boolean;
     };
 

@@ -29,7 +29,7 @@ export function allowOptions(app: Hono<AppEnv>): MiddlewareHandler<AppEnv> {
   };
 }
 
-/** Answers OPTIONS without a login, because the routes are no secret. {@link allowOptions} has set the headers. */
+/** Answers OPTIONS without a login, because the routes are not secret. {@link allowOptions} has set the headers. */
 export function answerOptions(c: AppContext): Response {
   return c.body(null, 204);
 }

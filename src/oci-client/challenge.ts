@@ -12,7 +12,7 @@ const SCHEME = /(?:^|,\s*)(basic|bearer)(?=\s|$)/gi;
 const PARAMETER = /([a-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))/gi;
 
 /**
- * Parses the header. Of several challenges, Bearer counts.
+ * Parses the header. If it has several challenges, Bearer counts.
  * @param registry resolves a relative realm
  * @returns undefined if it has no challenge that this client can meet
  */

@@ -29,7 +29,7 @@ export interface ManifestLinks {
   readonly subject: Descriptor | undefined;
 }
 
-/** @throws Error naming the field, if the document is no manifest */
+/** @throws Error naming the field, if the document is not a manifest */
 export function linksOf({ bytes, digest }: StoredManifest): ManifestLinks {
   const where = `the manifest ${digest}`;
   const document = objectIn(bytes, where);
@@ -51,7 +51,7 @@ export function parseDescriptor(value: unknown, where: string): Descriptor {
   if (typeof mediaType !== 'string' || typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw new ContentError(`${where} has a descriptor without a valid media type or size`);
   }
-  // Digests of all algorithms are read here. What can't be verified is refused where it is needed.
+  // Digests of all algorithms are read here. Content that can't be verified is refused where it is needed.
   if (digestOrUndefined(digest, parseAnyDigest) === undefined) {
     throw new ContentError(`${where} has a descriptor without a valid digest`);
   }

@@ -7,7 +7,7 @@ import type { Database } from '../stores/database.ts';
 import type { RemovedName } from '../stores/deletion/removals.ts';
 import { sweepSlice } from '../stores/deletion/sweep-rows.ts';
 
-/** The time that a slice leaves the store to others afterwards, as a multiple of the time that it took. */
+/** The pause after a slice, which leaves the store to others, as a multiple of the time that the slice took. */
 const PAUSE_FACTOR = 5;
 
 /**

@@ -82,7 +82,7 @@ export class ReplicationQueue extends DurableObject<Env> {
   /** Counts the statements of all that runs in this object. */
   readonly #meter = new StatementMeter();
   readonly #prefetches = new Prefetches();
-  /** While this is true, whatever a request leaves is done without another alarm. */
+  /** While this is true, the running alarm does the work that a request leaves, and no other alarm is set. */
   #alarmRuns = false;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;

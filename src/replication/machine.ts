@@ -32,7 +32,7 @@ export class PermanentError extends Error {
   override readonly name = 'PermanentError';
 }
 
-/** Thrown when a run has no time or room left. It is no attempt: the next run continues the copy. */
+/** Thrown when a run has no time or room left. It does not count as an attempt: the next run continues the copy. */
 export class OutOfTime extends Error {
   override readonly name = 'OutOfTime';
 }

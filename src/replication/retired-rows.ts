@@ -34,7 +34,7 @@ const KEEP_PROMISES = sql`
     SELECT 1 FROM locations r WHERE r.digest = central.digest AND r.store = ?1
       AND r.lease_until > central.lease_until)`.reading(atMost(8 * ROWS_PER_SLICE));
 
-// A damaged location is no loss, because it cannot be read.
+// Forgetting a damaged location loses nothing, because it cannot be read.
 const IS_LOST_WITH_IT = `c.damage IS NULL
   AND NOT EXISTS (SELECT 1 FROM locations central
     WHERE central.digest = c.digest AND central.store = ?4 AND central.damage IS NULL)

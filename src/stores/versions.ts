@@ -71,7 +71,7 @@ export function isVisible(tag: TagVersion | undefined, manifest: ManifestVersion
 }
 
 /**
- * Returns the version of a transaction. It is no less than the wall clock, and greater than `clock` and `seen`.
+ * Returns the version of a transaction. It is at least the wall clock, and greater than `clock` and `seen`.
  * @param now the wall clock, as a version
  * @param clock the greatest version that the store has seen
  * @param seen the greatest version that the caller knows from elsewhere

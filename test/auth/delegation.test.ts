@@ -61,7 +61,7 @@ describe('a credential cannot give what it lacks', () => {
   });
 });
 
-test('an administrator gives rights that it lacks itself, at registries where it is good', () => {
+test('an administrator may give rights that it lacks itself, at registries where it is valid', () => {
   const administrator: Delegate = {
     credential: { kind: 'administrator', id: 'a' },
     registries: ['central'],

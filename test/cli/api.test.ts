@@ -57,7 +57,7 @@ describe('an error', () => {
       failing(403, { errors: [{ message: 'only an administrator may do this' }] }),
       'berth.example: only an administrator',
     ],
-    [failing(404, '<html>'), 'berth.example: the answer was 404; check that the host runs Berth'],
+    [failing(404, '<html>'), 'berth.example: the answer was 404: check that the host runs Berth'],
     [failing(503, { errors: [{ message: 'away' }] }, { 'retry-after': '5' }), 'berth.example: away; try again in 5 s'],
     [failing(302, '', { location: 'https://other.example/\u{85}' }), /redirects to https:\/\/other.example/],
     [

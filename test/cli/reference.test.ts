@@ -25,12 +25,12 @@ describe('the name of an image', () => {
   });
 
   test.each([
-    ['acme/app', /names no registry: write HOST\/acme\/app/],
+    ['acme/app', /does not name a registry: write HOST\/acme\/app/],
     ['localhost:1/Acme/app', /must be lowercase/],
     ['localhost:1/acme/app:', /a tag has 1 to 128/],
     ['localhost:1/acme/app:.x', /a tag has 1 to 128/],
     ['localhost:1/acme/app@sha256:12', /64 lowercase/],
-    ['index.example.com', /names no repository: write index.example.com\/ORGANIZATION\/NAME/],
+    ['index.example.com', /does not name a repository: write index.example.com\/ORGANIZATION\/NAME/],
   ])('%s is refused with what to do', (text, message) => {
     vi.stubEnv('BERTH_HOST', '');
     expect(() => parseImageReference(text)).toThrow(message);

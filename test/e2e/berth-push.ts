@@ -45,7 +45,7 @@ async function atEdge(
   breaks: typeof BREAKS | undefined,
   push: (client: Berth, front: Front, reference: string) => Promise<string>,
 ): Promise<string> {
-  // A repository of its own: another has the layer still, after its image is deleted.
+  // Each check has its own repository, because another still has the layer after its image is deleted.
   const reference = `bob/berth-${name}:v1`;
   let note = '';
   const options = { limit: EDGE_LIMIT, ...(breaks === undefined ? {} : { breaks }) };

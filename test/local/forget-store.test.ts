@@ -32,7 +32,7 @@ describe('--forget, once the node is no longer in wrangler.toml', () => {
   });
 
   test.each(['', ' --lost'])(
-    '%s of a store that central does not know is refused, and forgets nothing',
+    '--forget%s of a store that central does not know is refused, and forgets nothing',
     async (lost) => {
       const message = 'central knows nothing of a store fra. Retired stores that central knows: frankfurt';
       const answer = { status: 404, body: { errors: [{ code: 'NOT_FOUND', message, detail: {} }] } };

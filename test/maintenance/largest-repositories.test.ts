@@ -61,7 +61,7 @@ test('a round adds up what each repository holds, whatever slices it takes', asy
   await link('a/large', 1, 4500);
   await link('a/small', 10, 11);
   await link('a/unshared', 5000, 5000);
-  // It counts no more, because nothing names it.
+  // The blob no longer counts, because nothing names it.
   await env.DB_CENTRAL.prepare("UPDATE links SET counts = 0 WHERE repository = 'a/small' AND digest = ?1")
     .bind(digest(11))
     .run();
@@ -88,7 +88,7 @@ test('a round adds up what each repository holds, whatever slices it takes', asy
   expect(await measured('a')).toBeUndefined();
 });
 
-test('of many repositories, the largest are kept by name', async () => {
+test('only the largest of many repositories are kept by name', async () => {
   await env.DB_CENTRAL.prepare("INSERT INTO organizations (name, created_at) VALUES ('a', 0)").run();
   for (let i = 1; i <= 60; i++) await link(`a/r${i}`, i, i);
   await round(0);
@@ -98,7 +98,7 @@ test('of many repositories, the largest are kept by name', async () => {
 });
 
 describe('the next owner of a name sees nothing of what the last one had', () => {
-  /** Removes the organization, whose links no sweep reaches, and creates it again a second later. */
+  /** Removes the organization without sweeping its links, and creates it again a second later. */
   const handOver = (now: number): Promise<unknown> =>
     env.DB_CENTRAL.batch(
       [

@@ -37,8 +37,8 @@ const KINDS = {
 };
 
 /**
- * Ranks of versions. What happens next depends only on the order of versions and on gaps that later versions can fill.
- * All longer gaps are equivalent.
+ * Ranks of versions. The next steps depend only on the order of versions and on gaps that later versions can fill. All
+ * longer gaps are equivalent.
  */
 class Ranks {
   readonly #latest: number[] = [];

@@ -19,8 +19,8 @@ import { lifecycleAt } from './world.ts';
 import { type Lifecycle, mergeLifecycles } from './types.ts';
 
 /**
- * Notes that a host acknowledged a push. Whatever version the host chose, the observer requires the push to come after
- * everything that the host's clients were shown.
+ * Notes that a host acknowledged a push. The observer requires the push to come after everything that the host's
+ * clients were shown, whichever version the host chose.
  */
 export function notePush(
   observed: Observed,

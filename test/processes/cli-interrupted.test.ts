@@ -41,7 +41,7 @@ test('after kill -9, the next push sends the rest, and at most one chunk a layer
   const before = counted.sent;
   expect(digestIn(await run(args))).toBe(image.digest);
   const all = 44 * MEBIBYTE;
-  // What has left the client need not have reached the registry: a chunk of each layer was under way.
+  // Bytes that left the client may not have reached the registry: a chunk of each layer was under way.
   expect(counted.sent).toBeLessThan(all + 2 * 2 * MEBIBYTE + 200_000);
   expect(counted.sent - before).toBeLessThan(all - 20 * MEBIBYTE + 2 * 2 * MEBIBYTE + 200_000);
   expect(await readdir(state)).toEqual([]);

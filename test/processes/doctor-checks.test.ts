@@ -377,7 +377,7 @@ test.each(WORTH_A_LOOK)('%s is a warning', async (_what, change, expected, advic
   expect(lines.find(({ outcome }) => outcome === 'warning')?.todo).toMatch(advice);
 });
 
-test('a scrub that is overdue is no warning where the scrub is off', async () => {
+test('an overdue scrub does not cause a warning where the scrub is off', async () => {
   edges.central.fault = { change: scrubbed(false, overdueScrub) };
   const lines = await diagnose([edges.central.url], ADMINISTRATOR);
   expect(seen(lines, 'not checked')).toContain('scrub: scrub_gb_per_day is 0');

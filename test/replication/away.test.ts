@@ -264,7 +264,8 @@ describe('the queues are away', () => {
     hosts.takeAway('queues');
     for (const { status, code } of await deletions('node1', image)) expect([status, code]).toEqual([202, undefined]);
     for (const host of ['central', 'node1'] as const) await requireGoneAt(host, image);
-    // A read by tag also asks central. What node2 holds stays readable by digest until it knows of the deletion.
+    // A read by tag also asks central. Manifests that node2 holds stay readable by digest until it knows of the
+    // deletion.
     const read = async (reference: string): Promise<number> =>
       (await hosts.call('node2', 'GET', `/v2/${REPOSITORY}/manifests/${reference}`)).status;
     expect([await read('latest'), await read('other'), await read(image.digest)]).toEqual([404, 404, 200]);

@@ -1,7 +1,7 @@
 /**
  * Decides what clients may see, from what clients were told, without rows and versions. An acknowledged write or
- * deletion comes after those that its host knew of. One without an answer may come anywhere after its own start. What a
- * client sees must be the outcome of an event that no acknowledged event came after.
+ * deletion comes after those that its host knew of. One without an answer may come anywhere after its own start. A
+ * client must see the outcome of an event that no acknowledged event came after.
  */
 import type { HostName, NodeName } from '../support/hosts.ts';
 

@@ -180,7 +180,7 @@ describe('a HEAD of a manifest, while central is slow', () => {
     expect(await pulled).toBe(digest);
   });
 
-  test('tells a pusher at once of what the node has', async () => {
+  test('answers a pusher at once with what the node has', async () => {
     const digest = await push(hosts.node1, 20);
     const answer = slowCentral();
     expect(await headOf({ kind: 'digest', digest })).toBe(digest);
@@ -190,7 +190,7 @@ describe('a HEAD of a manifest, while central is slow', () => {
   });
 });
 
-describe('a yes of central that comes after the repository was removed', () => {
+describe('a yes from central that comes after the repository was removed', () => {
   const removeAtNode = async (repository: RepositoryName): Promise<void> => {
     hosts.now += 1000;
     const removal = { name: repository, version: hosts.now * 1000 };

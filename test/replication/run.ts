@@ -239,7 +239,7 @@ export class Run {
         return;
       }
       case 'push':
-        throw new Error('a push is no deletion');
+        throw new Error('a push is not a deletion');
     }
   }
 

@@ -30,7 +30,7 @@ await clearStores();
 const PURE = /\/test\/(?:oci|namespaces)\//;
 if (!PURE.test(expect.getState().testPath ?? '')) {
   beforeEach(async () => {
-    // What one test leaves in the cache of the data center must not answer another.
+    // Each file gets an empty cache of the data center, so that earlier tests answer nothing here.
     vi.stubGlobal('caches', { default: new DataCenterCache() });
     await clearStores();
   });

@@ -232,7 +232,7 @@ export async function rowsOf<Row>(query: string, ...parameters: (string | number
   return results;
 }
 
-/** Returns objects that are no blob's location, no chunk of an upload, and not in the delete queue. */
+/** Returns objects that are neither a blob's location nor a chunk of an upload, and are not in the delete queue. */
 export async function unreferencedObjects(): Promise<string[]> {
   const rows = await rowsOf<{ key: string }>(
     `SELECT key FROM locations UNION SELECT key FROM upload_chunks UNION SELECT key FROM delete_queue

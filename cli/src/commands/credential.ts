@@ -102,7 +102,7 @@ function requestOf({ org, kind, rights, repositories, registries, expires }: Cre
   if (org === undefined && (rights !== undefined || repositories !== undefined))
     throw new WrongUse('--rights and --repositories are for credentials of an organization (--org)');
   if (expires !== undefined && Number.isNaN(Date.parse(expires)))
-    throw new WrongUse(`${expires} is no time: write it as 2030-01-31T00:00:00Z`);
+    throw new WrongUse(`${expires} is not a time: write it as 2030-01-31T00:00:00Z`);
   // JSON leaves out what is undefined.
   const end = expires === undefined ? undefined : new Date(expires).toISOString();
   return { kind, rights, repositories, registries, expires_at: end };

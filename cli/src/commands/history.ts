@@ -55,7 +55,7 @@ export function restore(berth: Command): void {
     .action(async (text: string, write: string) => {
       const image = parseImageReference(text);
       const [, version, origin] = /^(\d{1,16})\.([a-z0-9-]+)$/.exec(write) ?? [];
-      if (version === undefined) throw new WrongUse(`${write} is no write: take it from berth history ${text}`);
+      if (version === undefined) throw new WrongUse(`${write} is not a write: take it from berth history ${text}`);
       const api = await connected(command, image.host);
       const body = { version: Number(version), origin };
       const restored = await api.call<{ digest: string; version: number }>('POST', `${pathOfTag(image)}/restore`, {

@@ -60,7 +60,7 @@ async function run(host: string, options: Options): Promise<void> {
 
 /** Asks on the terminal. @param otherwise what to do where there is none */
 async function ask(question: string, otherwise: string, isSecret: boolean): Promise<string> {
-  if (!process.stdin.isTTY) throw new WrongUse(`nobody can be asked for "${question.trim()}" here: ${otherwise}`);
+  if (!process.stdin.isTTY) throw new WrongUse(`there is no terminal to ask for "${question.trim()}": ${otherwise}`);
   process.stderr.write(question);
   // The terminal shows what the prompt echoes, and nothing else.
   const output = isSecret ? new Writable({ write: (_chunk, _encoding, done) => done() }) : process.stderr;

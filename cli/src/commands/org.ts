@@ -41,7 +41,7 @@ export function org(berth: Command): void {
           Blobs: `${usage.blobs}, ${size(usage.bytes)}`,
         }),
       );
-      if (!usage.complete) console.error('A store does not answer: what only it knows of is missing.');
+      if (!usage.complete) console.error('A store does not answer: the figures lack what only that store knows.');
     });
   withExamples(show, ['berth org show acme --host index.example.com']);
 

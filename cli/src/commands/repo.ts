@@ -16,7 +16,7 @@ export function repo(berth: Command): void {
     .argument('<organization>', '[HOST/]ORG')
     .action(async (text: string) => {
       const { host, path: organization } = splitHost(text);
-      if (organization === '') throw new WrongUse(`${text} names no organization: write ${text}/ORG`);
+      if (organization === '') throw new WrongUse(`${text} does not name an organization: write ${text}/ORG`);
       const api = await connected(ls, host);
       const to = path`/api/organizations/${organization}/repositories`;
       const repositories = await api.list<Repository>(to, 'repositories', ({ name }) => name);

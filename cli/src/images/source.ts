@@ -17,7 +17,7 @@ export interface OpenedSource {
 }
 
 interface Surroundings {
-  /** A folder of this push alone. */
+  /** A folder that only this push uses. */
   readonly folder: string;
   readonly tell: (line: string) => void;
 }
@@ -33,7 +33,7 @@ export async function openSource(text: string, surroundings: Surroundings): Prom
     '',
     text,
   ];
-  if (rest === '') throw new WrongUse(`${text} names no image: write a path or a name after the colon`);
+  if (rest === '') throw new WrongUse(`${text} does not name an image: write a path or a name after the colon`);
   if (transport === 'docker') {
     const saved = await saveFromDocker(rest, surroundings);
     return openDockerArchive(await TarFiles.open(saved), undefined, surroundings);
@@ -58,7 +58,7 @@ async function openDockerArchive(
   return { source, root: source.root };
 }
 
-/** Divides a path from the name after it. Either may have colons. */
+/** Splits a path from the name after it. Either may have colons. */
 async function splitPath(text: string): Promise<{ path: string; name: string | undefined; isFolder: boolean }> {
   for (let colon = text.length; colon > 0; colon = text.lastIndexOf(':', colon - 1)) {
     const path = text.slice(0, colon);
@@ -66,7 +66,7 @@ async function splitPath(text: string): Promise<{ path: string; name: string | u
     const name = colon === text.length ? undefined : text.slice(colon + 1);
     if (found !== undefined) return { path, name, isFolder: found.isDirectory() };
   }
-  throw new WrongUse(`there is no file or folder ${text}: for an image of docker's, write docker:${text}`);
+  throw new WrongUse(`there is no file or folder ${text}: for an image in docker, write docker:${text}`);
 }
 
 async function saveFromDocker(name: string, { folder, tell }: Surroundings): Promise<string> {

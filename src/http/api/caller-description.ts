@@ -12,7 +12,7 @@ export function callerRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
     'get',
     '/api/caller',
-    'Show what the credential that the request logs in with may do, and where',
+    'Show the rights of the credential that the request logs in with, and where it is valid',
     {},
     { 200: { description: 'The credential', ...json(caller) } },
   );

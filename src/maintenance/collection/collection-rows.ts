@@ -49,8 +49,8 @@ export function deleteUnreferencedLinks(links: readonly LinkPosition[], now: num
   return [DELETE_LINKS, JSON.stringify(links.map(({ repository, digest }) => ({ repository, digest }))), now];
 }
 
-// Unreferenced links were removed before this, so a blob that still has a link is no candidate, and its manifests need
-// not be read. The statement that removes rows also checks the leases of other stores.
+// Unreferenced links were removed before this, so a blob that still has a link is not a candidate, and its manifests
+// need not be read. The statement that removes rows also checks the leases of other stores.
 const LOCATION_PAGE = sql`
   SELECT l.digest, l.store, l.lease_until <= CAST(?4 AS INTEGER) AND NOT EXISTS (
     SELECT 1 FROM links k WHERE k.digest = l.digest) AS unreferenced

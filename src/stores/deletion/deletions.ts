@@ -252,7 +252,7 @@ export async function unlinkBlob(
       audit: auditLink(repository, digest, by, now),
       deleted: [DELETE_LINK, repository, digest],
     },
-    // What another store has is noted each time, so it is not repeated.
+    // If another store has the link, each attempt writes a change log entry, so it is not repeated.
     known
       ? undefined
       : { again: ({ use: found, deleted: gone }) => gone.length > 0 || typeof found[0]?.manifest === 'string' },

@@ -215,9 +215,7 @@ const SELECT_KNOWN = sql`
   SELECT clock.version AS clock, EXISTS (SELECT 1 FROM repositories WHERE name = ?1) AS known FROM clock
     WHERE clock.id = 1`;
 
-/**
- * Returns, at a node, whether it knows a repository, and its clock, which is no less than any version that it holds.
- */
+/** Returns, at a node, whether it knows a repository, and its clock, which is at least every version that it holds. */
 export async function knownRepository(
   node: Database,
   repository: RepositoryName,

@@ -142,7 +142,8 @@ export function measureIndexes(manifests: readonly (Measured & Described)[]): Bo
 }
 
 /**
- * Measures unmeasured manifests that a list has found: as many as one list may read references for, and at least one.
+ * Measures unmeasured manifests that a list has found. It stops at the references that one list may read, but measures
+ * at least one manifest.
  */
 export async function measureFound(database: Database, manifests: readonly Measured[]): Promise<void> {
   let left = REFERENCES_PER_LIST;

@@ -51,8 +51,8 @@ export function addedBy(digest: string, bytes: string): string {
 }
 
 /**
- * SQL for the bytes that the blobs of a manifest add to the usage of the organization `o`. Of the blobs, a JSON array,
- * it adds up those that the repository has and that do not count yet.
+ * SQL for the bytes that the blobs of a manifest add to the usage of the organization `o`. `blobs` is a JSON array.
+ * Those that the repository has and that do not count yet are added up.
  */
 export function addedByManifest(repository: string, blobs: string): string {
   return `coalesce((SELECT sum((SELECT l.size FROM locations l WHERE l.digest = blob.value LIMIT 1))

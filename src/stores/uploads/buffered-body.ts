@@ -283,7 +283,7 @@ export class BufferedBody {
 }
 
 /**
- * Frees a buffer's memory at once. Whoever used it last may refer to it for as long as they wait for room, so the
+ * Frees a buffer's memory at once. Its last user may refer to it for as long as it waits for room, so the garbage
  * collector would free it too late.
  */
 function release(buffer: ArrayBuffer): void {

@@ -62,7 +62,7 @@ export class SessionClosing {
     const { assembler, order } = this.#tools;
     const { digest } = this.#blob;
     const { key, size } = await assembler.fromBody(body, digest).catch(async (refusal: unknown) => {
-      // A body that is not the blob may be the end of it, sent to a URL from before the last chunk.
+      // A body that does not match the digest may be the end of the blob, sent to a URL from before the last chunk.
       if (refusal instanceof OciError && refusal.kind === 'DIGEST_INVALID')
         await order.require(this.#owner, this.#upload, await this.#row(), this.#upload.offset);
       throw refusal;
@@ -105,7 +105,7 @@ export class SessionClosing {
     const { offset, algorithm } = this.#upload;
     const { digest } = this.#blob;
     const length = statedLength(body);
-    // A body of 0 announced bytes may have some, and is then refused.
+    // A body with a stated length of 0 may still have bytes. Then it is refused.
     if (length === undefined || length === 0) return this.#streamed(body);
     const { row, place } = await multipart.reserve(this.#id, offset, length);
     if (mayBeFinished(this.#upload, row, digest)) return this.#tools.objects.promiseAgain(this.#blob);

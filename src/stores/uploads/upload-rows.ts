@@ -265,8 +265,8 @@ export function advanceByParts(
 }
 
 /**
- * Makes sure that no part follows those that an open multipart upload of `size` bytes has, so that it can be completed.
- * @param digest if given, only if it is that of all bytes
+ * Seals an open multipart upload of `size` bytes, so that no part can be added and it can be completed.
+ * @param digest if given, seals the upload only if this is the digest of all its bytes
  */
 export function sealUpload(upload: UploadIdentity, size: number, digest?: Digest): BoundStatement {
   return [SEAL_UPLOAD, ...uploadKey(upload), size, digest ?? null];
@@ -351,7 +351,7 @@ export interface SessionObject {
   readonly multipart: string | null;
 }
 
-/** Selects the object that is the session's to delete once it has ended. */
+/** Selects the object that a session must delete once it has ended. */
 export function selectObject(upload: UploadIdentity): BoundStatement<SessionObject> {
   return [SELECT_OBJECTS, ...uploadKey(upload)];
 }

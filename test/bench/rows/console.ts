@@ -70,7 +70,7 @@ async function fill(berth: CountedBerth, repositories: number): Promise<Filled> 
       `SELECT i, 'delete tag', 'alice', ${repository}, 'v', 'alice', 'alice', 'localhost' FROM n`,
     ],
   ];
-  // As many figures as the charts of an organization can have.
+  // The most figures that the charts of an organization can have.
   const today = Math.floor(Date.now() / DAY);
   const noted = `SELECT ${today} - i, 'alice', ${Date.now()}, i * 1000000 FROM n`;
   await insert(control, 'central', DAYS, 'usage_by_day (day, organization, noted_at, used) ', `${noted} WHERE i > 0`);

@@ -1,5 +1,6 @@
 /**
- * Documents that are pushed as manifests: good ones, ones with one or two bad fields, and bytes that are no document.
+ * Documents that are pushed as manifests: good ones, ones with one or two bad fields, and bytes that are not a
+ * document.
  */
 import * as fc from 'fast-check';
 import { DOCKER_IMAGE, DOCKER_LIST, DOCKER_SCHEMA_1, type Json, OCI_IMAGE, OCI_INDEX } from '../model/manifests.ts';

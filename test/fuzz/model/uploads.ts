@@ -96,7 +96,7 @@ function hasBody({ body }: SessionRequest): boolean {
 
 /** Updates the session after a successful request. */
 export function apply(session: Session, { method, body, digest }: SessionRequest): void {
-  // Whatever succeeds, except the same PUT again, shows that the session is as good as new.
+  // If any request but the same PUT succeeds, the session is as good as new.
   if (session.isWhole === true && method !== 'PUT')
     Object.assign(session, { state: 'open', received: new Uint8Array(0), digest: undefined, isWhole: false });
   if (session.state !== 'open' && session.isWhole !== true) return;

@@ -67,7 +67,7 @@ export function bytesOfManifest(document: Document, { encoding, growth }: Manife
     case 'empty':
       return new Uint8Array(0);
     case 'repeated':
-      // Of two fields with one name the last counts; the stored bytes keep both.
+      // If two fields have one name, the last counts; the stored bytes keep both.
       return utf8(`{"schemaVersion":2,"repeated":1,"repeated":[2],${text.slice(1)}`.replace(',}', '}'));
   }
 }

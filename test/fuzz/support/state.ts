@@ -121,7 +121,7 @@ export async function clearContent(): Promise<void> {
   const uploads = await rowsOf<{ key: string; multipart: string }>(
     'SELECT key, multipart FROM uploads WHERE multipart IS NOT NULL',
   );
-  // One that is complete can't be aborted, and its object goes below.
+  // A complete upload can't be aborted. Its object is deleted below.
   const abort = ({ key, multipart }: (typeof uploads)[number]): Promise<void> =>
     env.BLOBS_CENTRAL.resumeMultipartUpload(key, multipart)
       .abort()

@@ -66,7 +66,7 @@ describe('an object without a row', () => {
     expect(await counterAt('central', 'orphans_deleted')).toBe(1);
   });
 
-  test('stays, and is no orphan, once a restored database names it again', async () => {
+  test('stays, and is not an orphan, once a restored database names it again', async () => {
     const digest = await pushBlob(at(hosts.central), bytesOf(2, 100));
     const key = await keyAt('central', digest);
     const { results } = await DATABASES.central
@@ -88,7 +88,7 @@ describe('an object without a row', () => {
     expect(await BUCKETS.central.head(key)).not.toBeNull();
   });
 
-  test('is no orphan if it belongs to an upload under way', async () => {
+  test('is not an orphan if it belongs to an upload under way', async () => {
     const open = await hosts.central.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
     await hosts.central.registry.appendChunk(session(open), undefined, bodyOf(bytesOf(3, 50)));
     hosts.now += 2 * HOUR;

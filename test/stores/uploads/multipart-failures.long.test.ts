@@ -101,7 +101,7 @@ test.each([0, PART])(
   },
 );
 
-test('a chunk that arrives while the session is being closed is no part, and is not lost', async () => {
+test('a chunk that arrives while the session is being closed is not a part, and is not lost', async () => {
   const [content, more] = [bytesOf(1, 2 * PART), bytesOf(2, PART)];
   const progress = await pushAll(fixture, open, cut(content, [PART, PART]));
   let next: UploadProgress | undefined;

@@ -53,7 +53,7 @@ async function login(host: string, user: string, password: string): Promise<void
 
 async function push(name: string): Promise<void> {
   const reference = referenceOf(name);
-  if (reference === undefined) throw new Error(`${name} names no registry`);
+  if (reference === undefined) throw new Error(`${name} does not name a registry`);
   const { host, repository, tag } = reference;
   const caller = callerAt(host);
   for (const step of pushSteps(repository, tag, image(name))) await step.run(caller);

@@ -10,7 +10,7 @@ import { createWorld, type World } from './world.ts';
 
 interface Expected {
   readonly status: number;
-  /** The repositories that the answer must list, and no others; undefined if it is no list. */
+  /** The repositories that the answer must list, and no others; undefined if it is not a list. */
   readonly lists?: readonly string[];
 }
 

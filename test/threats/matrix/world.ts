@@ -21,7 +21,7 @@ export interface World {
   readonly blob: Digest;
   /** One blob in each repository of {@link SOURCES}, and nowhere else. */
   readonly mountable: Readonly<Record<keyof typeof SOURCES, Digest>>;
-  /** An index of nothing to push: it needs no blob. */
+  /** An empty index to push: it needs no blob. */
   readonly pushed: Image;
   /** Restores the rows and objects. */
   restore(): Promise<void>;

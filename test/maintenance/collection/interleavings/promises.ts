@@ -1,6 +1,6 @@
 /**
  * The promises to clients: a blob is kept for g, and a manifest that needs it can be committed. A client's deletion
- * ends a promise. If a blob was deleted at another host, a node's answer about it is no promise until the node has
+ * ends a promise. If a blob was deleted at another host, a node's answer about it is not a promise until the node has
  * applied that deletion.
  */
 import type { Digest } from '../../../../src/oci/digest.ts';

@@ -333,7 +333,7 @@ function deletion(registry: Registry, name: RepositoryName, change: Change, { ma
     case 'delete repository':
       return registry.deleteRepository(name);
     case 'push':
-      throw new Error('a push is no deletion');
+      throw new Error('a push is not a deletion');
   }
 }
 
