@@ -127,6 +127,12 @@ test('a push appears on an open page without reloading it', async () => {
   expect(await page.evaluate('window.stillHere')).toBe(true);
 });
 
+test('a push appears on the open overview of an administrator', async () => {
+  const page = await signedIn('admin');
+  await pushImage(loggedIn(server.current.url, 'alice'), APP, 'newest', imageOf(2000));
+  await page.getByRole('link', { name: `${APP}:newest` }).waitFor({ timeout: 30_000 });
+});
+
 test.each([
   ['the registry fails', (page: Page) => page.route('**/images/**', (route) => route.fulfill({ status: 503 }))],
   ['the session has ended', (page: Page) => page.context().clearCookies()],

@@ -122,6 +122,12 @@ describe('an administrator', () => {
     expect(image).not.toContain(digest);
   });
 
+  test('sees the latest pushes of all repositories on the overview', async () => {
+    await hosts.push('central', APP, 1, 'latest');
+    const overview = await (await Reader.signedIn('admin')).text('/');
+    expect(overview).toContain(`href="/images/${APP}:latest">${APP}:latest</a></td><td>central</td>`);
+  });
+
   test('pauses a queue, and resumes it', async () => {
     const reader = await Reader.signedIn('admin');
     await reader.submit('/replication/node1', '/replication/node1/paused');

@@ -98,6 +98,15 @@ test.each([
   expect(page).toContain('aria-label="Lag by the hour');
 });
 
+test.each([
+  ['is there although central does not list them', silent, 'Central does not answer.'],
+  ['says so if there are none', json({ pushes: [] }), 'Nothing has been pushed yet.'],
+])('the overview of the latest pushes %s', async (_, pushes, text) => {
+  const page = await open(overviewPages, '/', { [QUEUES]: json({ queues: [QUEUE] }), '/api/pushes': pushes });
+  expect(page).toContain(text);
+  expect(page).toContain('aria-label="Map: central');
+});
+
 test('a node is behind by what it has yet to apply itself', async () => {
   const page = await open(replicationPages, '/replication', { [QUEUES]: json({ queues: [QUEUE] }) });
   expect(page).toContain('<td data-column="Behind">3</td>');

@@ -1,11 +1,12 @@
 /** The start: whether everything is in step, at a glance. */
 import { Hono } from 'hono';
-import type { AuditEntry, Queue, QueueSeries } from '../answers.ts';
+import type { AuditEntry, LatestPush, Queue, QueueSeries } from '../answers.ts';
 import { LagOverLastDay } from '../charts/lag.tsx';
 import { SystemMap } from '../charts/system-map.tsx';
 import { Live, Table, Time } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
 import { Page } from '../layout.tsx';
+import { imagePath } from '../paths.ts';
 import { ifSoon, unless } from '../registry-client.ts';
 import { actorOf } from './audit.tsx';
 import { queueRow, QUEUE_COLUMNS } from './replication.tsx';
@@ -18,8 +19,9 @@ export function overviewPages(): Hono<ConsoleEnv> {
     const { registry } = reader;
     // An open page refreshes its tables, but not the chart.
     const isWhole = c.req.header('HX-Request') === undefined;
-    const [{ queues }, audit, series] = await Promise.all([
+    const [{ queues }, latest, audit, series] = await Promise.all([
       registry.get<{ queues: Queue[] }>('/api/replication/queues'),
+      ifSoon(registry.get<{ pushes: LatestPush[] }>('/api/pushes?n=10')),
       ifSoon(registry.get<{ entries: AuditEntry[] }>('/api/audit?n=10')),
       isWhole ? unless(503, registry.get<QueueSeries>('/api/replication/series')) : undefined,
     ]);
@@ -33,6 +35,17 @@ export function overviewPages(): Hono<ConsoleEnv> {
             stacks
             rows={queues.map(queueRow)}
             empty="There are no nodes. Add one with npm run add-node."
+          />
+          <h2>Latest pushes</h2>
+          <Table
+            caption="Latest pushes that central knows of"
+            columns={['Pushed', 'Tag', 'At']}
+            rows={(latest?.pushes ?? []).map(({ pushed_at, repository, tag, origin }) => [
+              <Time at={pushed_at} />,
+              <a href={imagePath(repository, tag)}>{`${repository}:${tag}`}</a>,
+              origin,
+            ])}
+            empty={latest ? 'Nothing has been pushed yet.' : 'Central does not answer.'}
           />
           <h2>Latest changes</h2>
           <Table

@@ -122,3 +122,12 @@ export const prefetched = z
     }),
   })
   .openapi('Prefetched');
+
+export const latestPush = z
+  .object({
+    repository: z.string().openapi({ example: 'alice/app' }),
+    tag: z.string().openapi({ description: 'One of the tags on the manifest' }),
+    pushed_at: time.openapi({ description: 'When the tag was pushed' }),
+    origin: z.string().openapi({ description: 'The store that took the push' }),
+  })
+  .openapi('LatestPush');

@@ -13,6 +13,7 @@ import { deploymentRoutes } from './deployment.ts';
 import { imageRoutes } from './images.ts';
 import { organizationRoutes } from './organizations.ts';
 import { pinRoutes } from './pins.ts';
+import { pushRoutes } from './pushes.ts';
 import { replicationRoutes } from './replication.ts';
 import { repositoryRoutes } from './repositories.ts';
 import { seriesRoutes } from './series.ts';
@@ -70,6 +71,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   pinRoutes(api);
   replicationRoutes(api);
   seriesRoutes(api);
+  pushRoutes(api);
   maintenanceRoutes(api);
   deploymentRoutes(api);
   auditRoutes(api);

@@ -106,6 +106,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   'get /api/maintenance': {},
   'get /api/deployment': {},
   'get /api/audit': {},
+  'get /api/pushes': {},
   'get /api/replication/queues': {},
   'get /api/replication/series': {},
   [`get ${QUEUE}/series`]: {},

@@ -1,0 +1,26 @@
+/** The latest pushes that central knows of, in all repositories. */
+import type { Config } from '../config.ts';
+import type { RepositoryName, Tag } from '../oci/reference.ts';
+import { VERSIONS_PER_MILLISECOND } from '../stores/clock.ts';
+import { latestPushes } from '../stores/manifests/latest-pushes.ts';
+import { composeStores } from './compose.ts';
+
+interface Push {
+  readonly repository: RepositoryName;
+  readonly tag: Tag;
+  /** Milliseconds since the epoch. */
+  readonly pushedAt: number;
+  /** The store that took the push. */
+  readonly origin: string;
+}
+
+/** Returns pushes of tags to central, and those that nodes announced to it, latest first. @throws OciError UNAVAILABLE */
+export async function latestPushesOf(config: Config, env: object, limit: number): Promise<Push[]> {
+  const [central] = composeStores(config, env);
+  return (await latestPushes(central.database, limit)).map(({ repository, tag, version, origin }) => ({
+    repository,
+    tag,
+    pushedAt: Math.floor(version / VERSIONS_PER_MILLISECOND),
+    origin,
+  }));
+}
