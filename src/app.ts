@@ -31,7 +31,7 @@ import { encryptedOnly } from './http/transport.ts';
 import { answerAfterBody } from './http/unread-body.ts';
 import { v2Headers } from './http/v2/headers.ts';
 import { v2Routes } from './http/v2/routes.ts';
-import { resolveNamespace, writtenAs } from './namespaces/namespace.ts';
+import { resolveHost } from './namespaces/namespace.ts';
 import { OciError } from './oci/errors.ts';
 import { composeRegistry } from './registry/compose.ts';
 import { composeQueues } from './replication/queues.ts';
@@ -71,11 +71,8 @@ export function createApp(
     const runtime = await loadRuntime(c.env);
     const [url, port] = [c.get('url'), c.get('port')];
     const { hosts, consoleHosts } = runtime.config;
-    const namespace = resolveNamespace(hosts, url, port);
-    // The console's name is the console on every port, as a registry's is the registry.
-    const isConsole = (form: string): boolean => consoleHosts.includes(form);
-    const form = writtenAs(url, port).find((each) => isConsole(each) || hosts.some(({ host }) => host === each));
-    if (form !== undefined && isConsole(form)) {
+    const namespace = resolveHost(hosts, consoleHosts, url, port);
+    if (namespace === 'console') {
       const send = (request: Request): Response | Promise<Response> => app.fetch(request, c.env, c.executionCtx);
       return encryptedOnly(c, async () => {
         c.res = await consoleApp.fetch(await withSmallBody(c), { runtime, url, send }, c.executionCtx);

@@ -24,7 +24,8 @@ export const answerAfterBody = createMiddleware<AppEnv>(async (c, next) => {
   await next();
   releaseBody(c);
   releaseRoom(c);
-  await discardBody(raw);
+  // A body has no meaning for these (RFC 9110 §9.3.1), and every pull would pay for the look.
+  if (raw.method !== 'GET' && raw.method !== 'HEAD') await discardBody(raw);
 });
 
 /** Reads and drops the unread part of a body. A body that is stated to be empty, or over the limit, is left alone. */

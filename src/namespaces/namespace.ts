@@ -47,14 +47,22 @@ export function namespaceName(namespace: Namespace): string {
  * @param port the port that the request arrived on, if a proxy shows the client a different one
  */
 export function resolveNamespace(hosts: readonly ServedHost[], url: URL, port = url.port): Namespace | undefined {
-  for (const candidate of writtenAs(url, port)) {
-    const served = hosts.find(({ host }) => host === candidate);
+  const found = resolveHost(hosts, [], url, port);
+  return found === 'console' ? undefined : found;
+}
+
+/** Finds what a host serves, as {@link resolveNamespace} does. The console's name is the console on every port, too. */
+export function resolveHost(
+  hosts: readonly ServedHost[],
+  consoleHosts: readonly string[],
+  url: URL,
+  port: string,
+): Namespace | 'console' | undefined {
+  // The forms in which a configuration may name the host, the most specific first.
+  for (const form of [url.host, url.hostname, `:${port}`]) {
+    if (consoleHosts.includes(form)) return 'console';
+    const served = hosts.find(({ host }) => host === form);
     if (served !== undefined) return served.namespace;
   }
   return undefined;
-}
-
-/** Returns the forms in which a configuration may name the host of a request, the most specific first. */
-export function writtenAs(url: URL, port: string): string[] {
-  return [url.host, url.hostname, `:${port}`];
 }

@@ -11,6 +11,8 @@ import { connectInspector, type Inspector } from './inspector.ts';
 import { closeConnections } from './http.ts';
 import { workerdsOfThis } from './processes.ts';
 
+/** Unlike the Worker of a local run, it looks for no header of a proxy on the same machine. */
+const DEPLOYED_WORKER = fileURLToPath(new URL('../../src/index.ts', import.meta.url));
 const COUNTED_WORKER = fileURLToPath(new URL('worker.js', import.meta.url));
 
 /** As in `[env.production]` of wrangler.toml. */
@@ -55,7 +57,7 @@ export class Surroundings {
 
   /** Berth as it is deployed. */
   plain(): Promise<Berth> {
-    this.#plain ??= this.#start({});
+    this.#plain ??= this.#start({ entryPoint: DEPLOYED_WORKER });
     return this.#plain;
   }
 
