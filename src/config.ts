@@ -122,6 +122,7 @@ export const registry = z
     audit_days: z.number().positive().default(90),
     organization_manifests: z.int().positive().default(DEFAULT_LIMITS.manifests),
     organization_tags: z.int().positive().default(DEFAULT_LIMITS.tags),
+    organization_blobs: z.int().positive().default(DEFAULT_LIMITS.blobs),
     organization_manifest_gb: z
       .number()
       .positive()
@@ -224,6 +225,7 @@ export function parseConfig(env: object): Config {
     limits: {
       manifests: REGISTRY.organization_manifests,
       tags: REGISTRY.organization_tags,
+      blobs: REGISTRY.organization_blobs,
       manifestBytes: REGISTRY.organization_manifest_gb * 1e9,
       historyEntries: REGISTRY.history_entries,
     },

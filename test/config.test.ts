@@ -82,7 +82,13 @@ describe('a configuration', () => {
       pushWaitMilliseconds: 250,
       graceMilliseconds: 7_200_000,
       auditMilliseconds: 90 * 24 * 3_600_000,
-      limits: { manifests: 1_000_000, tags: 1_000_000, manifestBytes: 2_000_000_000, historyEntries: 100 },
+      limits: {
+        manifests: 1_000_000,
+        tags: 1_000_000,
+        blobs: 3_000_000,
+        manifestBytes: 2_000_000_000,
+        historyEntries: 100,
+      },
       historyMilliseconds: 365 * 86_400_000,
       collects: true,
       evictionLimits: new Map(),
@@ -131,12 +137,13 @@ describe('a configuration', () => {
     const limits = {
       organization_manifests: 10,
       organization_tags: 20,
+      organization_blobs: 30,
       organization_manifest_gb: 0.5,
       history_entries: 7,
       history_days: 2,
     };
     expect(parseConfig({ ...environment, REGISTRY: { ...registry, ...limits } })).toMatchObject({
-      limits: { manifests: 10, tags: 20, manifestBytes: 500_000_000, historyEntries: 7 },
+      limits: { manifests: 10, tags: 20, blobs: 30, manifestBytes: 500_000_000, historyEntries: 7 },
       historyMilliseconds: 2 * 86_400_000,
     });
   });

@@ -12,7 +12,7 @@ import { BERTH_ITSELF } from '../stores/organizations/audit-rows.ts';
 import { type BlobRows, findBlob, findBlobAndPromise, leaseTimes, type LocationRow } from '../stores/blob-rows.ts';
 import type { ByteRange } from '../stores/bucket.ts';
 import { deleteManifest, deleteRepository, deleteTag, unlinkBlob } from '../stores/deletion/deletions.ts';
-import type { StoreLimits } from '../stores/organizations/limits.ts';
+import { DEFAULT_LIMITS } from '../stores/organizations/limits.ts';
 import { listReferrers, listRepositories, listTags } from '../stores/list-rows.ts';
 import { commitManifest } from '../stores/manifests/manifest-commit.ts';
 import {
@@ -67,8 +67,6 @@ import type {
 export interface StoredRegistryOptions extends UploadOptions {
   /** Whether tags and manifests written here have to be announced to central. True at a node. */
   readonly announces: boolean;
-  /** The limits of organizations; the defaults if undefined. */
-  readonly limits?: StoreLimits | undefined;
   /** Tells the store's replication queue that there is something to move. */
   readonly wake: () => void;
   /** Finds any store by name, to read bytes that are elsewhere; undefined if it is not configured. */
@@ -109,8 +107,9 @@ export class StoredRegistry extends Uploads implements Registry {
 
   async resolveBlob(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor> {
     const { database, name } = this.#store;
+    const { limits } = this.#options;
     const rows = mayPush
-      ? await findBlobAndPromise(database, access.repository, digest, name, this.#lease())
+      ? await findBlobAndPromise(database, access.repository, digest, name, this.#lease(), { limits })
       : await findBlob(database, access.repository, digest, name);
     if (mayPush && rows.locations.length === 0) {
       requirePublic(access, rows.public);
@@ -152,7 +151,9 @@ export class StoredRegistry extends Uploads implements Registry {
         ? { repository: source.repository, onlyIfPublic: source.condition === 'if-public' }
         : { ranges: source.ranges };
     const { database, name } = this.#store;
-    const locations = await mountBlob(database, { repository, digest, store: name, lease: this.#lease() }, from);
+    const { limits = DEFAULT_LIMITS } = this.#options;
+    const blob = { repository, digest, store: name, lease: this.#lease(), limits };
+    const locations = await mountBlob(database, blob, from);
     return this.#isWithinReach(locations);
   }
 

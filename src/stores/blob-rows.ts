@@ -5,7 +5,7 @@
  * Invariant 6: knowing a digest gives no access; every read of a blob goes through the repository's link.
  * Invariant 5: the lease keeps whatever a client was promised. It is renewed to 2 g when less than 1.75 g of it is
  * left, and using a location clears the mark that its bytes are being released. A promised blob counts against the
- * quota of the repository's organization. If it had stopped counting, it counts again before it can be used; if there
+ * quota and the limit of blobs of the repository's organization. If it had stopped counting, it counts again before it can be used; if there
  * is no room for it, a caller who may push does not find it.
  */
 import type { Digest } from '../oci/digest.ts';
@@ -15,7 +15,9 @@ import { type BoundStatement, type Database, type Sql, sql } from './database.ts
 import { atMost } from './rows-read.ts';
 import { isAliveLink } from './deletion/removals.ts';
 import { isUpload, type UploadIdentity, uploadKey } from './uploads/upload-rows.ts';
-import { addedBy, counts, exceedsQuota, inUnits, ofRepository, quotaExceeded } from './organizations/usage-rows.ts';
+import { blobsExceeded, hasNoRoom } from './organizations/blob-limit.ts';
+import { DEFAULT_LIMITS, type StoreLimits } from './organizations/limits.ts';
+import { counts, inUnits, ofRepository, quotaExceeded } from './organizations/usage-rows.ts';
 
 export interface LocationRow {
   readonly store: string;
@@ -89,7 +91,7 @@ const BYTES = '(SELECT size FROM locations WHERE digest = ?2 AND damage IS NULL 
 const COUNT_AGAIN = sql`
   UPDATE links SET counts = 1
   WHERE repository = ?1 AND digest = ?2 AND ${isAliveLink('links')} AND NOT ${COUNTS} AND ${BYTES} IS NOT NULL
-    AND NOT ${exceedsQuota('?1', BYTES)}`;
+    AND NOT ${hasNoRoom('?1', '?2', BYTES, '?3')}`;
 
 /**
  * Renews the lease on all locations of the blob. If the bytes are only at a node, the node's location at central is
@@ -110,11 +112,11 @@ const LOCATION_CONFLICT = `
   ON CONFLICT (digest, store) DO UPDATE SET lease_until = max(lease_until, excluded.lease_until), releasing = NULL,
     key = iif(damage IS NULL, key, excluded.key), size = iif(damage IS NULL, size, excluded.size), damage = NULL`;
 
-// Both statements of a commit check the quota, and agree: the first changes nothing that the check depends on.
+// Both statements of a commit check that there is room, and agree: the first changes nothing that the check depends on.
 const INSERT_LOCATION = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
   SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)
-  WHERE NOT ${exceedsQuota('?7', addedBy('?1', '?4'))} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload(8)})
+  WHERE NOT ${hasNoRoom('?7', '?1', '?4', '?11')} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload(8)})
   ${LOCATION_CONFLICT}`;
 
 const INSERT_LOCATION_OF_UPLOAD = sql`
@@ -147,7 +149,7 @@ const RELINKING = atMost(40);
 
 const INSERT_LINK = sql`
   INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
-  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload(5)})
+  WHERE NOT ${hasNoRoom('?1', '?2', '?4', '?8')} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload(5)})
   ${RELINK}`.reading(RELINKING);
 
 // When the session finished, a trigger linked the blob, unless it was linked already.
@@ -191,6 +193,8 @@ interface PromiseOptions {
    * push to the repository.
    */
   readonly countsAgain?: boolean;
+  /** The limits of organizations; the defaults if undefined. */
+  readonly limits?: StoreLimits | undefined;
   /**
    * If true, promises the blob only if anyone may read the repository. Goes with `countsAgain: false`, because such a
    * caller may not push.
@@ -221,11 +225,11 @@ function promiseAndSelect(
   digest: Digest,
   nearest: string,
   lease: LeaseTimes,
-  { linkedElsewhere = false, countsAgain = true, onlyIfPublic = false }: PromiseOptions,
+  { linkedElsewhere = false, countsAgain = true, onlyIfPublic = false, limits = DEFAULT_LIMITS }: PromiseOptions,
 ): { countAgain: BoundStatement[]; renew: BoundStatement; found: BoundStatement<Joined> } {
   const elsewhere = linkedElsewhere ? 1 : 0;
   return {
-    countAgain: countsAgain ? [[COUNT_AGAIN, repository, digest]] : [],
+    countAgain: countsAgain ? [[COUNT_AGAIN, repository, digest, limits.blobs]] : [],
     renew: [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, elsewhere, onlyIfPublic ? 1 : 0],
     found: [SELECT_PROMISED, repository, digest, nearest, elsewhere, lease.promise],
   };
@@ -282,10 +286,11 @@ export async function findBlobsAndPromise(
   blobs: readonly { readonly digest: Digest; readonly linkedElsewhere: boolean }[],
   nearest: string,
   lease: LeaseTimes,
+  limits: StoreLimits | undefined,
 ): Promise<BlobRows[]> {
   const promises = blobs.map(
     ({ digest, linkedElsewhere }) =>
-      [digest, promiseAndSelect(repository, digest, nearest, lease, { linkedElsewhere })] as const,
+      [digest, promiseAndSelect(repository, digest, nearest, lease, { linkedElsewhere, limits })] as const,
   );
   const byDigest = await database.batch(Object.fromEntries(promises), { again: true });
   return blobs.map(({ digest }) => blobRows(byDigest[digest]?.found ?? []));
@@ -297,29 +302,30 @@ export interface BlobCommit {
   readonly digest: Digest;
   readonly store: string;
   readonly lease: LeaseTimes;
+  readonly limits: StoreLimits;
 }
 
 /**
- * Writes the rows that make an object a blob of the repository, unless it exceeds the quota. {@link selectRefused}
- * tells whether it does.
+ * Writes the rows that make an object a blob of the repository, if there is room for it. {@link selectRefused} tells
+ * whether there is not.
  * @param unless the session of the upload, if it has one. If that has a row, nothing is written
  */
 export function commitObject(blob: BlobCommit, key: string, size: number, unless?: UploadIdentity): BoundStatement[] {
-  const { repository, digest, store, lease } = blob;
+  const { repository, digest, store, lease, limits } = blob;
   const session = unless === undefined ? [0, '', ''] : uploadKey(unless);
   return [
-    [INSERT_LOCATION, digest, store, key, size, lease.now, lease.until, repository, ...session],
-    [INSERT_LINK, repository, digest, lease.now, size, ...session],
+    [INSERT_LOCATION, digest, store, key, size, lease.now, lease.until, repository, ...session, limits.blobs],
+    [INSERT_LINK, repository, digest, lease.now, size, ...session, limits.blobs],
   ];
 }
 
 export const SELECT_REFUSED = sql<{
   refused: number;
-}>`SELECT 1 AS refused WHERE ${exceedsQuota('?1', addedBy('?2', '?3'))}`;
+}>`SELECT 1 AS refused WHERE ${hasNoRoom('?1', '?2', '?3', '?4')}`;
 
 /** Returns a row if {@link commitObject}, before or after it in the batch, is refused. */
 export function selectRefused(blob: BlobCommit, size: number): BoundStatement<{ refused: number }> {
-  return [SELECT_REFUSED, blob.repository, blob.digest, size];
+  return [SELECT_REFUSED, blob.repository, blob.digest, size, blob.limits.blobs];
 }
 
 /**
@@ -360,7 +366,7 @@ export function renewLease(blob: BlobCommit): BoundStatement {
 
 /** Counts a blob of the repository against its organization again, if it had stopped counting and there is room. */
 export function countAgain(blob: BlobCommit): BoundStatement {
-  return [COUNT_AGAIN, blob.repository, blob.digest];
+  return [COUNT_AGAIN, blob.repository, blob.digest, blob.limits.blobs];
 }
 
 /** Selects the key of the store's location. If the store already had the blob, it is not the key of the new object. */
@@ -388,7 +394,18 @@ export function selectLinked(blob: BlobCommit): BoundStatement<LocationRow> {
   return [SELECT_LINKED, blob.repository, blob.digest, blob.store];
 }
 
-/** Returns the error for a blob or chunk of `size` bytes for which there is no room. */
+/** Returns the error for a blob of `size` bytes that exceeds the limit of blobs, or else the quota. */
+export async function refusalOf(
+  database: Database,
+  { repository, limits }: Pick<BlobCommit, 'repository' | 'limits'>,
+  size: number,
+): Promise<OciError> {
+  return (
+    (await blobsExceeded(database, repository, 'blob', limits.blobs)) ?? noRoomFor(database, repository, 'blob', size)
+  );
+}
+
+/** Returns the error for a blob or chunk of `size` bytes that exceeds the quota. */
 export function noRoomFor(
   database: Database,
   repository: RepositoryName,

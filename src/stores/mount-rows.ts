@@ -2,17 +2,17 @@
  * Mounting: linking a blob into a repository from where it already is.
  *
  * Invariant 6: the source of a mount must be readable by the caller, and the same transaction checks that. If no
- * repository of the organization has the blob yet, the mount adds its bytes to the organization's usage, and then needs
- * room, as an upload does.
+ * repository of the organization has the blob yet, the mount adds it to the organization's usage, and then needs room,
+ * as an upload does.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import { type BlobCommit, type LocationRow, noRoomFor, RELINK, renewLease, selectLinked } from './blob-rows.ts';
+import { type BlobCommit, type LocationRow, refusalOf, RELINK, renewLease, selectLinked } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import type { NameRange } from './name-ranges.ts';
 import { atMost } from './rows-read.ts';
 import { isAliveLink } from './deletion/removals.ts';
-import { addedBy, exceedsQuota } from './organizations/usage-rows.ts';
+import { hasNoRoom } from './organizations/blob-limit.ts';
 
 /**
  * The repositories that a mount may take a blob from: a given one (only a public one if `onlyIfPublic`), or any that is
@@ -23,12 +23,12 @@ export type MountSource =
   | { readonly ranges: readonly NameRange[] };
 
 const BYTES_OF_MOUNTED = '(SELECT size FROM locations WHERE digest = ?2 AND damage IS NULL LIMIT 1)';
-const MOUNT_EXCEEDS_QUOTA = exceedsQuota('?1', addedBy('?2', BYTES_OF_MOUNTED));
+const HAS_NO_ROOM = hasNoRoom('?1', '?2', BYTES_OF_MOUNTED, '?5');
 
 const MAY_MOUNT_FROM_REPOSITORY = `
   EXISTS (SELECT 1 FROM links k WHERE k.repository = ?3 AND k.digest = ?2 AND ${isAliveLink('k')})
     AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND damage IS NULL)
-    AND (?5 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?3))`;
+    AND (?6 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?3))`;
 
 /**
  * The most repositories with the blob that are searched for a public one. If none is among them, the client uploads the
@@ -50,19 +50,20 @@ const MAY_MOUNT_FROM_ANYWHERE = `
 
 const INSERT_LINK_FROM_REPOSITORY = sql`
   INSERT INTO links (repository, digest, created_at)
-  SELECT ?1, ?2, CAST(?4 AS INTEGER) WHERE ${MAY_MOUNT_FROM_REPOSITORY} AND NOT ${MOUNT_EXCEEDS_QUOTA} ${RELINK}`;
+  SELECT ?1, ?2, CAST(?4 AS INTEGER) WHERE ${MAY_MOUNT_FROM_REPOSITORY} AND NOT ${HAS_NO_ROOM} ${RELINK}`;
 
 const INSERT_LINK_FROM_ANYWHERE = sql`
   INSERT INTO links (repository, digest, created_at)
-  SELECT ?1, ?2, CAST(?4 AS INTEGER) WHERE ${MAY_MOUNT_FROM_ANYWHERE} AND NOT ${MOUNT_EXCEEDS_QUOTA} ${RELINK}`.reading(
+  SELECT ?1, ?2, CAST(?4 AS INTEGER) WHERE ${MAY_MOUNT_FROM_ANYWHERE} AND NOT ${HAS_NO_ROOM} ${RELINK}`.reading(
   fromAnywhere,
 );
 
-// Returns a size only if nothing but the quota prevents the mount: the size of any other blob must stay hidden.
+// Returns a size only if nothing but the quota or the limit of blobs prevents the mount: the size of any other blob
+// must stay hidden.
 const SELECT_REFUSED_FROM_REPOSITORY = sql<{ size: number }>`
-  SELECT ${BYTES_OF_MOUNTED} AS size WHERE ${MAY_MOUNT_FROM_REPOSITORY} AND ${MOUNT_EXCEEDS_QUOTA}`;
+  SELECT ${BYTES_OF_MOUNTED} AS size WHERE ${MAY_MOUNT_FROM_REPOSITORY} AND ${HAS_NO_ROOM}`;
 const SELECT_REFUSED_FROM_ANYWHERE = sql<{ size: number }>`
-  SELECT ${BYTES_OF_MOUNTED} AS size WHERE ${MAY_MOUNT_FROM_ANYWHERE} AND ${MOUNT_EXCEEDS_QUOTA}`.reading(fromAnywhere);
+  SELECT ${BYTES_OF_MOUNTED} AS size WHERE ${MAY_MOUNT_FROM_ANYWHERE} AND ${HAS_NO_ROOM}`.reading(fromAnywhere);
 
 const SELECT_SOURCE = sql`
   SELECT k.repository FROM json_each(?2) AS range CROSS JOIN links k
@@ -96,21 +97,22 @@ export async function mountBlob(database: Database, blob: BlobCommit, source: Mo
     },
     { again: true },
   );
-  if (refused[0] !== undefined) throw await noRoomFor(database, blob.repository, 'blob', refused[0].size);
+  if (refused[0] !== undefined) throw await refusalOf(database, blob, refused[0].size);
   return locations;
 }
 
 interface LinkIfRoom {
-  /** Returns the blob's size in bytes if it exceeds the quota. */
+  /** Returns the blob's size in bytes if there is no room for it. */
   readonly refused: BoundStatement<{ size: number }>;
   readonly link: BoundStatement;
 }
 
 function mountFromRepository(
-  { repository, digest, lease }: BlobCommit,
+  { repository, digest, lease, limits }: BlobCommit,
   source: Extract<MountSource, { repository: unknown }>,
 ): LinkIfRoom {
-  const parameters = [repository, digest, source.repository, lease.now, source.onlyIfPublic ? 1 : 0] as const;
+  const { repository: from, onlyIfPublic } = source;
+  const parameters = [repository, digest, from, lease.now, limits.blobs, onlyIfPublic ? 1 : 0] as const;
   return {
     refused: [SELECT_REFUSED_FROM_REPOSITORY, ...parameters],
     link: [INSERT_LINK_FROM_REPOSITORY, ...parameters],
@@ -118,12 +120,12 @@ function mountFromRepository(
 }
 
 function mountFromAnywhere(
-  { repository, digest, lease }: BlobCommit,
+  { repository, digest, lease, limits }: BlobCommit,
   source: Extract<MountSource, { ranges: unknown }>,
 ): LinkIfRoom {
-  const ranges = JSON.stringify(source.ranges);
+  const parameters = [repository, digest, JSON.stringify(source.ranges), lease.now, limits.blobs] as const;
   return {
-    refused: [SELECT_REFUSED_FROM_ANYWHERE, repository, digest, ranges],
-    link: [INSERT_LINK_FROM_ANYWHERE, repository, digest, ranges, lease.now],
+    refused: [SELECT_REFUSED_FROM_ANYWHERE, ...parameters],
+    link: [INSERT_LINK_FROM_ANYWHERE, ...parameters],
   };
 }

@@ -6,10 +6,12 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import { COUNTS_ANEW, type LocationRow, noRoomFor, SELECT_REFUSED } from './blob-rows.ts';
+import { COUNTS_ANEW, type LocationRow, refusalOf, SELECT_REFUSED } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { isAfterRemovals, isAliveLink } from './deletion/removals.ts';
-import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './organizations/usage-rows.ts';
+import { hasNoRoom } from './organizations/blob-limit.ts';
+import { DEFAULT_LIMITS, type StoreLimits } from './organizations/limits.ts';
+import { sizeOfBlobElsewhere } from './organizations/usage-rows.ts';
 
 /** A blob, with its size in bytes. */
 interface SizedBlob {
@@ -50,7 +52,7 @@ export function usableUntil(locations: readonly LocationRow[], grace: number): n
 
 const LINK_IF_ROOM = sql`
   INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
-  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} AND ${isAfterRemovals('?1', '?3')}
+  WHERE NOT ${hasNoRoom('?1', '?2', '?4', '?5')} AND ${isAfterRemovals('?1', '?3')}
   ON CONFLICT (repository, digest) DO UPDATE
     SET created_at = ${LINKED_AT}, counts = ${COUNTS_ANEW}
   WHERE links.counts = 0 OR NOT ${isAliveLink('links')}`;
@@ -58,7 +60,7 @@ const LINK_IF_ROOM = sql`
 const LINK_UNTIL_IF_ROOM = sql`
   UPDATE links SET usable_until = CAST(?3 AS INTEGER)
   WHERE repository = ?1 AND digest = ?2 AND coalesce(usable_until, 0) < CAST(?3 AS INTEGER)
-    AND NOT ${exceedsQuota('?1', addedBy('?2', '?4'))}`;
+    AND NOT ${hasNoRoom('?1', '?2', '?4', '?5')}`;
 
 /**
  * Does the same as {@link linkUntil}, for a blob that central does not count for the organization yet.
@@ -70,17 +72,18 @@ export async function linkFromElsewhere(
   { digest, size }: SizedBlob,
   now: number,
   until: number,
+  limits: StoreLimits = DEFAULT_LIMITS,
 ): Promise<void> {
   const { refused } = await node.batch(
     {
-      refused: [SELECT_REFUSED, repository, digest, size],
-      link: [LINK_IF_ROOM, repository, digest, now, size],
-      until: [LINK_UNTIL_IF_ROOM, repository, digest, until, size],
+      refused: [SELECT_REFUSED, repository, digest, size, limits.blobs],
+      link: [LINK_IF_ROOM, repository, digest, now, size, limits.blobs],
+      until: [LINK_UNTIL_IF_ROOM, repository, digest, until, size, limits.blobs],
       size: sizeOfBlobElsewhere(repository, digest, size),
     },
     { again: true },
   );
-  if (refused.length > 0) throw await noRoomFor(node, repository, 'blob', size);
+  if (refused.length > 0) throw await refusalOf(node, { repository, limits }, size);
 }
 
 // A manifest that was committed in the meantime keeps the link.

@@ -236,7 +236,7 @@ describe('the management API', () => {
       used: 175 + manifest.byteLength,
       in_flight: 75,
       quota: 10_000_000_000,
-      limits: { manifests: 1_000_000, tags: 1_000_000 },
+      limits: { manifests: 1_000_000, tags: 1_000_000, blobs: 3_000_000 },
       complete: true,
     });
     expect((await askOrganizations(hosts, 'GET', 'alice')).body).toMatchObject({

@@ -7,8 +7,9 @@ import { largestRepositories } from '../../src/stores/organizations/largest-repo
 import { usageByDay } from '../../src/stores/organizations/usage-by-day-rows.ts';
 import * as shown from '../../src/stores/organizations/usage-shown.ts';
 import { isQuotaExceeded } from '../../src/stores/organizations/usage-rows.ts';
+import { DEFAULT_LIMITS } from '../../src/stores/organizations/limits.ts';
 import * as limits from '../../src/stores/organizations/organization-limits.ts';
-import { BIG, digest, MALLORY, NOW, TAG } from './adversary.ts';
+import { BIG, COMMON, digest, MALLORY, NOW, TAG } from './adversary.ts';
 import type { Operation } from './rows-read.ts';
 
 const organization = (name: string) => name as OrganizationName;
@@ -63,9 +64,17 @@ export function control(database: Database, data: ControlData): [string, Operati
     ['a secret among some', () => data.knowsSecretAmong(['x', 'hash7'])],
     [
       'limits on another manifest',
-      () => limits.limitExceeded(database, BIG, limits.addition(digest('9', 9), 5, [TAG])),
+      () => limits.limitExceeded(database, BIG, limits.addition(digest('9', 9), 5, [TAG]), '[]'),
     ],
-    ['limits on another upload', () => limits.uploadsExceeded(database, BIG, true)],
+    [
+      'the limit of blobs on another manifest',
+      () => {
+        const few = { ...DEFAULT_LIMITS, blobs: 1 };
+        const blobs = JSON.stringify([COMMON, digest('e', 5), digest('9', 3)]);
+        return limits.limitExceeded(database, BIG, limits.addition(digest('9', 9), 5, [], few), blobs, few);
+      },
+    ],
+    ['limits on another upload', () => limits.uploadsExceeded(database, BIG, true, DEFAULT_LIMITS.blobs)],
     ['whether a quota has room', () => isQuotaExceeded(database, BIG, 5)],
     ['most usage', () => shown.mostUsage(database)],
     ['a full quota', () => data.setQuota(MALLORY, 1, NOW)],

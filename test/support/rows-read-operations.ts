@@ -1,6 +1,7 @@
 /** Every operation on a store, to be run on one that {@link fillAsAdversary} has filled. */
 import { env } from 'cloudflare:workers';
 import { type RepositoryName, type Tag } from '../../src/oci/reference.ts';
+import { DEFAULT_LIMITS } from '../../src/stores/organizations/limits.ts';
 import * as audit from '../../src/stores/organizations/audit-rows.ts';
 import * as blobs from '../../src/stores/blob-rows.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
@@ -92,7 +93,10 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['links among blobs', () => blobs.linkedAmong(database, BIG, [COMMON, digest('e', 5)])],
     [
       'blobs with a promise',
-      () => blobs.findBlobsAndPromise(database, BIG, [{ digest: COMMON, linkedElsewhere: true }], 'central', LEASE),
+      () => {
+        const wanted = [{ digest: COMMON, linkedElsewhere: true }];
+        return blobs.findBlobsAndPromise(database, BIG, wanted, 'central', LEASE, DEFAULT_LIMITS);
+      },
     ],
     ['a public blob', () => blobs.findBlobAndPromise(database, BIG, COMMON, 'central', LEASE, { onlyIfPublic: true })],
     ['a blob', () => blobs.findBlob(database, BIG, COMMON, 'central')],
@@ -105,8 +109,16 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['the greatest version', () => database.batch([history.selectGreatestTagVersion(BIG, [TAGGED])])],
     [
       'a blob counts again',
-      () =>
-        database.batch([blobs.countAgain({ repository: BIG, digest: digest('e', 2), store: 'central', lease: LEASE })]),
+      () => {
+        const blob = {
+          repository: BIG,
+          digest: digest('e', 2),
+          store: 'central',
+          lease: LEASE,
+          limits: DEFAULT_LIMITS,
+        };
+        return database.batch([blobs.countAgain(blob)]);
+      },
     ],
     [
       'a link until',

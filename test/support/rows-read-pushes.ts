@@ -109,7 +109,7 @@ export function pushesAndPulls(fixture: Fixture, database: Database): [string, O
       async () => {
         const upload = { id: crypto.randomUUID(), repository: BIG, expiresAt: NOW };
         await database.batch([
-          insertMultipart(upload, 'a', { key: 'blobs/begun', uploadId: 'begun', size: layer.byteLength }),
+          insertMultipart(upload, 'a', { key: 'blobs/begun', uploadId: 'begun', size: layer.byteLength }, 1_000_000),
           finishEmpty(upload, 'b', { size: layer.byteLength, digest: await contentDigest(layer), now: NOW }),
         ]);
       },

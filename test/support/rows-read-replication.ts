@@ -110,7 +110,7 @@ export function replication(central: Store, node: Store): [string, Operation][] 
       () =>
         database.batch(
           usage.applyUsage('node1', undefined, [
-            { organization: MALLORY, bytes: 1, manifests: 1, tags: 1, changed: 5 },
+            { organization: MALLORY, bytes: 1, manifests: 1, tags: 1, blobs: 1, changed: 5 },
           ]),
         ),
     ],

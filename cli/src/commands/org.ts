@@ -38,7 +38,7 @@ export function org(berth: Command): void {
           Repositories: usage.repositories,
           Tags: `${usage.tags} of ${usage.limits.tags}`,
           Manifests: `${usage.manifests} of ${usage.limits.manifests}, ${size(usage.manifest_bytes)}`,
-          Blobs: `${usage.blobs}, ${size(usage.bytes)}`,
+          Blobs: `${usage.blobs} of ${usage.limits.blobs}, ${size(usage.bytes)}`,
         }),
       );
       if (!usage.complete) console.error('A store does not answer: the figures lack what only that store knows.');

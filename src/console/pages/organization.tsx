@@ -179,7 +179,7 @@ async function organizationPage(
           ['Repositories', counted(usage.repositories)],
           ['Tags', `${counted(usage.tags)} of ${counted(usage.limits.tags)}`],
           ['Manifests', `${counted(usage.manifests)} of ${counted(usage.limits.manifests)}`],
-          ['Blobs', counted(usage.blobs)],
+          ['Blobs', `${counted(usage.blobs)} of ${counted(usage.limits.blobs)}`],
         ]}
       />
       <UseOverTime days={days} />

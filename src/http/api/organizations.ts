@@ -105,8 +105,8 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
     requireAdministratorOf(c, wanted);
     await administrationOf(c).organization(wanted);
     const { config } = c.get('runtime');
-    const { manifests, tags } = config.limits;
-    return c.json({ ...(await usageOf(config, c.env, wanted)), limits: { manifests, tags } }, 200);
+    const { manifests, tags, blobs } = config.limits;
+    return c.json({ ...(await usageOf(config, c.env, wanted)), limits: { manifests, tags, blobs } }, 200);
   });
 }
 

@@ -174,7 +174,11 @@ export const usage = z
       .openapi({ description: 'The part of `used` in open uploads and in blobs that no manifest has referenced yet' }),
     quota: quotaBytes,
     limits: z
-      .object({ manifests: z.int(), tags: z.int() })
+      .object({
+        manifests: z.int(),
+        tags: z.int(),
+        blobs: z.int().openapi({ description: 'Open uploads count as well' }),
+      })
       .openapi({ description: 'How many the organization may have, with or without a quota' }),
     complete: z.boolean().openapi({
       description: "false if a node's store does not answer. Then everything that only that node knows of is missing",

@@ -126,10 +126,11 @@ export class FederatedBlobs {
   }
 
   async resolve(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor> {
-    const { node } = this.#federation;
+    const { node, options } = this.#federation;
+    const { limits } = options;
     const { repository } = access;
     const local = mayPush
-      ? await findBlobAndPromise(node.database, repository, digest, node.name, this.#lease())
+      ? await findBlobAndPromise(node.database, repository, digest, node.name, this.#lease(), { limits })
       : await findBlob(node.database, repository, digest, node.name).catch(orUnavailable);
     if (local instanceof OciError) {
       return {
@@ -167,7 +168,10 @@ export class FederatedBlobs {
     const { node, central, options } = this.#federation;
     const lease = this.#lease();
     const { linked, locations } = await answerOfCentral(
-      findBlobAndPromise(central.database, repository, digest, central.name, lease, { linkedElsewhere: local.linked }),
+      findBlobAndPromise(central.database, repository, digest, central.name, lease, {
+        linkedElsewhere: local.linked,
+        limits: options.limits,
+      }),
     );
     const [nearest] = locations;
     if ((!local.linked && !linked) || nearest === undefined || !(await isReachable(locations, options.storeOf)))
@@ -210,7 +214,7 @@ export class FederatedBlobs {
       const wanted = first.slice(i, i + BLOBS_PER_BATCH);
       const asked = wanted.map((digest) => ({ digest, linkedElsewhere: linked.has(digest) }));
       const found = await answerOfCentral(
-        findBlobsAndPromise(central.database, repository, asked, central.name, lease),
+        findBlobsAndPromise(central.database, repository, asked, central.name, lease, options.limits),
       );
       for (const [at, { locations }] of found.entries()) {
         const digest = wanted[at];
@@ -264,7 +268,7 @@ export class FederatedBlobs {
     const until = usableUntil(remote.locations, options.graceMilliseconds);
     if (organizationOf(from.repository) === organizationOf(repository)) {
       await node.database.batch(linkUntil(repository, blob, lease.now, until), { again: true });
-    } else await linkFromElsewhere(node.database, repository, blob, lease.now, until);
+    } else await linkFromElsewhere(node.database, repository, blob, lease.now, until, options.limits);
     return true;
   }
 

@@ -49,7 +49,7 @@ const SELECT_MISSING_BLOBS = sql<{ digest: Digest }>`${MISSING_BLOBS('?1', '?2',
 // Pushed blobs count already. Blobs that only dead manifests named start to count again here.
 const TAKE_VERSION_IF_BLOBS_ARE_THERE = takeVersion(
   `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT EXISTS (${CONTRADICTIONS('?8', '?4')})
-    AND ${STILL_SHOWN('?9', '?4')} AND ${excessOf('?4', '?7')} IS NULL
+    AND ${STILL_SHOWN('?9', '?4')} AND ${excessOf('?4', '?7', '?6')} IS NULL
     AND NOT ${exceedsQuota('?4', `(${addedByManifest('?4', '?6')} + ${bytesOfManifest('?4', '?7')})`)}`,
 ).reading(readsAddition);
 
@@ -177,9 +177,9 @@ export async function commitManifest(
   const required = JSON.stringify(manifest.requiredBlobs);
   const references = JSON.stringify(manifest.references);
   const tagList = JSON.stringify(tags);
-  const named = [
+  const named = JSON.stringify([
     ...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob]))),
-  ];
+  ]);
   const { missing, versioned, contradicted, judged } = await database.batch(
     {
       missing: [SELECT_MISSING_BLOBS, required, repository, context.now],
@@ -190,7 +190,7 @@ export async function commitManifest(
         required,
         repository,
         context.now,
-        JSON.stringify(named),
+        named,
         added,
         references,
         shown,
@@ -245,7 +245,7 @@ export async function commitManifest(
   if (clock === undefined && missing.length > 0) return { missing: missing.map((row) => row.digest) };
   if (clock === undefined && contradicted.length > 0) throw sizesContradicted(contradicted);
   if (clock === undefined && judged[0]?.still === 0) throw new ShownChanged();
-  if (clock === undefined) throw await refusal(database, context, commit, added);
+  if (clock === undefined) throw await refusal(database, context, commit, added, named);
   return { version: clock.version };
 }
 
@@ -255,10 +255,11 @@ async function refusal(
   context: CommitContext,
   commit: ManifestCommit,
   added: string,
+  named: string,
 ): Promise<OciError> {
   const { repository, size } = commit;
   return (
-    (await limitExceeded(database, repository, added, context.limits)) ??
+    (await limitExceeded(database, repository, added, named, context.limits)) ??
     quotaExceeded(database, repository, `this manifest of ${inUnits(size)}, with its blobs that would count again,`)
   );
 }

@@ -4,6 +4,8 @@ export interface StoreLimits {
   readonly manifests: number;
   /** Visible tags. */
   readonly tags: number;
+  /** Distinct blobs that count, and open uploads, each of which may become one. */
+  readonly blobs: number;
   /** Bytes of manifests in the store's database, including deleted ones until they are collected. */
   readonly manifestBytes: number;
   /** Past writes that the history of one tag keeps. */
@@ -14,6 +16,7 @@ export interface StoreLimits {
 export const DEFAULT_LIMITS: StoreLimits = {
   manifests: 1_000_000,
   tags: 1_000_000,
+  blobs: 3_000_000,
   manifestBytes: 2_000_000_000,
   historyEntries: 100,
 };

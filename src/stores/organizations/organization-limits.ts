@@ -1,10 +1,11 @@
 /**
  * The limits that apply to every organization, even without a quota: on its manifests, tags, repositories, credentials
- * and uploads, on the tags of one manifest, and on the bytes of its manifests in one store's database.
+ * and uploads, on the tags of one manifest, and on the bytes of its manifests in one store's database. That of blobs is
+ * in `blob-limit.ts`.
  *
  * Most counts are columns of `usage`, which triggers maintain (`0001_berth.sql`). The statement that takes the commit's
  * version checks them. So if two pushes fit only one at a time, one of them is stored. A write that adds nothing is
- * never refused, and merging refuses nothing. For manifests and tags, a node adds the counts that central last
+ * never refused, and merging refuses nothing. For manifests, tags and blobs, a node adds the counts that central last
  * reported. Other counts are those of the node's own database alone.
  */
 import type { Digest } from '../../oci/digest.ts';
@@ -21,6 +22,7 @@ import {
   type StoreLimits,
 } from './limits.ts';
 import { atMost } from '../rows-read.ts';
+import { blobsExceeded, blobsOf, hasTooManyBlobs, manifestExceedsBlobs, tooManyBlobs } from './blob-limit.ts';
 import { inUnits, ofRepository } from './usage-rows.ts';
 
 /** The part of a push to a node that central already counts. */
@@ -37,7 +39,7 @@ export function addition(
   limits: StoreLimits = DEFAULT_LIMITS,
   known: KnownAtCentral = { manifest: false, tags: [] },
 ): string {
-  const { manifests, tags: maxTags, manifestBytes } = limits;
+  const { manifests, tags: maxTags, manifestBytes, blobs } = limits;
   const unknown = tags.filter((tag) => !known.tags.includes(tag));
   return JSON.stringify({
     digest,
@@ -45,7 +47,7 @@ export function addition(
     tags: unknown,
     onManifest: tags,
     known: known.manifest ? 1 : 0,
-    limits: [manifests, maxTags, manifestBytes],
+    limits: [manifests, maxTags, manifestBytes, blobs],
   });
 }
 
@@ -81,8 +83,11 @@ const maxTagRows = (added: string): string => `2 * (${added} ->> '$.limits[1]')`
 /** Bounds a statement that checks an {@link addition}. */
 export const readsAddition = atMost(4 * MAX_TAGS_ON_MANIFEST);
 
-/** SQL for the {@link Limit} that an {@link addition} to a repository would exceed; NULL if there is none. */
-export function excessOf(repository: string, added: string): string {
+/**
+ * SQL for the {@link Limit} that an {@link addition} to a repository would exceed; NULL if there is none.
+ * @param blobs the blobs that the manifest names, as a JSON array
+ */
+export function excessOf(repository: string, added: string, blobs: string): string {
   const row = `FROM manifests m WHERE m.repository = ${repository} AND m.digest = ${added} ->> 'digest'`;
   return `(SELECT CASE
       WHEN ${hasTooManyRepositories(repository)} AND NOT EXISTS (SELECT 1 FROM repositories r
@@ -96,6 +101,7 @@ export function excessOf(repository: string, added: string): string {
         THEN 'bytes'
       WHEN new.on_manifest > 0 AND new.on_manifest + ${tagsOnManifest(repository, added)} > ${MAX_TAGS_ON_MANIFEST}
         THEN 'tags_on_manifest'
+      WHEN ${manifestExceedsBlobs(repository, blobs, `(${added} ->> '$.limits[3]')`)} THEN 'blobs'
       END
     FROM (SELECT
       NOT (${added} ->> 'known' OR EXISTS (SELECT 1 ${row} AND m.created_version > m.deleted_version)) AS manifests,
@@ -110,12 +116,12 @@ export function excessOf(repository: string, added: string): string {
 }
 
 const SELECT_EXCESS = sql`
-  SELECT ${excessOf('?1', '?2')} AS excess, ${counted('manifests', '?1')} AS manifests,
+  SELECT ${excessOf('?1', '?2', '?3')} AS excess, ${blobsOf('?1')} AS blobs, ${counted('manifests', '?1')} AS manifests,
     ${counted('tags', '?1')} AS tags, ${kept('tag_rows', '?1')} AS tag_rows,
     ${kept('repository_rows', '?1')} AS repositories, ${kept('stored_manifest_bytes', '?1')} AS bytes,
     ${tagsOnManifest('?1', '?2')} AS tags_on_manifest`.reading(readsAddition);
 
-type Limit = 'manifests' | 'tags' | 'tag_rows' | 'repositories' | 'bytes' | 'tags_on_manifest';
+type Limit = 'manifests' | 'tags' | 'tag_rows' | 'repositories' | 'bytes' | 'tags_on_manifest' | 'blobs';
 
 type Excess = { readonly excess: Limit | null } & Readonly<Record<Limit, number>>;
 
@@ -127,10 +133,13 @@ export async function limitExceeded(
   database: Database,
   repository: RepositoryName,
   added: string,
+  blobs: string,
   limits: StoreLimits = DEFAULT_LIMITS,
 ): Promise<OciError | undefined> {
-  const found = await database.first<Excess>(SELECT_EXCESS, repository, added);
+  const found = await database.first<Excess>(SELECT_EXCESS, repository, added, blobs);
   if (found === undefined || found.excess === null) return undefined;
+  if (found.excess === 'blobs')
+    return tooManyBlobs(repository, 'this manifest, with its blobs that would count again,', found.blobs, limits.blobs);
   const organization = organizationOf(repository);
   const used = found[found.excess];
   const { manifests, tags, manifestBytes: bytes } = limits;
@@ -161,7 +170,7 @@ function messageOfTagsOnManifest(repository: RepositoryName, used: number): stri
 
 function messageOf(
   organization: OrganizationName,
-  excess: Exclude<Limit, 'tags_on_manifest'>,
+  excess: Exclude<Limit, 'tags_on_manifest' | 'blobs'>,
   used: number,
   limit: number,
 ): string {
@@ -218,9 +227,10 @@ export function hasTooManyUploadRows(repository: string): string {
   return `${kept('upload_rows', repository)} >= ${MAX_UPLOAD_ROWS}`;
 }
 
-/** SQL that holds if the organization of a repository may not open another upload. */
-export function hasTooManyUploads(repository: string): string {
-  return `(${kept('open_uploads', repository)} >= ${MAX_OPEN_UPLOADS} OR ${hasTooManyUploadRows(repository)})`;
+/** SQL that holds if the organization of a repository may not open another upload. @param blobs the limit of blobs */
+export function hasTooManyUploads(repository: string, blobs: string): string {
+  const hasTooMany = `open_uploads >= ${MAX_OPEN_UPLOADS} OR upload_rows >= ${MAX_UPLOAD_ROWS}`;
+  return `(${kept(hasTooMany, repository)} OR ${hasTooManyBlobs(repository, blobs)})`;
 }
 
 const SELECT_UPLOADS = sql<{ open: number; rows: number }>`
@@ -229,11 +239,13 @@ const SELECT_UPLOADS = sql<{ open: number; rows: number }>`
 /**
  * Returns the error for one chunk or open upload too many; undefined if there is room.
  * @param isNew whether it is the first chunk, which opens the upload
+ * @param blobs the limit of blobs
  */
 export async function uploadsExceeded(
   database: Database,
   repository: RepositoryName,
   isNew: boolean,
+  blobs: number,
 ): Promise<OciError | undefined> {
   const { open, rows } = (await database.first(SELECT_UPLOADS, repository)) ?? { open: 0, rows: 0 };
   const organization = organizationOf(repository);
@@ -245,7 +257,7 @@ export async function uploadsExceeded(
       detail: { organization, limit: 'uploads', most: MAX_OPEN_UPLOADS },
     });
   }
-  if (rows < MAX_UPLOAD_ROWS) return undefined;
+  if (rows < MAX_UPLOAD_ROWS) return isNew ? blobsExceeded(database, repository, 'upload', blobs) : undefined;
   return new OciError('QUOTA_EXCEEDED', {
     message:
       `this chunk would exceed the limit of ${MAX_UPLOAD_ROWS} uploads and chunks of the organization ` +
@@ -263,7 +275,7 @@ const REPORT_NEAR_LIMITS = sql`
   UPDATE usage SET changed = max(CAST(unixepoch('subsec') * 1000 AS INTEGER),
     1 + coalesce((SELECT max(changed) FROM usage WHERE changed > 0), 0))
   WHERE organization IN (SELECT value FROM json_each(?1)) AND changed = 0
-    AND (manifests > CAST(?2 AS INTEGER) OR tags > CAST(?3 AS INTEGER))`;
+    AND (manifests > CAST(?2 AS INTEGER) OR tags > CAST(?3 AS INTEGER) OR blobs + open_uploads > CAST(?4 AS INTEGER))`;
 
 /**
  * At central, starts reporting the usage of organizations that are near a limit: from then on nodes are told of each
@@ -274,5 +286,6 @@ export function reportNearLimits(
   limits: StoreLimits = DEFAULT_LIMITS,
 ): BoundStatement {
   const organizations = JSON.stringify([...new Set(repositories.map(organizationOf))]);
-  return [REPORT_NEAR_LIMITS, organizations, limits.manifests - NEAR, limits.tags - NEAR];
+  const { manifests, tags, blobs } = limits;
+  return [REPORT_NEAR_LIMITS, organizations, manifests - NEAR, tags - NEAR, blobs - NEAR];
 }

@@ -107,12 +107,14 @@ export interface CentralUsage {
   readonly bytes: number;
   readonly manifests: number;
   readonly tags: number;
+  /** Blobs that count, and open uploads. */
+  readonly blobs: number;
   /** Increases with each change. */
   readonly changed: number;
 }
 
 const SELECT_CHANGED = sql<CentralUsage>`
-  SELECT organization, ${COUNTED()} AS bytes, manifests, tags, changed FROM usage
+  SELECT organization, ${COUNTED()} AS bytes, manifests, tags, blobs + open_uploads AS blobs, changed FROM usage
   WHERE changed > 0 AND changed > CAST(?1 AS INTEGER) ORDER BY changed LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
 /**
@@ -124,8 +126,8 @@ export function selectChangedUsage(changed: number, limit: number): BoundStateme
 }
 
 const SELECT_USAGE_OF = sql<CentralUsage>`
-  SELECT u.organization, ${COUNTED('u')} AS bytes, u.manifests, u.tags, u.changed FROM json_each(?1) AS asked
-  CROSS JOIN usage u ON u.organization = asked.value
+  SELECT u.organization, ${COUNTED('u')} AS bytes, u.manifests, u.tags, u.blobs + u.open_uploads AS blobs, u.changed
+  FROM json_each(?1) AS asked CROSS JOIN usage u ON u.organization = asked.value
   WHERE u.changed > 0 OR EXISTS (SELECT 1 FROM organizations o WHERE o.name = u.organization
     AND o.quota_bytes IS NOT NULL)`;
 
@@ -135,11 +137,13 @@ export function selectUsageOf(repositories: readonly RepositoryName[]): BoundSta
 }
 
 const PUT_CENTRAL_USAGE = sql`
-  INSERT INTO usage_at_central (organization, bytes, manifests, tags, changed)
+  INSERT INTO usage_at_central (organization, bytes, manifests, tags, blobs, changed)
   SELECT reported.value ->> 'organization', reported.value ->> 'bytes', reported.value ->> 'manifests',
-    reported.value ->> 'tags', reported.value ->> 'changed' FROM json_each(?1) AS reported WHERE true
+    reported.value ->> 'tags', reported.value ->> 'blobs', reported.value ->> 'changed'
+  FROM json_each(?1) AS reported WHERE true
   ON CONFLICT (organization) DO UPDATE SET
-    bytes = excluded.bytes, manifests = excluded.manifests, tags = excluded.tags, changed = excluded.changed
+    bytes = excluded.bytes, manifests = excluded.manifests, tags = excluded.tags, blobs = excluded.blobs,
+    changed = excluded.changed
   WHERE excluded.changed >= usage_at_central.changed`;
 
 /**

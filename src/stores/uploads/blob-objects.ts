@@ -8,7 +8,7 @@ import {
   type BlobCommit,
   commitObject,
   countAgain,
-  noRoomFor,
+  refusalOf,
   renewLease,
   replaceLocation,
   selectLinked,
@@ -54,7 +54,7 @@ export class BlobObjects {
     if (session.length > 0) return false;
     if (refused.length > 0) {
       this.discard([key]);
-      throw await noRoomFor(this.#store.database, blob.repository, 'blob', size);
+      throw await refusalOf(this.#store.database, blob, size);
     }
     const kept = location[0]?.key ?? key;
     if (!(await this.adopt(blob, kept, key))) this.discard([key]);

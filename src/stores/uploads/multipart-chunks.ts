@@ -63,15 +63,18 @@ export class MultipartChunks {
     this.#defer = defer;
   }
 
-  /** Starts a multipart upload for a session without bytes, and records it before its first part. */
-  async begin(upload: UploadIdentity, length: number): Promise<Reserved> {
+  /**
+   * Starts a multipart upload for a session without bytes, and records it before its first part.
+   * @param blobs the limit of blobs
+   */
+  async begin(upload: UploadIdentity, length: number, blobs: number): Promise<Reserved> {
     const { bucket, database } = this.#store;
     const key = bucket.newKey();
     const created = await bucket.createMultipartUpload(key);
     const { uploadId } = created;
     const { reserved, session } = await database.batch(
       {
-        insert: insertMultipart(upload, crypto.randomUUID(), { key, uploadId, size: length }),
+        insert: insertMultipart(upload, crypto.randomUUID(), { key, uploadId, size: length }, blobs),
         reserved: reserveParts(upload, 0, length),
         session: selectUpload(upload),
       },

@@ -16,11 +16,20 @@ export function ofOwner({ repository }: SessionOwner, { id, expiresAt }: UploadR
 
 export class SessionOrder {
   readonly #database: Database;
+  readonly #blobs: number;
   readonly #progress: (owner: SessionOwner, upload: UploadReference) => Promise<UploadProgress>;
 
-  /** @param progress returns how far a session is, with the reference to continue it */
-  constructor(database: Database, progress: (owner: SessionOwner, upload: UploadReference) => Promise<UploadProgress>) {
+  /**
+   * @param blobs the limit of blobs
+   * @param progress returns how far a session is, with the reference to continue it
+   */
+  constructor(
+    database: Database,
+    blobs: number,
+    progress: (owner: SessionOwner, upload: UploadReference) => Promise<UploadProgress>,
+  ) {
     this.#database = database;
+    this.#blobs = blobs;
     this.#progress = progress;
   }
 
@@ -62,9 +71,8 @@ export class SessionOrder {
     const isWhole = chunks === 0;
     const exceeded = isWhole
       ? undefined
-      : row === undefined
-        ? await uploadsExceeded(database, repository, true)
-        : ((await chunksExceeded(database, upload.id, chunks)) ?? (await uploadsExceeded(database, repository, false)));
+      : ((row && (await chunksExceeded(database, upload.id, chunks))) ??
+        (await uploadsExceeded(database, repository, row === undefined, this.#blobs)));
     if (exceeded !== undefined) return exceeded;
     // The bytes that the session has are counted already.
     const added = isWhole ? size - upload.offset : size;

@@ -86,7 +86,7 @@ const INSERT_UPLOAD = sql`
   INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, digest, key, rows)
   SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), 'open', CAST(?6 AS INTEGER), ?7, ?8, CAST(?9 AS INTEGER)
   WHERE NOT ${exceedsQuota('?2', '?6')}
-    AND NOT (${hasTooManyUploads('?2')} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()}))
+    AND NOT (${hasTooManyUploads('?2', '?10')} AND NOT EXISTS (SELECT 1 FROM uploads WHERE ${isUpload()}))
   ON CONFLICT DO UPDATE SET write_id = excluded.write_id, size = excluded.size, digest = excluded.digest,
     key = excluded.key, multipart = NULL, part_size = NULL, next_part = NULL, rows = excluded.rows
   WHERE state = 'open' AND size = 0`;
@@ -102,7 +102,7 @@ const FINISH_EMPTY = sql`
 const INSERT_MULTIPART = sql`
   INSERT INTO uploads (hour, repository, id, write_id, expires_at, state, size, key, multipart, next_part)
   SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, CAST(?5 AS INTEGER), 'open', 0, ?6, ?7, 1
-  WHERE NOT ${exceedsQuota('?2', '?8')} AND NOT ${hasTooManyUploads('?2')} ON CONFLICT DO NOTHING`;
+  WHERE NOT ${exceedsQuota('?2', '?8')} AND NOT ${hasTooManyUploads('?2', '?9')} ON CONFLICT DO NOTHING`;
 
 const COUNT_OF_PARTS =
   '((CAST(?5 AS INTEGER) + coalesce(part_size, CAST(?5 AS INTEGER)) - 1) / coalesce(part_size, CAST(?5 AS INTEGER)))';
@@ -182,6 +182,7 @@ const FORGET_OBJECT = sql`
 /**
  * Takes a session that has no bytes yet, for its first chunk.
  * @param chunk `objects` is the number of its objects; `key` names the first
+ * @param blobs the limit of blobs
  */
 export function insertUpload(
   upload: UploadIdentity,
@@ -192,9 +193,10 @@ export function insertUpload(
     readonly key: string | null;
     readonly objects: number;
   },
+  blobs: number,
 ): BoundStatement {
   const { size, digest, key, objects } = chunk;
-  return [INSERT_UPLOAD, ...uploadKey(upload), writeId, upload.expiresAt, size, digest, key, objects];
+  return [INSERT_UPLOAD, ...uploadKey(upload), writeId, upload.expiresAt, size, digest, key, objects, blobs];
 }
 
 /**
@@ -212,13 +214,15 @@ export function finishEmpty(
 /**
  * Opens a session for a multipart upload, unless it has a row already.
  * @param size bytes of the first chunk, for which there must be room
+ * @param blobs the limit of blobs
  */
 export function insertMultipart(
   upload: UploadIdentity,
   writeId: string,
   { key, uploadId, size }: { readonly key: string; readonly uploadId: string; readonly size: number },
+  blobs: number,
 ): BoundStatement {
-  return [INSERT_MULTIPART, ...uploadKey(upload), writeId, upload.expiresAt, key, uploadId, size];
+  return [INSERT_MULTIPART, ...uploadKey(upload), writeId, upload.expiresAt, key, uploadId, size, blobs];
 }
 
 /**

@@ -19,7 +19,7 @@ test('usage counts distinct blobs and manifests', async () => {
     used: 100 + manifest.byteLength,
     in_flight: 0,
     quota: null,
-    limits: { manifests: 1_000_000, tags: 1_000_000 },
+    limits: { manifests: 1_000_000, tags: 1_000_000, blobs: 3_000_000 },
     complete: true,
   });
 });
