@@ -8,16 +8,35 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { Chunk } from './chunk.ts';
-import type { Room } from './room.ts';
+import type { Room, Taken } from './room.ts';
 
-/** How long a client may send nothing while it is waited for. */
-const STALLED_MS = 300_000;
+/** How long a client is waited for, in milliseconds. */
+export interface Patience {
+  /** While it sends nothing. */
+  readonly idleMs: number;
+  /** While it sends less than {@link LEAST_PER_MS} into room that others wait for. */
+  readonly awaitedMs: number;
+}
+
+export const PATIENCE: Patience = { idleMs: 300_000, awaitedMs: 30_000 };
+/** The bytes that a client must bring in a millisecond of waiting for it, once others wait for its room. */
+const LEAST_PER_MS = 64;
+/** How often a client that is waited for is looked at. */
+const LOOK_MS = 250;
 /** How long a body is read on after its answer. A client that learns of a refusal stops sending. */
 const DISCARD_MS = 10_000;
 
-/** The error for a client that sends no more, although it has announced more. */
+/** The error for a client that sends no more, or too little, although it has announced more. */
 export class ClientStalled extends Error {
   override readonly name = 'ClientStalled';
+}
+
+/** Room that a body fills, and how the client does so. */
+interface Filling {
+  readonly room: Room;
+  received: number;
+  /** Milliseconds. */
+  waited: number;
 }
 
 export class ClientBody {
@@ -26,18 +45,23 @@ export class ClientBody {
   readonly #pieces: AsyncIterator<Buffer>;
   readonly #room: Room;
   readonly #abort: AbortController;
+  readonly #patience: Patience;
+  #filling: Filling | undefined;
+  /** The room of a small body. */
+  #taken: Taken | undefined;
   /** Read, and not yet part of a chunk. */
   #rest: Buffer | undefined;
   /** Bytes of the chunks so far, if the length is known. */
   #given = 0;
 
   /** @param abort is aborted once the client stalls, and stops the reading when anything else aborts it */
-  constructor(incoming: IncomingMessage, room: Room, abort: AbortController) {
+  constructor(incoming: IncomingMessage, room: Room, abort: AbortController, patience: Patience) {
     const { 'content-length': length, 'transfer-encoding': encoding } = incoming.headers;
     this.length = encoding === undefined ? Number(length ?? 0) : undefined;
     this.#pieces = incoming[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
     this.#room = room;
     this.#abort = abort;
+    this.#patience = patience;
   }
 
   /**
@@ -65,8 +89,14 @@ export class ClientBody {
     }
   }
 
-  /** Reads a small body. @returns undefined if it has more than `most` bytes */
-  async whole(most: number): Promise<Buffer | undefined> {
+  /**
+   * Reads a small body into a room, until {@link ClientBody.forget}.
+   * @returns undefined if it has more than `most` bytes
+   */
+  async whole(most: number, room: Room): Promise<Buffer | undefined> {
+    if (this.length !== undefined && this.length > most) return undefined;
+    if (await this.#isAtEnd()) return Buffer.of();
+    this.#taken = await this.#take(room, this.length ?? most);
     const pieces: Buffer[] = [];
     let left = most;
     for (;;) {
@@ -78,8 +108,13 @@ export class ClientBody {
     }
   }
 
+  /** Frees the room of a small body. */
+  forget(): void {
+    this.#taken?.keep(0);
+  }
+
   /**
-   * Reads and drops the rest.
+   * Reads and drops the rest, even after a stall, so that the client gets to see its answer.
    * @returns whether it came to its end in time
    */
   async discard(): Promise<boolean> {
@@ -89,8 +124,8 @@ export class ClientBody {
     });
     try {
       for (;;) {
-        const piece = await Promise.race([this.#read(Number.POSITIVE_INFINITY), late]);
-        if (piece === undefined || piece === 'late') return piece === undefined;
+        const piece = await Promise.race([this.#pieces.next(), late]);
+        if (piece === 'late' || piece.done === true) return piece !== 'late';
       }
     } catch {
       return false;
@@ -112,20 +147,42 @@ export class ClientBody {
   }
 
   async #receive(): Promise<Buffer | undefined> {
-    const timer = setTimeout(() => {
-      this.#abort.abort(new ClientStalled(`the client sent nothing for ${STALLED_MS / 1000} seconds`));
-    }, STALLED_MS);
+    // A client that sends a little all the time is looked at here.
+    this.#look(0);
+    const began = Date.now();
+    const watch = setInterval(() => this.#look(Date.now() - began), LOOK_MS);
     try {
-      const { done = false, value } = await this.#pieces.next();
+      const { done = false, value } = await unlessAborted(this.#pieces.next(), this.#abort.signal);
+      if (this.#filling !== undefined) this.#filling.received += value?.length ?? 0;
       return done ? undefined : value;
     } finally {
-      clearTimeout(timer);
+      clearInterval(watch);
+      if (this.#filling !== undefined) this.#filling.waited += Date.now() - began;
     }
+  }
+
+  /** Gives a client up that has been waited for too long. @param waited milliseconds since its last bytes */
+  #look(waited: number): void {
+    const { idleMs, awaitedMs } = this.#patience;
+    const { room, received = 0, waited: before = 0 } = this.#filling ?? {};
+    if (waited >= idleMs) this.#abort.abort(new ClientStalled(`the client sent nothing for ${idleMs / 1000} seconds`));
+    if (room?.isAwaited() === true && before + waited >= awaitedMs + received / LEAST_PER_MS) {
+      this.#abort.abort(new ClientStalled('the client sent too slowly while others waited for its room'));
+    }
+  }
+
+  async #take(room: Room, bytes: number): Promise<Taken> {
+    this.#filling = undefined;
+    const taken = await room.take(bytes, this.#abort.signal);
+    this.#filling = { room, received: this.#rest?.length ?? 0, waited: 0 };
+    return taken;
   }
 
   async #next(most: number): Promise<Chunk> {
     const known = this.length === undefined ? undefined : Math.min(most, this.length - this.#given);
-    const room = await this.#room.take(known ?? most, this.#abort.signal);
+    // A client that sends nothing needs no room.
+    if (known !== 0) await this.#isAtEnd();
+    const room = await this.#take(this.#room, known ?? most);
     const chunk = new Chunk((bytes) => this.#read(bytes), known ?? most, room);
     if (known !== undefined) {
       this.#given += known;
@@ -141,4 +198,13 @@ export class ClientBody {
       throw error;
     }
   }
+}
+
+function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    const leave = (): void => reject(signal.reason as Error);
+    if (signal.aborted) leave();
+    signal.addEventListener('abort', leave);
+    void promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave));
+  });
 }

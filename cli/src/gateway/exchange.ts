@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import type { ReadableStream as NodeStream } from 'node:stream/web';
 import { pipeline } from 'node:stream/promises';
 import { TransportError } from '../../../src/oci-client/transport.ts';
-import { ClientBody, ClientStalled } from './client-body.ts';
+import { ClientBody, ClientStalled, type Patience } from './client-body.ts';
 import { answerHeaders } from './headers.ts';
 import type { Room } from './room.ts';
 
@@ -18,11 +18,11 @@ export class Exchange {
   readonly signal: AbortSignal;
   readonly #outgoing: ServerResponse;
 
-  constructor(incoming: IncomingMessage, outgoing: ServerResponse, room: Room) {
+  constructor(incoming: IncomingMessage, outgoing: ServerResponse, room: Room, patience: Patience) {
     const abort = new AbortController();
     this.incoming = incoming;
     this.signal = abort.signal;
-    this.body = new ClientBody(incoming, room, abort);
+    this.body = new ClientBody(incoming, room, abort, patience);
     this.#outgoing = outgoing;
     outgoing.on('close', () => {
       if (!outgoing.writableFinished) abort.abort(new Error('the client is gone'));
@@ -34,6 +34,7 @@ export class Exchange {
    * answer.
    */
   async answer(answer: Response, host: URL): Promise<void> {
+    this.body.forget();
     const outgoing = this.#outgoing;
     const own = `http://${this.incoming.headers.host ?? 'localhost'}`;
     outgoing.writeHead(answer.status, answerHeaders(answer, host, own));

@@ -5,6 +5,7 @@ import { withRetries } from '../../../src/oci-client/retry.ts';
 import type { Surroundings } from '../../../src/oci-client/surroundings.ts';
 import type { Request } from '../../../src/oci-client/transport.ts';
 import type { BodyLimit } from '../../../src/oci-client/body-limit.ts';
+import { PATIENCE, type Patience } from './client-body.ts';
 import { Exchange, refusal } from './exchange.ts';
 import { realmPath, requestHeaders } from './headers.ts';
 import { Room } from './room.ts';
@@ -15,6 +16,8 @@ import { Uploads } from './uploads.ts';
 const CHUNKS_IN_MEMORY = 6;
 /** Larger than any manifest: registries take 4 MiB. */
 const SMALL_BYTES = 16 * 1024 ** 2;
+/** Bodies of that size that are kept in memory at once. */
+const SMALL_IN_MEMORY = 4;
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']);
 /** Names that mean this machine, here or in a virtual machine of Docker Desktop, podman or Lima. */
 const OWN_NAME = /^(?:localhost|[\w.-]+\.localhost|127\.[\d.]+|\[::1\]|host\.[\w-]+\.internal)(?::\d+)?$/i;
@@ -22,6 +25,7 @@ const OWN_NAME = /^(?:localhost|[\w.-]+\.localhost|127\.[\d.]+|\[::1\]|host\.[\w
 export interface GatewayOptions extends Pick<Surroundings, 'transport' | 'sleep'> {
   readonly host: URL;
   readonly limit: BodyLimit;
+  readonly patience?: Patience;
   /** Called with messages for the user. */
   readonly tell?: (line: string) => void;
 }
@@ -29,6 +33,7 @@ export interface GatewayOptions extends Pick<Surroundings, 'transport' | 'sleep'
 export class Gateway {
   readonly #options: GatewayOptions;
   readonly #room: Room;
+  readonly #smallRoom = new Room(SMALL_IN_MEMORY * SMALL_BYTES);
   readonly #uploads: Uploads;
   readonly #tokens: Tokens;
   /** Paths of the host's token services. */
@@ -42,7 +47,7 @@ export class Gateway {
   }
 
   async handle(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-    const exchange = new Exchange(incoming, outgoing, this.#room);
+    const exchange = new Exchange(incoming, outgoing, this.#room, this.#options.patience ?? PATIENCE);
     try {
       await exchange.answer(await this.#answerTo(exchange), this.#options.host);
     } catch (error) {
@@ -51,7 +56,9 @@ export class Gateway {
   }
 
   async #answerTo(exchange: Exchange): Promise<Response> {
-    const { method = '', headers } = exchange.incoming;
+    const { method = '', headers, headersDistinct } = exchange.incoming;
+    // Otherwise a front could read one of them, and this gateway another (RFC 9112 §3.2).
+    if ((headersDistinct['host'] ?? []).length > 1) return refusal(400, 'UNSUPPORTED', 'a request has one Host header');
     // Otherwise a web page could read the host through a name of its own that resolves to this machine.
     if (!OWN_NAME.test(headers.host ?? '')) {
       return refusal(421, 'DENIED', `it serves localhost, not ${headers.host}: use the address that it printed`);
@@ -60,7 +67,8 @@ export class Gateway {
       return refusal(403, 'DENIED', 'it answers no web page: use a client of registries, or open the address yourself');
     }
     if (!METHODS.has(method)) return refusal(405, 'UNSUPPORTED', `it passes no ${method} on`);
-    const url = new URL(exchange.incoming.url ?? '/', this.#options.host);
+    const url = URL.parse(exchange.incoming.url ?? '/', this.#options.host);
+    if (url === null) return refusal(400, 'UNSUPPORTED', 'the address of the request is malformed');
     if (url.origin !== this.#options.host.origin) return refusal(400, 'UNSUPPORTED', 'it is no proxy: use a path');
     const digest = url.searchParams.get('digest');
     const hasBody = exchange.body.length !== 0;
@@ -74,7 +82,7 @@ export class Gateway {
 
   /** Passes on a request whose body, if it has one, is small. */
   async #forward(exchange: Exchange, url: URL): Promise<Response> {
-    const body = await exchange.body.whole(SMALL_BYTES);
+    const body = await exchange.body.whole(SMALL_BYTES, this.#smallRoom);
     if (body === undefined) return refusal(413, 'SIZE_INVALID', 'a body that is no layer is larger than 16 MiB');
     const method = exchange.incoming.method as Request['method'];
     const request = { method, headers: requestHeaders(exchange.incoming), signal: exchange.signal };

@@ -1,4 +1,4 @@
-/** Memory for the chunks of all bodies: first come, first served. */
+/** Memory for the bodies of requests, or for chunks of them: first come, first served. */
 export class Room {
   #free: number;
   readonly #waiting: { readonly bytes: number; readonly enter: () => void }[] = [];
@@ -8,7 +8,8 @@ export class Room {
   }
 
   /**
-   * Waits for room. Each holder gives its room back once its chunk is sent, so the deadlines of sending limit the wait.
+   * Waits for room. Each holder gives its room back once its chunk is sent, or once its client is too slow while others
+   * wait, so the deadlines of both limit the wait.
    * @throws the signal's reason once it is aborted
    */
   async take(bytes: number, signal: AbortSignal): Promise<Taken> {
@@ -19,6 +20,11 @@ export class Room {
       this.#free += freed;
       this.#admit();
     });
+  }
+
+  /** Tells whether anyone waits for room. */
+  isAwaited(): boolean {
+    return this.#waiting.length > 0;
   }
 
   #queue(bytes: number, signal: AbortSignal): Promise<void> {

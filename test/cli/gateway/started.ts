@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { onTestFinished } from 'vitest';
 import { BodyLimit } from '../../../src/oci-client/body-limit.ts';
+import type { Patience } from '../../../cli/src/gateway/client-body.ts';
 import { Gateway } from '../../../cli/src/gateway/gateway.ts';
 import { listenOnLoopback } from '../../../cli/src/gateway/listen.ts';
 import { createTransport } from '../../../cli/src/transport.ts';
@@ -33,7 +34,7 @@ export interface Started {
 }
 
 /** Starts both until the test is over. @param largest bytes of a chunk */
-export async function startGateway(largest: number): Promise<Started> {
+export async function startGateway(largest: number, patience?: Patience): Promise<Started> {
   const host = new Host();
   await host.listen();
   const told: string[] = [];
@@ -41,6 +42,7 @@ export async function startGateway(largest: number): Promise<Started> {
   const gateway = new Gateway({
     host: host.url,
     limit,
+    ...(patience === undefined ? {} : { patience }),
     transport: createTransport(),
     sleep: async () => undefined,
     tell: (line) => told.push(line),
