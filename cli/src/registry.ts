@@ -57,9 +57,11 @@ export function explained(error: unknown): unknown {
 
 function adviceFor({ status, code, host }: RegistryError): string | undefined {
   if (status === 401) return `log in with berth login ${host}`;
-  if (status === 413) return 'something before the registry takes less: set a smaller --chunk';
+  if (status === 413) return 'something in front of the registry accepts less: set a smaller --chunk';
   // An answer to HEAD has no body that says more.
-  return status === 403 && code === '' ? 'the login has not the right, or the repository is not yours' : undefined;
+  return status === 403 && code === ''
+    ? 'the login does not have the right, or the repository is not yours'
+    : undefined;
 }
 
 const folders = new Set<string>();

@@ -1,5 +1,5 @@
 /**
- * Prints for commands: tables for people, JSON for programs. A terminal gets colors (unless `NO_COLOR` is set) and
+ * The output of commands: tables for people, JSON for programs. A terminal gets colors (unless `NO_COLOR` is set) and
  * short digests; a file or a pipe gets plain text with whole digests. Text that comes from a registry can't control the
  * terminal.
  */
@@ -11,7 +11,7 @@ export interface Screen {
   readonly hasColors: boolean;
 }
 
-/** Returns what standard output is. */
+/** Describes standard output. */
 export function screenOf(stream: NodeJS.WriteStream = process.stdout): Screen {
   const isTerminal = stream.isTTY;
   // https://no-color.org: any value but the empty one turns colors off.
@@ -22,7 +22,7 @@ export function screenOf(stream: NodeJS.WriteStream = process.stdout): Screen {
 export type Tone = 'good' | 'busy' | 'bad';
 const COLORS = { good: 'green', busy: 'yellow', bad: 'red' } as const;
 
-/** Whether there are colors is decided by the screen alone. */
+/** Only the screen decides whether there are colors. */
 function styled(style: 'bold' | Tone, text: string): string {
   return styleText(style === 'bold' ? style : COLORS[style], text, { validateStream: false });
 }
@@ -30,7 +30,7 @@ function styled(style: 'bold' | Tone, text: string): string {
 /** The content of a cell. Null and undefined are shown as `-`. */
 export type Cell = string | number | null | undefined | { readonly text: string; readonly tone?: Tone };
 
-/** A column: its heading, `>` at whose end aligns it to the right, and the cell of an item. */
+/** A column: its heading, and the cell of an item. A heading that ends with `>` aligns the column to the right. */
 export type Columns<Item> = Readonly<Record<string, (item: Item) => Cell>>;
 
 /** Returns a table without borders, each line ended; only its headings if there are no items. */
@@ -110,7 +110,7 @@ export function size(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit]}`;
 }
 
-/** Returns how long something took or ago it was, in its largest unit: `5 s`, `3 min`, `2 h`, `4 d`. */
+/** Formats a duration in its largest unit: `5 s`, `3 min`, `2 h`, `4 d`. */
 export function duration(seconds: number): string {
   if (seconds < 120) return `${Math.round(seconds)} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
@@ -124,7 +124,7 @@ export function time(iso: string): string {
   return new Date(iso).toLocaleString('sv-SE', { dateStyle: 'short', timeStyle: 'short' });
 }
 
-/** Asks a question on the terminal. @throws Failure if nobody can be asked, or the answer isn't yes */
+/** Asks a question on the terminal. @throws Failure if there is no terminal, or the answer isn't yes */
 export async function confirm(question: string, isConfirmed: boolean): Promise<void> {
   if (isConfirmed) return;
   if (!process.stdin.isTTY || !process.stderr.isTTY)

@@ -25,7 +25,7 @@ export async function transfer(
   const onInterrupt = (): void => {
     progress.stop();
     removeFolders();
-    console.error('interrupted: the same command goes on where this one stopped');
+    console.error('interrupted: the same command continues where this one stopped');
     // End as if the signal were not handled, so that a script that waits for this program ends too.
     process.kill(process.pid, 'SIGINT');
   };

@@ -88,7 +88,7 @@ async function lookUp(presented: Presented, options: LoginOptions, wasGood: bool
   // A secret that Berth knows never goes to the platform, even if the user name is wrong or the credential has expired.
   if (isOurs || elsewhere === undefined) return undefined;
   return elsewhere(presented, wasGood).catch(async (error: unknown) => {
-    // Guesses must not ask a platform that does not answer without limit. Logins that were good take turns.
+    // Guesses must not ask an unavailable platform without limit. Logins that were good take turns.
     if (!wasGood) await limits.countFailure(limiters, { address, user: presented.user }, now, defer);
     throw error;
   });

@@ -7,9 +7,9 @@ import { Sha256 } from './sha256.ts';
 import { Sha512 } from './sha512.ts';
 
 export interface ResumableHash {
-  /** Adds bytes, of which it keeps no reference. */
+  /** Adds bytes. It keeps no reference to them. */
   update(bytes: Uint8Array): void;
-  /** Returns the digest of all bytes so far, after which more can be added. */
+  /** Returns the digest of all bytes so far. More can be added afterwards. */
   digest(): Digest;
   /**
    * Returns the state as text of at most 273 characters: `<algorithm>:<base64url>`. The bytes are the eight words of

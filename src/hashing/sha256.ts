@@ -1,6 +1,7 @@
 /**
- * SHA-256 whose state can be saved (FIPS 180-4, section 6.2). The native hash cannot be. In workerd, this one is three
- * times as fast as `@noble/hashes`, because its rounds are written out: no word moves from one variable to another.
+ * SHA-256 (FIPS 180-4, section 6.2) whose state can be saved, unlike that of the native hash. In workerd, this one is
+ * three times as fast as `@noble/hashes`, because its rounds are written out: no word moves from one variable to
+ * another.
  */
 
 const BLOCK_BYTES = 64;
@@ -54,7 +55,7 @@ export class Sha256 {
     this.#tail.set(bytes.subarray(whole));
   }
 
-  /** Returns the hash of the bytes so far, after which more can be added. */
+  /** Returns the hash of the bytes so far. More can be added afterwards. */
   digest(): Uint8Array<ArrayBuffer> {
     const state = this.#state.slice();
     const filled = this.#length % BLOCK_BYTES;

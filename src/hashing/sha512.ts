@@ -18,7 +18,7 @@ export class Sha512 {
     this.#hash.update(bytes);
   }
 
-  /** Returns the hash of the bytes so far, after which more can be added. */
+  /** Returns the hash of the bytes so far. More can be added afterwards. */
   digest(): Uint8Array<ArrayBuffer> {
     return Uint8Array.from(this.#hash.clone().digest());
   }

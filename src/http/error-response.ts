@@ -41,7 +41,9 @@ export function noteError(error: OciError, c: AppContext): void {
   if (error.status >= 500) fields['cause'] = describeCause(error);
 }
 
-/** Returns the error of a refusal. @param what what the credential would have to allow: `pull from alice/app` */
+/**
+ * Returns the error of a refusal. @param what the action that the credential would have to allow: `pull from alice/app`
+ */
 export function refusalError(refusal: Refusal, url: URL, what: string): OciError {
   switch (refusal.outcome) {
     case 'unauthenticated':

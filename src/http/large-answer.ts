@@ -1,7 +1,7 @@
 /**
  * Sends answers that may be large. Their bytes are on loan from the isolate's budget, from before the document is read
- * until the client has received it. A client that stops reading loses its answer. While others wait for the room, so
- * does a client that has not received the whole answer in {@link SLOW_MILLISECONDS}, however steadily it reads.
+ * until the client has received it. A client that stops reading loses its answer. So does a client that has not
+ * received the whole answer in {@link SLOW_MILLISECONDS} while others wait for the room, however steadily it reads.
  */
 import {
   BUDGET_BYTES,
@@ -35,7 +35,7 @@ export function roomFor(c: AppContext): MakeRoom {
   };
 }
 
-/** Gives what the request has borrowed back to the budget, unless its answer is still being sent. */
+/** Returns the request's loan to the budget, unless its answer is still being sent. */
 export function releaseRoom(c: AppContext): void {
   const loan = held.get(c);
   if (loan !== undefined) isolateBudget.giveBack(loan);
@@ -50,8 +50,8 @@ export function textAnswer(c: AppContext, text: string, headers: Record<string, 
   // Nobody would read the stream of an answer to HEAD.
   if (c.req.method === 'HEAD') return c.body(null, 200, headers);
   const whole = held.get(c);
-  // Not by `c.body`, which makes Headers of them first: that takes 2 % of a manifest GET. So what `c.header` has set is
-  // not in the answer.
+  // `c.body` would make Headers of them first, which takes 2 % of a manifest GET. Without it, this answer lacks the
+  // headers that `c.header` has set.
   if (whole === undefined) return new Response(text, { headers });
   held.delete(c);
   isolateBudget.giveBack(whole);

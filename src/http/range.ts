@@ -6,8 +6,8 @@ import type { ByteRange } from '../registry/registry.ts';
 
 /**
  * Parses a Range header for content of `size` bytes.
- * @returns the range; undefined for the whole content. That is: no header, another unit, or several ranges, which a
- *   server may ignore.
+ * @returns the range; undefined for the whole content: without a header, with another unit, or with several ranges,
+ *   which a server may ignore.
  * @throws OciError RANGE_UNSATISFIABLE, even for a range that ends before it starts
  */
 export function parseRange(header: string | undefined, size: number): ByteRange | undefined {

@@ -37,7 +37,7 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
 
 const READS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-/** Returns for how many requests a log line of this one stands. */
+/** Returns the number of requests that the log line of this one stands for. */
 function weightOf(c: AppContext, status: number): number {
   if (status >= 400 || !READS.has(c.req.method)) return 1;
   const runtime = c.get('runtime') as Runtime | undefined;

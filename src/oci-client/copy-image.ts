@@ -40,7 +40,7 @@ export interface CopyOptions {
   readonly progress: CopyProgress;
 }
 
-/** Is told how a copy goes. */
+/** Receives the progress of a copy. */
 export interface CopyProgress {
   /** Called once, before any other. */
   planned(blobs: readonly Descriptor[]): void;
@@ -48,7 +48,7 @@ export interface CopyProgress {
   ended(digest: Digest, how: BlobEnd): void;
 }
 
-/** A manifest of the image, with how many levels of manifests are below it. */
+/** A manifest of the image, and the number of levels of manifests below it. */
 interface Planned {
   readonly manifest: StoredManifest;
   readonly links: ManifestLinks;

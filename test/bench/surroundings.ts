@@ -87,7 +87,10 @@ export class Surroundings {
     return { ...berth, control: new Control(berth.central.port), consolePort };
   }
 
-  /** Starts a Berth whose clients are told to send layers of up to 4 GiB whole, as where nothing limits requests. */
+  /**
+   * Starts a Berth that tells clients to send layers of up to 4 GiB whole, as a deployment without a limit on requests
+   * does.
+   */
   async startUnlimited(): Promise<Berth> {
     return this.#start({ registry: { chunk_max_mib: 4096 } });
   }

@@ -73,7 +73,7 @@ test('neither a push from the bootstrap secret on, nor refused requests, leave a
   expect((await readFile(join(server.folder, 'log.jsonl'), 'utf8')).split('\n').length).toBeGreaterThan(10);
   expect(await loggedSecrets(server.folder, server.current.output())).toEqual([]);
 
-  // The search would find the secrets: it does in the same log with one more line.
+  // Shows that the search would find secrets: it finds one in the same log with one more line.
   const log = join(server.folder, 'log.jsonl');
   const before = await readFile(log, 'utf8');
   for (const planted of [

@@ -50,7 +50,7 @@ test('on a terminal, each blob has a bar, which is drawn again in its place', ()
   expect(take()).toBe('');
 });
 
-test('a small terminal shows what is not over, and no line wraps', () => {
+test('a small terminal shows unfinished blobs first, and no line wraps', () => {
   const { progress, take } = shown({ columns: 30, rows: 4 });
   progress.ended(digestOf('c'), 'done');
   vi.advanceTimersByTime(100);
@@ -71,7 +71,7 @@ test('elsewhere, a line every few seconds has bytes, rate and time left', () => 
   progress.stop();
 });
 
-test('nothing is shown if it is to be quiet', () => {
+test('nothing is shown with --quiet', () => {
   const { progress, take } = shown(undefined, true);
   progress.tell('compressing');
   vi.advanceTimersByTime(20_000);

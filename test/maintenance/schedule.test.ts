@@ -188,11 +188,11 @@ async function tasksRunAt(store: 'central' | 'node1' | 'node2'): Promise<string[
 }
 
 test.each(['central', 'node1'] as const)(
-  'a store whose database fails in every call ends no task of another: %s',
+  'a store whose database fails every call stops no task of another store: %s',
   async (failing) => {
     const now = Date.UTC(2026, 0, 2);
     const others = (['central', 'node1', 'node2'] as const).filter((store) => store !== failing);
-    // Something to do for the tasks that leave no row otherwise.
+    // Gives work to the tasks that would otherwise leave no row.
     for (const store of others) {
       await DATABASES[store].batch([
         DATABASES[store].prepare(
@@ -256,7 +256,7 @@ async function inSlice(now: number): Promise<string[]> {
   return found.flat();
 }
 
-test('stores are compared one at a time, another one first each minute, and a failure delays no other', async () => {
+test('stores are compared one at a time, a different one first each minute, and a failure delays no other', async () => {
   const firsts = new Set<string>();
   for (let minute = 0; minute < 3; minute++) {
     const now = Date.UTC(2026, 0, 2) + minute * 60_000;

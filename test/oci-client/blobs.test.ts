@@ -45,7 +45,7 @@ test('a blob that fits into a body is sent in one', async () => {
   expect(await stored()).toEqual(bytes);
 });
 
-test('a blob over the limit is cut', async () => {
+test('a blob over the limit is sent in chunks', async () => {
   const { wire, repository: target } = repository();
   const told: number[] = [];
   expect(await uploadBlob(target, await content(), chunked({ onBytes: (count) => told.push(count) }))).toBe('uploaded');
@@ -55,7 +55,7 @@ test('a blob over the limit is cut', async () => {
   expect(await stored()).toEqual(bytes);
 });
 
-test('the limit that the host says is kept', async () => {
+test('the limit that the host states is kept', async () => {
   const { wire, repository: target } = repository(async ({ method }, pass) => {
     if (method !== 'POST') return undefined;
     const answer = await pass();
@@ -68,7 +68,7 @@ test('the limit that the host says is kept', async () => {
   expect(lengths(wire)).toEqual(['PATCH 4000', 'PATCH 4000', 'PATCH 2000']);
 });
 
-test('a blob that is there is not sent', async () => {
+test('a blob that the registry has is not sent', async () => {
   await putBlob('alice/app', bytes);
   const { wire, repository: target } = repository();
   expect(await uploadBlob(target, await content(), chunked())).toBe('exists');
@@ -83,12 +83,12 @@ test('a blob of another repository is mounted', async () => {
   expect(await stored()).toEqual(bytes);
 });
 
-test('a repository that can not be read is none to mount from', async () => {
+test('a repository that cannot be read is not mounted from', async () => {
   const { repository: target } = repository();
   expect(await uploadBlob(target, await content(), chunked({ mountFrom: 'bob/secret' }))).toBe('uploaded');
 });
 
-test('a chunk that breaks goes on where the registry says', async () => {
+test('a broken chunk continues where the registry says', async () => {
   let isBroken = false;
   const { wire, repository: target } = repository(({ method, headers }, pass) => {
     if (isBroken || method !== 'PATCH' || headers['content-range'] !== '3000-5999') return undefined;
@@ -101,7 +101,7 @@ test('a chunk that breaks goes on where the registry says', async () => {
   expect(wire.sent.filter(({ method }) => method === 'GET').length).toBeGreaterThan(0);
 });
 
-test('another push goes on with what one has left', async () => {
+test('another push continues what one has left', async () => {
   const records = new Records();
   const cut = repository(({ method, headers }) => {
     if (method === 'PATCH' && headers['content-range'] === '6000-8999') throw new TransportError('gone');
@@ -127,7 +127,7 @@ async function leftUpload(): Promise<Records> {
   return records;
 }
 
-/** Has the answers to a method say how long a chunk may be. */
+/** Makes the answers to a method state how long a chunk may be. */
 const saying =
   (limited: string, most: number): Interference =>
   async ({ method, url }, pass) => {
@@ -139,14 +139,14 @@ const saying =
     return new Response(null, { status, headers });
   };
 
-test('a push that goes on keeps the limit that the host says when it is asked how far it is', async () => {
+test('a continued push keeps the limit that the host states when asked for its progress', async () => {
   const records = await leftUpload();
   const { wire, repository: target } = repository(saying('GET', 4000));
   await uploadBlob(target, await content(), { limit: BodyLimit.unknown(), records });
   expect(lengths(wire)).toEqual(['PATCH 4000', 'PATCH 3000']);
 });
 
-test('a push that goes on assumes a limit where the host says none', async () => {
+test('a continued push assumes a limit if the host states none', async () => {
   const records = await leftUpload();
   const limit = BodyLimit.unknown();
   const { repository: target } = repository(async ({ method, url }, pass) => {
@@ -160,7 +160,7 @@ test('a push that goes on assumes a limit where the host says none', async () =>
   expect(limit.bytes).toBe(64 * 1024 ** 2);
 });
 
-test('the limit that the host says in answer to a chunk counts for the next', async () => {
+test('the limit that the host states in answer to a chunk counts for the next', async () => {
   const { wire, repository: target } = repository(saying('PATCH', 2000));
   await uploadBlob(target, await content(), chunked());
   expect(lengths(wire)).toEqual(['PATCH 3000', 'PATCH 2000', 'PATCH 2000', 'PATCH 2000', 'PATCH 1000']);
@@ -219,7 +219,7 @@ test('an upload that the registry has forgotten is begun again', async () => {
   expect(await stored()).toEqual(bytes);
 });
 
-test('bytes that do not have the digest are refused, and nothing is left to go on with', async () => {
+test('bytes that do not match the digest are refused, and leave nothing to continue', async () => {
   const records = new Records();
   const { repository: target } = repository();
   const wrong = { ...(await content(bytesOf(2, 10_000))), digest: await contentDigest(bytes) };

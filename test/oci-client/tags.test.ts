@@ -23,7 +23,7 @@ test('a repository that does not exist has no list of tags', async () => {
   expect(await repository('alice/absent').tags()).toBeUndefined();
 });
 
-test('a tag is removed alone, a digest with all its tags, and what is absent is said to be', async () => {
+test('a tag is removed alone, a digest is removed with all its tags, and an absent one is reported', async () => {
   const { digest } = await putImage('alice/app', 1, ['a', 'b', 'c']);
   expect(await repository().deleteManifest('a')).toBe(true);
   expect(await repository().tags()).toEqual(['b', 'c']);

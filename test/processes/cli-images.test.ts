@@ -147,7 +147,7 @@ test.each([
   [['pull', 'HOST/alice/absent', 'oci:somewhere'], 1, /has no image latest: check the name and the tag/],
   [['push', 'LAYOUT:9', 'HOST/alice/app'], 2, /has no image 9: it has 1, 2/],
   [['push', 'LAYOUT', 'HOST/alice/app'], 2, /say which image you mean, after a colon: it has 1, 2/],
-  [['push', 'LAYOUT:1', 'HOST/bob/app'], 1, /bob\/app.* status 403: the login has not the right/],
+  [['push', 'LAYOUT:1', 'HOST/bob/app'], 1, /bob\/app.* status 403: the login does not have the right/],
 ])('%j ends with what to do', async (args, expected, message) => {
   const layout = layoutAt('two');
   await layout.list(await layout.image([1]), '1');

@@ -57,7 +57,7 @@ test('with --json it prints one document, and ends with 1 after a failure', asyn
   });
 });
 
-test('used in a wrong way it says how to use it, and ends with 2', async () => {
+test('wrong use prints the usage, and ends with 2', async () => {
   for (const args of [[], ['--fix'], ['http://index.example.com']]) {
     const { status, stdout, stderr } = await run(args, {}).ended;
     expect([args, status, stdout]).toEqual([args, 2, '']);

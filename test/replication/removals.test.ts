@@ -99,7 +99,7 @@ describe.each(['central', 'node2'] as const)('a repository that is removed at %s
   });
 });
 
-test('a push to a node that does not know of an earlier removal stays, with the blobs that it was committed on', async () => {
+test('a push to a node that does not know of an earlier removal stays, with the blobs that it needs', async () => {
   const image = await pushImage(hosts.node1, 1, ['base']);
   await hosts.drain();
   await hosts.central.registry.deleteRepository(REPOSITORY);
@@ -172,7 +172,7 @@ describe('before a node has swept, a removed repository', () => {
     expect((await listed())[0]).toBe(REPOSITORY);
   });
 
-  test('is listed again after the sweep if what was pushed there since was announced', async () => {
+  test('is listed again after the sweep if a later push there was announced', async () => {
     await remove();
     await pushImage(hosts.node1, 3, ['late']);
     hosts.node1.queue.wakeUp();
@@ -183,7 +183,7 @@ describe('before a node has swept, a removed repository', () => {
   });
 });
 
-test('a removal is deleted like a tombstone, and hides what it hid until that has gone from every store', async () => {
+test('a removal is deleted like a tombstone, only once the rows that it hides are gone from every store', async () => {
   await pushImage(hosts.central, 1, ['base']);
   await hosts.drain();
   await pushImage(hosts.node1, 3, ['late']);

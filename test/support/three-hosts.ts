@@ -262,7 +262,7 @@ export class ThreeHosts {
     return store;
   }
 
-  /** Returns what requests and other queues call. Bytes wait for {@link drain}, as they wait for the alarm. */
+  /** Returns the stub that requests and other queues call. Bytes wait for {@link drain}, as they wait for the alarm. */
   #stub(name: string) {
     const reached = async (): Promise<Queue | undefined> => {
       if (this.#away.has('queues')) throw new Error('the Durable Object does not answer');

@@ -8,12 +8,12 @@ import { type ImageReference, parseImageReference, referenceOf } from '../refere
 import { rootOf } from '../registry.ts';
 import { digestFor, fields, print, printJson, size, table } from '../terminal.ts';
 
-/** The most tags to name that share a layer. */
+/** The most tags that are named for a shared layer. */
 const NAMED = 3;
 
 export function inspect(berth: Command): void {
   const command = withJson(berth.command('inspect'))
-    .description('show the layers of an image, what is shared, where its bytes lie, and what refers to it')
+    .description('show the layers of an image, which of them are shared, where its bytes are, and what refers to it')
     .argument('<image>', '[HOST/]ORG/NAME[:TAG|@DIGEST]')
     .action(async (text: string) => {
       const image = parseImageReference(text);
@@ -47,7 +47,7 @@ async function stateOf(command: Command, image: ImageReference, digest: string):
     return state.digest === digest ? state : undefined;
   } catch (error) {
     if (!(error instanceof ApiFailure)) throw error;
-    console.error(`Where its bytes lie can't be shown: ${error.message}`);
+    console.error(`The places of its bytes can't be shown: ${error.message}`);
     return undefined;
   }
 }

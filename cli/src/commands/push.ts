@@ -28,7 +28,7 @@ export function push(berth: Command): void {
     .argument('<image>', 'HOST/REPOSITORY[:TAG]')
     .option('--chunk <mebibytes>', 'send at most so many MiB at once (default: what the registry takes)', parseChunk)
     .option('--jobs <number>', 'layers at once', parseJobs, 4)
-    .option('--mount-from <repository>', 'take layers that this repository of the registry has from there')
+    .option('--mount-from <repository>', 'mount layers that this repository of the registry has')
     .option('--quiet', 'show no progress')
     .action(async (source: string, image: string) => run(source, image, command.optsWithGlobals<Options>()));
   withExamples(

@@ -16,7 +16,7 @@ interface Overview {
 
 export function status(berth: Command): void {
   const command = withHost(berth.command('status'))
-    .description('show central and the nodes: health, lag, queues, and what lies only at a node')
+    .description('show central and the nodes: health, lag, queues, and what only a node has')
     .argument('[store]', 'also list the parked jobs of this store, and what would be lost with it')
     .option('--watch', `show it again every ${WATCH_SECONDS} seconds, until Ctrl-C`)
     .action(async (store: string | undefined, { watch }: { readonly watch?: true }) => {
@@ -108,7 +108,7 @@ interface StoreDetails {
   readonly queue: Queue;
   readonly jobs: readonly ParkedJob[];
   readonly items: readonly OnlyHere[];
-  /** The position after `items`; null if no more lies only there. */
+  /** The position after `items`; null if there are no more. */
   readonly last: string | null;
   readonly complete: boolean;
 }
@@ -144,7 +144,7 @@ function details({ queue, jobs, items, last, complete }: StoreDetails): string {
           'LAST ERROR': ({ last_error: error }) => error,
         }),
     items.length === 0
-      ? 'Central has all that lies here.\n'
+      ? 'Central has everything that this store has.\n'
       : table(items, {
           'ONLY HERE': ({ kind }) => kind,
           OF: (item) => (item.kind === 'blob' ? item.organization : item.repository),
@@ -154,8 +154,8 @@ function details({ queue, jobs, items, last, complete }: StoreDetails): string {
           ELSEWHERE: (item) => (item.kind === 'blob' ? (item.elsewhere ? 'at a node' : 'no') : null),
         }),
   ];
-  if (last !== null) parts.push('More lies only here.\n');
-  if (!complete) parts.push("The node's database does not answer: what lies only here may be more.\n");
+  if (last !== null) parts.push(`Only the first ${DETAILS} are shown.\n`);
+  if (!complete) parts.push("The node's database does not answer, so the list may lack something.\n");
   return parts.join('\n');
 }
 

@@ -85,7 +85,7 @@ export class LayoutSource implements ImageSource {
   async #listed(): Promise<readonly Descriptor[]> {
     if (this.#list !== undefined) return this.#list;
     const bytes = await this.#files.read('index.json');
-    if (bytes === undefined) throw new WrongUse(`${this.#files.name} is no OCI layout: it lacks index.json`);
+    if (bytes === undefined) throw new WrongUse(`${this.#files.name} is not an OCI layout: it lacks index.json`);
     const { manifests } = objectIn(bytes, `${this.#files.name}/index.json`);
     this.#list = Array.isArray(manifests) ? manifests.map((value) => parseDescriptor(value, 'index.json')) : [];
     return this.#list;

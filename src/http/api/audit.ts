@@ -37,8 +37,7 @@ export const auditEntry = z
       description: 'Refused logins only: equal for equal addresses. The address cannot be recovered from it',
     }),
     count: z.int().openapi({
-      description:
-        'The least number in the hour: of refused logins, prefetches, and the changes of an hour with very many',
+      description: 'The least number of times in the hour; above 1 only for refused logins, prefetches and full hours',
     }),
     store: z.string().openapi({ description: 'The store whose log has the entry' }),
   })

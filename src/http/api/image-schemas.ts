@@ -70,7 +70,7 @@ export const image = z
     }),
     version: z.int().openapi({ description: 'The version of the requested write' }),
     origin: z.string().nullable().openapi({ description: 'The store that the tag was written at' }),
-    blobs: amount.openapi({ description: 'How many blobs central has, of how many' }),
+    blobs: amount.openapi({ description: 'The number of blobs that central has, and of all blobs' }),
     bytes: amount,
     attempts: z.int(),
     last_error: z.string().nullable(),

@@ -61,7 +61,7 @@ export function seriesRoutes(api: OpenAPIHono<AppEnv>): void {
   const byRepository = describe(
     'get',
     '/api/organizations/{organization}/usage/repositories',
-    'Show how much the repositories of an organization held when they were last measured, within a day',
+    'Show how much the repositories of an organization held when they were last measured, once a day',
     { params: organizationParam },
     { 200: { description: 'The largest ones', ...json(repositoriesUsage) } },
   );

@@ -1,4 +1,4 @@
-/** The tags of a repository, with how far each has come at each store. */
+/** The tags of a repository, with the state of each at each store. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { TAG_STATES, type TagAtStores, tagStates } from '../../replication/tag-states.ts';
 import type { AppEnv } from '../context.ts';

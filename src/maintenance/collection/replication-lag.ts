@@ -1,12 +1,12 @@
 /**
- * The replication lag: what the nodes have yet to announce to central. An answer, or that there was none, is reused for
- * g / 8, also by those who ask for it at the same time. Then the node is asked again.
+ * The replication lag: what the nodes have yet to announce to central. An answer, or the lack of one, is reused for g /
+ * 8, and callers at the same time share one question. Then the node is asked again.
  *
  * Invariant 5: a node may commit manifests on links whose bytes only central keeps. So nothing is collected while the
  * oldest outbox entry of any node is g / 2 old or older, or cannot be read:
  *
- *     renewed lease (2 g) ≥ least lease after a HEAD (1.75 g)
- *       ≥ oldest usable link (g) + greatest age of an outbox entry (g / 2) + time that a collection takes (g / 4)
+ * renewed lease (2 g) ≥ least lease after a HEAD (1.75 g) ≥ oldest usable link (g) + greatest age of an outbox entry (g
+ * / 2) + time that a collection takes (g / 4)
  *
  * A transaction that relies on an answer ends long before g / 4, since D1 ends every query after 30 seconds.
  */

@@ -1,5 +1,5 @@
 /**
- * The usage of a store by organizations, and whether they may use more.
+ * The usage of a store by organizations, and the checks whether they may use more.
  *
  * The triggers of `0001_berth.sql` maintain these rows; this file reads them. A write that adds bytes has {@link
  * exceedsQuota} in its first statement, so the check and the write are one transaction. If two pushes fit only one at a
@@ -253,7 +253,7 @@ const ADVANCE_USAGE = sql`
 
 /**
  * At a node, applies a page of usage that has changed at central, and records how far the node has come.
- * @param from how far it had come before; undefined if it had applied nothing yet
+ * @param from the node's position before the page; undefined if it had applied nothing yet
  */
 export function applyUsage(
   node: string,

@@ -62,7 +62,7 @@ export function deleteUpload(upload: UploadIdentity): BoundStatement[] {
 
 /**
  * Returns expired sessions that still have objects, oldest first, at most `limit`.
- * @param among how many expired sessions are examined
+ * @param among the number of expired sessions that are examined
  */
 export async function expiredWithObjects(
   database: Database,

@@ -117,7 +117,7 @@ export abstract class Uploads {
       return this.#progress(owner, upload);
     }
     const length = statedLength(body);
-    // Whether a chunk really has no bytes shows only at its end.
+    // Only its end shows whether a chunk really has no bytes.
     if (length === 0) {
       await order.require(owner, upload, await order.row(owner, upload), start ?? upload.offset);
       return this.#appendObjects(owner, upload, undefined, body);
@@ -177,8 +177,9 @@ export abstract class Uploads {
   }
 
   /**
-   * Runs statements that take a session, and returns its row afterwards. If they ran twice and did not take it, the
-   * first run may have, and a later request then went on from there: the objects that were written must stay.
+   * Runs statements that take a session, and returns its row afterwards. If they ran twice and the second run did not
+   * take it, the first may have, and a later request may have continued from there. So the objects that were written
+   * must stay.
    */
   async #take(
     owner: SessionOwner,
@@ -222,7 +223,9 @@ export abstract class Uploads {
     return body === undefined ? closing.received() : closing.rest(body);
   }
 
-  /** Returns how far a session is. Accepts a reference from before its last chunk. @throws OciError UPLOAD_UNKNOWN */
+  /**
+   * Returns the progress of a session. Accepts a reference from before its last chunk. @throws OciError UPLOAD_UNKNOWN
+   */
   async uploadProgress(session: PresentedSession): Promise<UploadProgress> {
     const { owner, upload } = await this.#parse(session);
     const row = await this.#tools.order.row(owner, upload);

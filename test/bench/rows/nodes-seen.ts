@@ -202,7 +202,7 @@ export const nodesSeen: readonly Row[] = [
     name: `nodes: deletion at any host, gone at all, central ${FAR_MILLISECONDS} ms away`,
     mustReach: 'p99 ≤ 1000 ms, of manifests and of tags',
     boundBy:
-      "at a node: the deletion at central before its own; of a manifest, elsewhere: a wake-up, and central's change log",
+      "at a node, central's deletion, which comes first; elsewhere, for a manifest, a wake-up and the change log",
     run: async (surroundings) => {
       const hosts = await hostsOf(surroundings, 'alice/deleted');
       await hosts.control.link('central', FAR_MILLISECONDS);

@@ -21,7 +21,7 @@ export const goodName = fc
 /** Names with exactly this many characters, around the limit. */
 const longName = fc.integer({ min: 250, max: 260 }).map((length) => `alice/${'a'.repeat(length - 6)}`);
 
-/** Text that makes a good text bad when it is inserted, or another good one. */
+/** Text that, inserted into a good text, makes it a bad one or another good one. */
 const intruder = fc.oneof(
   fc.constantFrom(
     'A',

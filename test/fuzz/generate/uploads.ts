@@ -192,7 +192,7 @@ export const steps: fc.Arbitrary<readonly Step[]> = fc
   .array(step, { minLength: 1, maxLength: 6 })
   .map((more) => (more[0]?.kind === 'open' ? more : more.toSpliced(0, 0, opening)));
 
-/** R2's least part of a multipart upload, but for the last. */
+/** The size of the smallest part that R2 allows in a multipart upload, other than the last. */
 export const LEAST_PART = 5 * 1024 ** 2;
 
 const large = fc.record({
