@@ -34,11 +34,17 @@ export async function unless<Answer>(status: number, answer: Promise<Answer>): P
 /** The time that a page waits for one of its parts. */
 const SOON_MILLISECONDS = 1000;
 
-/** Awaits a part of a page; undefined if a store does not answer within a second. @throws RegistryError */
-export async function ifSoon<Answer>(asked: Promise<Answer>): Promise<Answer | undefined> {
+/** The same for a part for which the API itself waits a second for each node. */
+export const WITH_NODES_MILLISECONDS = 1500;
+
+/** Awaits a part of a page; undefined if a store does not answer in time. @throws RegistryError */
+export async function ifSoon<Answer>(
+  asked: Promise<Answer>,
+  milliseconds = SOON_MILLISECONDS,
+): Promise<Answer | undefined> {
   const answer = unless(503, asked);
   const { promise: late, resolve } = Promise.withResolvers<undefined>();
-  const timer = setTimeout(resolve, SOON_MILLISECONDS, undefined);
+  const timer = setTimeout(resolve, milliseconds, undefined);
   try {
     return await Promise.race([answer, late]);
   } finally {

@@ -6,7 +6,7 @@
 import type { Config } from '../config.ts';
 import type { OrganizationName } from '../oci/reference.ts';
 import { OciError } from '../oci/errors.ts';
-import { within } from '../stores/deadline.ts';
+import { PAGE_MILLISECONDS, within } from '../stores/deadline.ts';
 import type { Store } from '../stores/store.ts';
 import { largestRepositories, type MeasuredRepositories } from '../stores/organizations/largest-repositories-rows.ts';
 import { type UsageOfDay, usageByDay } from '../stores/organizations/usage-by-day-rows.ts';
@@ -22,8 +22,8 @@ import { orUnavailable } from './federated/central.ts';
 
 export { SHOWN_TOGETHER } from '../stores/organizations/usage-shown.ts';
 
-/** The longest wait for a node's database, in milliseconds. */
-const NODE_MILLISECONDS = 5000;
+/** The longest wait for a node's database for `/metrics`, in milliseconds. */
+const METRICS_MILLISECONDS = 5000;
 
 interface WholeUsage extends OrganizationUsage {
   /** False if a node's store did not answer: the organization may use more. */
@@ -38,7 +38,7 @@ export async function usageOf(config: Config, env: object, organization: Organiz
   const [central, ...nodes] = composeStores(config, env);
   const [atCentral, others] = await Promise.all([
     usageAtCentral(central.database, organization),
-    amongNodes(nodes, [organization]),
+    amongNodes(nodes, [organization], PAGE_MILLISECONDS),
   ]);
   const sum = others.rows.reduce(added, atCentral);
   return { ...sum, complete: others.complete };
@@ -82,6 +82,7 @@ export async function usageOfMost(config: Config, env: object): Promise<UsageOfN
   const others = await amongNodes(
     nodes,
     most.map(({ organization }) => organization),
+    METRICS_MILLISECONDS,
   );
   const byName = Map.groupBy(others.rows, ({ organization }) => organization);
   return most.map((row) => (byName.get(row.organization) ?? []).reduce(added, row));
@@ -90,9 +91,10 @@ export async function usageOfMost(config: Config, env: object): Promise<UsageOfN
 async function amongNodes(
   nodes: readonly Store[],
   organizations: readonly OrganizationName[],
+  milliseconds: number,
 ): Promise<{ readonly rows: readonly UsageOfNamed[]; readonly complete: boolean }> {
   const answers = await Promise.all(
-    nodes.map(({ database }) => within(NODE_MILLISECONDS, usageAmong(database, organizations)).catch(orUnavailable)),
+    nodes.map(({ database }) => within(milliseconds, usageAmong(database, organizations)).catch(orUnavailable)),
   );
   const rows = answers.flatMap((answer) => (answer instanceof OciError ? [] : answer));
   return { rows, complete: !answers.some((answer) => answer instanceof OciError) };

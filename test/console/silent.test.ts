@@ -1,7 +1,8 @@
 /** Pages of the console while parts of the registry are silent. The management API is the test's own. */
 import { Hono } from 'hono';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { ConsoleEnv } from '../../src/console/context.ts';
+import { organizationPages } from '../../src/console/pages/organization.tsx';
 import { overviewPages } from '../../src/console/pages/overview.tsx';
 import { replicationPages } from '../../src/console/pages/replication.tsx';
 import { repositoryPages } from '../../src/console/pages/repository.tsx';
@@ -125,4 +126,45 @@ test('a repository shows its tags without its visibility while central does not 
   });
   expect(page).toContain('This repository has no tags');
   expect(page).not.toContain('/-/visibility');
+});
+
+describe('an organization', () => {
+  const path = '/api/organizations/alice';
+  const usage = {
+    used: 5,
+    in_flight: 0,
+    repositories: 1,
+    tags: 1,
+    manifests: 1,
+    blobs: 1,
+    quota: null,
+    limits: { tags: 9, manifests: 9, blobs: 9 },
+    complete: false,
+  };
+
+  test('is there without what central does not say', async () => {
+    const page = await open(organizationPages, '/organizations/alice', {
+      [`${path}/usage`]: silent,
+      [`${path}/usage/days`]: silent,
+      [`${path}/usage/repositories`]: silent,
+      [`${path}/credentials`]: silent,
+    });
+    expect(page.split('does not answer').length - 1).toBe(4);
+    expect(page).not.toContain('/quota');
+  });
+
+  test('shows its use without that of a node that the API has given up on', async () => {
+    const page = await open(organizationPages, '/organizations/alice', {
+      [`${path}/usage`]: after(1010, usage),
+      [`${path}/usage/days`]: json({ days: [] }),
+      [`${path}/usage/repositories`]: json({
+        measured_at: null,
+        repositories: [],
+        others: { repositories: 0, bytes: 0 },
+      }),
+      [`${path}/credentials`]: json({ credentials: [] }),
+    });
+    expect(page).toContain('store does not answer, so what only it holds is missing');
+    expect(page).toContain('5 B');
+  });
 });

@@ -19,7 +19,7 @@ import { DAY } from '../../durations.ts';
 import { FormFields } from '../form.ts';
 import { Action, Form, Page } from '../layout.tsx';
 import { apiOrganization, repositoryPath } from '../paths.ts';
-import { RegistryError } from '../registry-client.ts';
+import { ifSoon, RegistryError, WITH_NODES_MILLISECONDS } from '../registry-client.ts';
 
 const ON_PAGE = 50;
 /** Quotas in bytes stay safe integers up to here. */
@@ -160,31 +160,23 @@ async function organizationPage(
   { created, problem }: { created?: CreatedCredential; problem?: string },
 ): Promise<Response> {
   const reader = c.get('reader');
-  const [usage, { days }, byRepository, { credentials }] = await Promise.all([
-    reader.registry.get<Usage>(`${apiOrganization(name)}/usage`),
-    reader.registry.get<UsageDays>(`${apiOrganization(name)}/usage/days`),
-    reader.registry.get<RepositoriesUsage>(`${apiOrganization(name)}/usage/repositories`),
-    reader.registry.get<{ credentials: Credential[] }>(`${apiOrganization(name)}/credentials`),
+  const [usage, byDay, byRepository, found] = await Promise.all([
+    ifSoon(reader.registry.get<Usage>(`${apiOrganization(name)}/usage`), WITH_NODES_MILLISECONDS),
+    ifSoon(reader.registry.get<UsageDays>(`${apiOrganization(name)}/usage/days`)),
+    ifSoon(reader.registry.get<RepositoriesUsage>(`${apiOrganization(name)}/usage/repositories`)),
+    ifSoon(reader.registry.get<{ credentials: Credential[] }>(`${apiOrganization(name)}/credentials`)),
   ]);
   return c.html(
     <Page title={name} reader={reader} section={sectionOf(reader, name)}>
       <Problem message={problem} />
       {created && <Created reader={reader} credential={created} />}
       <h2>Use</h2>
-      {!usage.complete && <p class="problem">A node's store does not answer, so what only it holds is missing.</p>}
-      <Facts
-        of={[
-          ['Used', usage.quota === null ? inUnits(usage.used) : `${inUnits(usage.used)} of ${inUnits(usage.quota)}`],
-          ['In flight', inUnits(usage.in_flight)],
-          ['Repositories', counted(usage.repositories)],
-          ['Tags', `${counted(usage.tags)} of ${counted(usage.limits.tags)}`],
-          ['Manifests', `${counted(usage.manifests)} of ${counted(usage.limits.manifests)}`],
-          ['Blobs', `${counted(usage.blobs)} of ${counted(usage.limits.blobs)}`],
-        ]}
-      />
-      <UseOverTime days={days} />
+      {usage ? <UseNow usage={usage} /> : <NoAnswer />}
+      {byDay ? <UseOverTime days={byDay.days} /> : <NoAnswer />}
       <h2>Use by repository</h2>
-      {usage.blobs === 0 ? (
+      {byRepository === undefined ? (
+        <NoAnswer />
+      ) : usage?.blobs === 0 ? (
         <p class="empty">Nothing is stored yet.</p>
       ) : (
         <RepositoriesTreemap usage={byRepository} organization={name} />
@@ -192,7 +184,7 @@ async function organizationPage(
       <p>
         <a href={`/organizations/${name}/repositories`}>Repositories of {name}</a>
       </p>
-      {reader.caller.kind === 'administrator' && (
+      {usage && reader.caller.kind === 'administrator' && (
         <Form reader={reader} action={`/organizations/${name}/quota`} class="inline">
           <label>
             Quota in GB (empty for none)
@@ -205,7 +197,7 @@ async function organizationPage(
       <Table
         caption={`Credentials of ${name}`}
         columns={['Name', 'Rights', 'Repositories', 'Last used', 'Ends', 'Actions']}
-        rows={credentials.map((each) => [
+        rows={(found?.credentials ?? []).map((each) => [
           each.name,
           each.rights.join(', '),
           each.repositories.join(', '),
@@ -217,7 +209,7 @@ async function organizationPage(
             label={`Remove ${each.name}`}
           />,
         ])}
-        empty="There are no credentials yet. Create one below to push and pull."
+        empty={found ? 'There are no credentials yet. Create one below to push and pull.' : <NoAnswer />}
       />
       <h2>New credential</h2>
       <Form reader={reader} action={`/organizations/${name}/credentials`} class="stacked">
@@ -247,6 +239,28 @@ async function organizationPage(
     </Page>,
   );
 }
+
+const UseNow: FC<{ usage: Usage }> = ({ usage }) => (
+  <>
+    {!usage.complete && <p class="problem">A node's store does not answer, so what only it holds is missing.</p>}
+    <Facts
+      of={[
+        ['Used', usage.quota === null ? inUnits(usage.used) : `${inUnits(usage.used)} of ${inUnits(usage.quota)}`],
+        ['In flight', inUnits(usage.in_flight)],
+        ['Repositories', counted(usage.repositories)],
+        ['Tags', `${counted(usage.tags)} of ${counted(usage.limits.tags)}`],
+        ['Manifests', `${counted(usage.manifests)} of ${counted(usage.limits.manifests)}`],
+        ['Blobs', `${counted(usage.blobs)} of ${counted(usage.limits.blobs)}`],
+      ]}
+    />
+  </>
+);
+
+const NoAnswer: FC = () => (
+  <p>
+    <State>does not answer</State>
+  </p>
+);
 
 function sectionOf({ caller }: SignedIn, name: string): string {
   return caller.kind === 'administrator' ? '/organizations' : `/organizations/${name}`;
