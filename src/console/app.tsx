@@ -10,6 +10,7 @@ import type { ConsoleEnv } from './context.ts';
 import { ErrorPage } from './error-page.tsx';
 import { canonicalHost } from './host.ts';
 import { auditPages } from './pages/audit.tsx';
+import { imageContentsPages } from './pages/image-contents.tsx';
 import { imagePages } from './pages/image.tsx';
 import { imagesPages } from './pages/images.tsx';
 import { organizationPages } from './pages/organization.tsx';
@@ -46,6 +47,7 @@ for (const pages of [
   imagesPages,
   repositoryPages,
   imagePages,
+  imageContentsPages,
   organizationPages,
   replicationPages,
   storagePages,

@@ -8,8 +8,8 @@ import type { RegistryClient } from './registry-client.ts';
 /** The largest manifest that a page shows, in bytes. Escaping can make its text several times as large. */
 export const MAX_SHOWN_BYTES = 64 * 1024;
 
-/** The types of manifests that the page asks for. */
-const ACCEPT = [
+/** The types of manifests that a page asks for. */
+export const ACCEPT = [
   'application/vnd.oci.image.index.v1+json',
   'application/vnd.oci.image.manifest.v1+json',
   'application/vnd.docker.distribution.manifest.list.v2+json',

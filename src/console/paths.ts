@@ -10,7 +10,7 @@ export function repositoryPath(repository: string): string {
 
 /** Returns the path of an image's page. @param reference a tag or a digest */
 export function imagePath(repository: string, reference: string): string {
-  return `/images/${repository}${reference.includes(':') ? '@' : ':'}${reference}`;
+  return `/images/${titleOf(repository, reference)}`;
 }
 
 /** Returns the route of a page about a repository. @param tail such as `/-/delete` */
@@ -27,6 +27,16 @@ export function imageRoute(tail = ''): string {
 export function splitImage(image: string): { readonly repository: string; readonly reference: string } {
   const end = image.search(/[:@]/);
   return { repository: image.slice(0, end), reference: image.slice(end + 1) };
+}
+
+/** Tells a tag from a digest. */
+export function isTag(reference: string): boolean {
+  return !reference.includes(':');
+}
+
+/** Returns an image as people write it. @param reference a tag or a digest */
+export function titleOf(repository: string, reference: string): string {
+  return `${repository}${isTag(reference) ? ':' : '@'}${reference}`;
 }
 
 /** Returns the path of an organization in the management API. */

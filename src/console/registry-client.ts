@@ -89,7 +89,8 @@ export class RegistryClient {
   async textUpTo(limit: number, path: string, headers: Readonly<Record<string, string>>): Promise<string | undefined> {
     const answer = await this.#ask('GET', path, { headers });
     const length = answer.headers.get('Content-Length');
-    if (length !== null && Number(length) <= limit) return answer.text();
+    // Unlike `text`, this warns of no content type, which for blobs says nothing.
+    if (length !== null && Number(length) <= limit) return new TextDecoder().decode(await answer.arrayBuffer());
     await answer.body?.cancel();
     return undefined;
   }

@@ -317,10 +317,15 @@ describe('a manifest', () => {
     return (await Reader.signedIn('alice')).text('/images/alice/app:odd');
   }
 
-  test('above 64 KiB is not shown, and its page says how to read it', async () => {
-    const page = await shown({ mediaType: OTHER, annotations: { a: '&'.repeat(64 * 1024) } });
+  test.each([
+    [64 * 1024, 'x'.repeat(64 * 1024)],
+    [1024 ** 2, 'crane manifest localhost:8787/alice/app:odd'],
+  ])('of more than %i bytes has a page of its own', async (bytes, text) => {
+    const page = await shown({ mediaType: OTHER, annotations: { a: 'x'.repeat(bytes) } });
     expect(page.length).toBeLessThan(64 * 1024);
-    expect(page).toContain('crane manifest localhost:8787/alice/app:odd');
+    const contents = '/images/alice/app:odd/contents';
+    expect(page).toContain(`href="${contents}"`);
+    expect(await (await Reader.signedIn('alice')).text(contents)).toContain(text);
   });
 
   test('that nests deeply makes no page many times its size', async () => {

@@ -7,10 +7,12 @@ import { Bytes, Digest, Facts, FirstRows, Next, NotShown, State, Table, Time } f
 import type { ConsoleEnv, SignedIn } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Form, Page } from '../layout.tsx';
+import { readConfig, type ShownConfig } from '../image-config.ts';
 import { type Descriptor, readManifest, type ShownManifest } from '../manifest.ts';
 import { unless } from '../registry-client.ts';
-import { apiImage, imagePath, imageRoute, repositoryPath, splitImage } from '../paths.ts';
+import { apiImage, imagePath, imageRoute, isTag, repositoryPath, splitImage, titleOf, withQuery } from '../paths.ts';
 import { may } from '../rights.ts';
+import { Build } from './image-build.tsx';
 
 export function imagePages(): Hono<ConsoleEnv> {
   const pages = new Hono<ConsoleEnv>();
@@ -151,7 +153,9 @@ export function imagePages(): Hono<ConsoleEnv> {
             {contents.manifest ? (
               <pre tabindex={0}>{contents.manifest.text}</pre>
             ) : (
-              <TooLarge reader={reader} title={title} />
+              <p>
+                It is too large for this page. <a href={`${path}/contents`}>Show the manifest</a>
+              </p>
             )}
           </>
         )}
@@ -165,6 +169,8 @@ interface ImageContents {
   readonly state: ImageState;
   /** Undefined if it is too large to show. */
   readonly manifest: ShownManifest | undefined;
+  /** Undefined if it is not the config of an image, or too large to show. */
+  readonly config: ShownConfig | undefined;
   readonly referrers: readonly Descriptor[];
 }
 
@@ -173,10 +179,11 @@ async function contentsOf({ registry }: SignedIn, repository: string, reference:
     registry.get<ImageState>(apiImage(repository, reference)),
     readManifest(registry, repository, reference),
   ]);
-  const { manifests: referrers } = await registry.get<{ manifests: Descriptor[] }>(
-    `/v2/${repository}/referrers/${state.digest ?? ''}`,
-  );
-  return { state, manifest, referrers };
+  const [{ manifests: referrers }, config] = await Promise.all([
+    registry.get<{ manifests: Descriptor[] }>(`/v2/${repository}/referrers/${state.digest ?? ''}`),
+    manifest?.config && readConfig(registry, repository, manifest.config),
+  ]);
+  return { state, manifest, config, referrers };
 }
 
 const Contents: FC<ImageContents & { repository: string; reference: string }> = ({
@@ -184,6 +191,7 @@ const Contents: FC<ImageContents & { repository: string; reference: string }> = 
   reference,
   state,
   manifest,
+  config,
   referrers,
 }) => (
   <>
@@ -200,7 +208,8 @@ const Contents: FC<ImageContents & { repository: string; reference: string }> = 
         <a href={`${imagePath(repository, reference)}/history`}>History of this tag</a>
       </p>
     )}
-    {manifest && <Parts repository={repository} manifest={manifest} />}
+    {manifest && <Parts repository={repository} reference={reference} manifest={manifest} />}
+    {config && <Build config={config} layers={manifest?.layers ?? []} />}
     <h2>Locations</h2>
     <Table
       caption="Stores that hold blobs of the image"
@@ -223,7 +232,11 @@ const Contents: FC<ImageContents & { repository: string; reference: string }> = 
   </>
 );
 
-const Parts: FC<{ repository: string; manifest: ShownManifest }> = ({ repository, manifest }) => {
+const Parts: FC<{ repository: string; reference: string; manifest: ShownManifest }> = ({
+  repository,
+  reference,
+  manifest,
+}) => {
   if (manifest.manifests) {
     return (
       <>
@@ -254,7 +267,12 @@ const Parts: FC<{ repository: string; manifest: ShownManifest }> = ({ repository
         columns={['Digest', 'Type', 'Size', 'Share of the largest']}
         of={layers}
         row={({ digest, size, mediaType = '' }) => [
-          <Digest of={digest} />,
+          <Digest
+            of={digest}
+            href={
+              isReadable(mediaType) ? withQuery(`${imagePath(repository, reference)}/contents`, { digest }) : undefined
+            }
+          />,
           mediaType,
           <Bytes of={size} />,
           <Bar share={size / largest} />,
@@ -265,12 +283,10 @@ const Parts: FC<{ repository: string; manifest: ShownManifest }> = ({ repository
   );
 };
 
-const TooLarge: FC<{ reader: SignedIn; title: string }> = ({ reader, title }) => (
-  <>
-    <p>This manifest is too large to be shown here. Read it with:</p>
-    <pre tabindex={0}>{`crane manifest ${reader.caller.registries[0]?.host ?? ''}/${title}`}</pre>
-  </>
-);
+/** Tells whether a layer of this type is a document, such as a signature, an SBOM or an attestation. */
+function isReadable(mediaType: string): boolean {
+  return /^text\/|[/+]json$/.test(mediaType);
+}
 
 const Bar: FC<{ share: number }> = ({ share }) => (
   <svg width="120" height="10" role="img" aria-label={`${Math.round(share * 100)} %`}>
@@ -336,22 +352,19 @@ const Commands: FC<{ reader: SignedIn; title: string }> = ({ reader, title }) =>
       <>
         <h3>From {name}</h3>
         <pre tabindex={0}>
-          {['docker pull ', 'podman pull ', 'skopeo inspect docker://', 'kraft pkg pull ']
-            .map((command) => `${command}${host}/${title}`)
-            .join('\n')}
+          {[
+            `docker pull ${host}/${title}`,
+            `podman pull ${host}/${title}`,
+            `crane pull ${host}/${title} image.tar`,
+            `berth pull ${host}/${title} oci:image`,
+            `kraft pkg pull ${host}/${title}`,
+            `unikraft run --image=${host}/${title}`,
+          ].join('\n')}
         </pre>
       </>
     ))}
   </>
 );
-
-function isTag(reference: string): boolean {
-  return !reference.includes(':');
-}
-
-function titleOf(repository: string, reference: string): string {
-  return `${repository}${isTag(reference) ? ':' : '@'}${reference}`;
-}
 
 /** Returns the time within a version, which counts microseconds since the epoch. */
 function timeOf(version: number): string {

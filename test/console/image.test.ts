@@ -1,0 +1,138 @@
+/** The page of an image: its config, how it was built, and the documents among its parts. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { addUsers, call } from '../support/client.ts';
+import { digestOf as contentDigest } from '../../src/oci/digest.ts';
+import { ThreeHosts } from '../support/three-hosts.ts';
+import { parseConfig } from '../../src/console/image-config.ts';
+import { readable } from '../../src/console/readable.ts';
+import { Reader } from './support.ts';
+
+const APP = 'alice/app';
+const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+const CONFIG = 'application/vnd.oci.image.config.v1+json';
+const EVIL = '"><script>alert(1)</script>';
+
+let hosts: ThreeHosts;
+
+beforeEach(async () => {
+  await addUsers();
+  hosts = await ThreeHosts.open();
+});
+
+interface Part {
+  readonly mediaType: string;
+  readonly text: string;
+}
+
+/** Pushes an image, and returns the digest of its manifest. */
+async function push(tag: string, config: Part, layers: readonly Part[]): Promise<string> {
+  const [described, ...others] = await Promise.all(
+    [config, ...layers].map(async ({ mediaType, text }) => {
+      const bytes = new TextEncoder().encode(text);
+      expect((await hosts.putBlob('central', APP, bytes)).status).toBe(201);
+      return { mediaType, digest: await contentDigest('sha256', bytes), size: bytes.byteLength };
+    }),
+  );
+  const answer = await call('PUT', `/v2/${APP}/manifests/${tag}`, {
+    as: 'alice',
+    body: JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST, config: described, layers: others }),
+    headers: { 'Content-Type': MANIFEST },
+  });
+  expect(answer.status).toBe(201);
+  return answer.headers.get('Docker-Content-Digest') ?? '';
+}
+
+const LAYER: Part = { mediaType: 'application/vnd.oci.image.layer.v1.tar', text: 'not really an archive' };
+
+describe('the config of an image', () => {
+  test('is shown with the steps of its build and their layers', async () => {
+    const config = {
+      created: '2026-11-30T10:00:00Z',
+      os: 'linux',
+      architecture: 'arm64',
+      config: { Entrypoint: ['/bin/app', '--port', '80'], Env: ['PATH=/bin'], ExposedPorts: { '80/tcp': {} } },
+      history: [
+        { created: '2026-11-30T09:00:00Z', created_by: 'COPY app /bin/app' },
+        { created_by: 'ENV PATH=/bin', empty_layer: true },
+      ],
+    };
+    await push('built', { mediaType: CONFIG, text: JSON.stringify(config) }, [LAYER]);
+    const page = await (await Reader.signedIn('alice')).text(`/images/${APP}:built`);
+    for (const text of [
+      'linux/arm64',
+      '[&quot;/bin/app&quot;,&quot;--port&quot;,&quot;80&quot;]',
+      'PATH=/bin',
+      '80/tcp',
+    ])
+      expect(page).toContain(text);
+    const steps = page.slice(page.indexOf('Steps of the build'));
+    expect(steps.indexOf('COPY app /bin/app')).toBeLessThan(steps.indexOf('21 B'));
+    expect(steps.indexOf('21 B')).toBeLessThan(steps.indexOf('ENV PATH=/bin'));
+  });
+
+  test('is shown as text, never as markup', async () => {
+    const config = { author: EVIL, config: { Labels: { [EVIL]: EVIL } }, history: [{ created_by: EVIL }] };
+    await push('evil', { mediaType: CONFIG, text: JSON.stringify(config) }, [LAYER]);
+    const page = await (await Reader.signedIn('alice')).text(`/images/${APP}:evil`);
+    expect(page).toContain('&lt;script&gt;');
+    expect(page).not.toContain('<script>');
+  });
+
+  test.each(['', 'null', '[]', '"x"', '{'])('of the text %j is left out', (text) => {
+    expect(parseConfig(text)).toBeUndefined();
+  });
+
+  test('may have fields of any type', () => {
+    const odd = { created: 'once', os: 1, config: { Env: [1, null], Labels: [], Cmd: 'x' }, history: [null, 1, {}] };
+    expect(parseConfig(JSON.stringify(odd))).toEqual({
+      created: null,
+      settings: [],
+      steps: [{ created: null, command: '', hasLayer: true }],
+    });
+    expect(parseConfig(JSON.stringify({ config: 'x', history: {} }))).toEqual({
+      created: null,
+      settings: [],
+      steps: [],
+    });
+  });
+});
+
+describe('a document among the parts', () => {
+  const SBOM = { mediaType: 'application/spdx+json', text: '{"name":"sbom"}' };
+
+  test('is linked, and shown as text', async () => {
+    const digest = await push('sbom', { mediaType: 'application/vnd.oci.empty.v1+json', text: '{}' }, [SBOM, LAYER]);
+    const reader = await Reader.signedIn('alice');
+    const page = await reader.text(`/images/${APP}@${digest}`);
+    const links = [...page.matchAll(/href="([^"]*\/contents\?[^"]*)"/g)].map(([, path = '']) => path);
+    expect(links).toHaveLength(1);
+    expect(await reader.text(links[0] ?? '')).toContain('&quot;name&quot;: &quot;sbom&quot;');
+  });
+
+  test('is not found if the image does not list it', async () => {
+    await push('app', { mediaType: CONFIG, text: '{}' }, [LAYER]);
+    const other = await contentDigest('sha256', new TextEncoder().encode(SBOM.text));
+    await hosts.putBlob('central', APP, new TextEncoder().encode(SBOM.text));
+    const answer = await (await Reader.signedIn('alice')).send('GET', `/images/${APP}:app/contents?digest=${other}`);
+    expect([answer.status, await answer.text()]).toEqual([404, expect.stringContaining('does not list')]);
+  });
+
+  test('that is no text has a command to download it', async () => {
+    await push('binary', { mediaType: CONFIG, text: '{}' }, [{ ...SBOM, text: 'a\0b' }]);
+    const reader = await Reader.signedIn('alice');
+    const [, path = ''] = /href="([^"]*\/contents\?[^"]*)"/.exec(await reader.text(`/images/${APP}:binary`)) ?? [];
+    expect(await reader.text(path)).toContain(`crane blob localhost:8787/${APP}@sha256:`);
+  });
+
+  test('of another organization is refused', async () => {
+    await push('app', { mediaType: CONFIG, text: '{}' }, [SBOM]);
+    const answer = await (await Reader.signedIn('bob')).send('GET', `/images/${APP}:app/contents`);
+    expect(answer.status).toBe(403);
+  });
+
+  test('that is a signed envelope shows what was signed', () => {
+    const payload = btoa(JSON.stringify({ predicateType: 'https://slsa.dev/provenance/v1' }));
+    const text = readable(JSON.stringify({ payloadType: 'application/vnd.in-toto+json', payload, signatures: [] }));
+    expect(text).toContain('"predicateType": "https://slsa.dev/provenance/v1"');
+  });
+});
