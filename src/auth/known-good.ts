@@ -16,7 +16,7 @@ import type { SharedNotes } from './shared-notes.ts';
 const KNOWN_GOOD_MILLISECONDS = MINUTE;
 const KNOWN_GOOD_BYTES = 2 * 1024 * 1024;
 
-/** The time for which a good login is told from a guess, in milliseconds. */
+/** The time for which a good login is distinguished from a guess, in milliseconds. */
 const ONCE_GOOD_MILLISECONDS = HOUR;
 
 /** Times are in milliseconds since the epoch. */

@@ -8,9 +8,9 @@
  * - Requests wait for each other's calls. A cancelled request never settles the promises that it created. So a call
  *   continues after its response (`defer`), and a request that waits for longer than a call can take asks itself.
  * - A platform that is away for a token that was good is away for the others, too. Then one of these tokens asks every
- *   few seconds for all of them. An answer that may concern one token, such as a 429, keeps no other waiting. Other
- * tokens neither wait for that nor cause it, because anyone may send one that the
- *   platform fails for; the limits of failed logins hold for them.
+ *   few seconds for all of them. An answer that may concern one token, such as a 429, makes no other wait. Other tokens
+ *   neither wait for that nor cause it, because anyone may send one that the platform fails for; the limits of failed
+ *   logins hold for them.
  */
 import type { OrganizationName } from '../oci/reference.ts';
 import { KEPT_MILLISECONDS } from './access-token.ts';
@@ -109,7 +109,10 @@ export class PlatformChecks {
     }
   }
 
-  /** Lets a token that was good ask, and has the others wait if the last of them failed. @throws PlatformUnavailable */
+  /**
+   * Lets a token that was good ask, and makes the others wait if the last one that asked failed.
+   * @throws PlatformUnavailable
+   */
   #takeTurn(now: number): void {
     if (this.#pause === undefined) return;
     const { since, problem } = this.#pause;

@@ -38,7 +38,7 @@ interface Whole {
 /** The bodies that requests hold in memory. */
 const held = new WeakMap<AppContext, BufferedBody>();
 
-/** Gives the bytes borrowed for the request's body back to the budget. Call it once the request has been answered. */
+/** Returns the loan for the request's body to the budget. Call it once the request has been answered. */
 export function releaseBody(c: AppContext): void {
   held.get(c)?.close();
 }

@@ -208,7 +208,7 @@ function renderMaintenance(stores: readonly StoreMaintenance[], config: Config, 
     'Whether the configuration allows collection and eviction.',
     [[{}, config.collects ? 1 : 0]],
   );
-  const scrubs = family('berth_scrub_enabled', 'gauge', 'Whether the configuration has the scrub read anything.', [
+  const scrubs = family('berth_scrub_enabled', 'gauge', 'Whether the configuration lets the scrub read anything.', [
     [{}, config.scrubBytesPerDay > 0 ? 1 : 0],
   ]);
   return [enabled, scrubs, ...gauges, ...counters].join('');

@@ -10,7 +10,7 @@ const LATER = { limit_bytes: 999_000_000_000_000, idle_days: 9999 };
 /** Room that settings may later need in REGISTRY: twice the bytes of its settings today. */
 const OTHER_SETTINGS_BYTES = 800;
 
-/** Returns the first variable that takes the node, also if all of its nodes get limits. */
+/** Returns the first variable that has room for the node, even if all of its nodes get limits. */
 export function roomFor({ variables }: Production, node: ConfiguredNode): string {
   for (let number = 1; ; number++) {
     const name = nodesVariable(number);

@@ -158,7 +158,9 @@ function nodeOf(production: Production, { name, region, domain, store }: NodeReq
   const stores = [...new Set(nodes.map((each) => each.store))];
   if (store !== undefined && !stores.includes(store)) {
     const others = stores.length === 0 ? 'there is no other node' : `theirs are ${stores.join(', ')}`;
-    throw new Refusal(`--store must name the store of another node, to share it, and "${store}" is none: ${others}.`);
+    throw new Refusal(
+      `--store must name the store of another node, to share it, and "${store}" is not one: ${others}.`,
+    );
   }
   if (store === undefined && stores.includes(name)) {
     throw new Refusal(`Store ${name} belongs to another node. Share it with --store ${name}, or choose another name.`);

@@ -9,7 +9,7 @@ import { gatherNodes, nodesVariable, pathInVariables, VARIABLE_BYTES, variableBy
 export const WRANGLER_TOML = fileURLToPath(new URL('../../wrangler.toml', import.meta.url));
 export const ENVIRONMENT = 'production';
 
-/** A command refuses. The message says why, and what to do. */
+/** The error for a command that refuses. The message says why, and what to do. */
 export class Refusal extends Error {
   override readonly name = 'Refusal';
 }

@@ -1,6 +1,6 @@
 /**
- * Notes which organizations use most, for `/metrics`. No index can tell: every push would have to write to it. So a
- * round reads all organizations in slices, and the position carries the largest so far.
+ * Notes which organizations use most, for `/metrics`. No index serves for this, because every push would have to write
+ * to it. So a round reads all organizations in slices, and the position carries the largest so far.
  */
 import { MINUTE } from '../durations.ts';
 import { putLargest, SHOWN_TOGETHER, type UsedByOrganization, usedAfter } from '../stores/organizations/usage-shown.ts';

@@ -21,8 +21,8 @@ export interface TaskState {
   /** Slices of the current round, or of the last one. */
   readonly slices: number;
   /**
-   * Why the last slice, or an earlier one of its round, did not do its work, as a sentence for an operator; null if all
-   * did.
+   * The reason why the last slice, or an earlier one of its round, did not do its work, as a sentence for an operator;
+   * null if all did.
    */
   readonly stopped: string | null;
 }

@@ -3,7 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { CANDIDATES } from '../e2e/candidates.ts';
 
-/** Candidates that are not clients of others: replayed requests, clients that others stand for, and Berth's own. */
+/**
+ * Candidates that are not clients of other projects: replayed requests, clients that another one represents, and
+ * Berth's own.
+ */
 const NO_CLIENTS = new Set(['unikraft', 'nodes', 'berth', 'gateway']);
 
 /** The file that pins the version of each client that is built from source. The other clients are the machine's. */

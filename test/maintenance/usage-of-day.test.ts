@@ -35,7 +35,7 @@ async function rowsByDay(): Promise<Record<string, number>> {
   return Object.fromEntries(results.map(({ day, rows }) => [day, rows]));
 }
 
-test('each round notes every organization in slices, and removes what is 90 days old even if it is more', async () => {
+test('each round notes every organization in slices, and removes everything that is 90 days old', async () => {
   await insert("organizations (name, created_at) SELECT printf('org%05d', i), 0", 2500);
   await insert("usage_by_day (day, organization, noted_at, used) SELECT 10, printf('gone%05d', i), 0, 1", 4200);
   await insert("usage_by_day (day, organization, noted_at, used) SELECT 11, printf('org%05d', i), 0, 1", 3);

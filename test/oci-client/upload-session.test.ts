@@ -13,7 +13,7 @@ const REGISTRY = new URL('https://registry.test');
 const SESSION = new URL('/v2/acme/app/blobs/uploads/1', REGISTRY);
 const BLOB = { digest: 'sha256:abc', url: new URL('/v2/acme/app/blobs/sha256:abc', REGISTRY) };
 
-/** The fate of a request: it breaks before, or after, so many of its bytes are stored; or it is answered so. */
+/** The fate of a request: it breaks after so many mebibytes of it are stored, or it gets this answer. */
 type Fault = { readonly breaksAfter: number } | { readonly status: number; readonly headers?: Record<string, string> };
 
 /** A registry with one session. Only bytes that it stores are kept: `stored` has the first byte of each mebibyte. */
@@ -59,7 +59,7 @@ class Registry {
   }
 }
 
-/** Chunk of mebibytes, each of which is streamed as its number alone. */
+/** Returns content of so many mebibytes, each of which is streamed as its number alone. */
 function mebibytes(count: number): Repeatable {
   return {
     length: count * MEBIBYTE,
@@ -106,7 +106,7 @@ test.each([
   ['before the registry has any of it', 0],
   ['half way', 3],
   ['before its answer', 8],
-])('a chunk that breaks %s goes on from what the registry has', async (_name, breaksAfter) => {
+])('a chunk that breaks %s continues from what the registry has', async (_name, breaksAfter) => {
   const registry = new Registry({ faults: [undefined, { breaksAfter }] });
   const { answer } = await append(registry, 16);
   expect(registry.stored).toEqual(upTo(16));
@@ -144,7 +144,7 @@ test('a chunk that is too large is halved, and the limit stays', async () => {
   expect(given.limit.bytes).toBe(4 * MEBIBYTE);
 });
 
-test('a registry that refuses the smallest as well is right, and the limit is as before', async () => {
+test('if a registry refuses even the smallest chunk, its answer stands, and the limit is as before', async () => {
   const registry = new Registry({ largest: 0 });
   const given = options(8);
   expect((await append(registry, 8, given)).answer.status).toBe(413);
@@ -183,7 +183,7 @@ test('a registry that has lost bytes ends the upload', async () => {
   expect(await answer.json()).toMatchObject({ errors: [{ code: 'BLOB_UPLOAD_INVALID' }] });
 });
 
-test('closing sends the last bytes along, or in chunks before if they are too many', async () => {
+test('closing sends the last bytes along, or in chunks beforehand if there are too many', async () => {
   const small = new Registry({});
   const answer = await closeUpload(small.send, { url: SESSION, size: 0 }, mebibytes(8), BLOB, options(8));
   expect(await answer.text()).toBe('?digest=sha256%3Aabc');
@@ -203,7 +203,7 @@ test('a closing PUT that is too large is cut', async () => {
 test.each([
   ['took effect', 8, ['PUT - 8', 'GET - 0', 'HEAD - 0']],
   ['did not take effect', 0, ['PUT - 8', 'GET - 0', 'PUT - 8']],
-])('a closing PUT without an answer that %s is told by the blob', async (_name, breaksAfter, requests) => {
+])('the blob shows that a closing PUT without an answer %s', async (_name, breaksAfter, requests) => {
   const registry = new Registry({ faults: [{ breaksAfter }] });
   const answer = await closeUpload(registry.send, { url: SESSION, size: 0 }, mebibytes(8), BLOB, options(8));
   expect(answer.status).toBe(201);

@@ -57,13 +57,13 @@ test('without credentials, it says what it leaves out', async () => {
 describe('with a credential that is not good enough', () => {
   test.each([
     [
-      'an organization’s where an administrator’s is due',
+      'an organization’s instead of an administrator’s',
       { BERTH_USER: 'alice', BERTH_PASSWORD: 'alice-dev' },
       /administrator: .* 403/,
     ],
     ['a wrong secret', { ...ADMINISTRATOR, BERTH_PASSWORD: 'wrong' }, /administrator: .* 401/],
     [
-      'an administrator’s where an organization’s is due',
+      'an administrator’s instead of an organization’s',
       { BERTH_ORGANIZATION_USER: 'admin', BERTH_ORGANIZATION_PASSWORD: 'admin-dev' },
       /organization: admin belongs to no organization/,
     ],

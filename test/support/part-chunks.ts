@@ -13,7 +13,7 @@ import {
   unreferencedObjects,
 } from './fixture.ts';
 
-/** The least bytes of a part. */
+/** The smallest size of a part, in bytes. */
 export const PART = MIN_PART_BYTES;
 
 /** Returns random bytes, which repeat after a while, because so many take long to make. */

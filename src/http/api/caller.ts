@@ -59,8 +59,8 @@ export function requireAdministratorOf(c: AppContext, organization: Organization
 }
 
 /**
- * Checks that the caller administers the organization and that its patterns match the repository. @throws OciError
- * DENIED
+ * Checks that the caller administers the organization and that its patterns match the repository.
+ * @throws OciError DENIED
  */
 export function requireAdministratorOfRepository(
   c: AppContext,

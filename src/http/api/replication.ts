@@ -16,7 +16,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
     'get',
     QUEUES,
-    'Show the replication queues of all nodes at a glance, without what takes longer than a second',
+    'Show the replication queues of all nodes at a glance, without the figures that take longer than a second',
     {},
     {
       200: { description: 'One entry per store of a node', ...json(z.object({ queues: z.array(queue) })) },
@@ -103,7 +103,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   const announceAll = describe(
     'post',
     `${QUEUE}/announce-all`,
-    'Announce everything that a node holds again, after central has been restored',
+    'Announce again everything that a node holds, after central has been restored',
     { params: storeParam },
     {
       202: { description: 'Everything is in the outbox, and is announced from now on' },
@@ -155,7 +155,8 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
     { params: storeParam, query: forgetQuery },
     {
       200: {
-        description: 'How many locations were forgotten. Unless `last` is null, call again with it for the rest',
+        description:
+          'The number of locations that were forgotten. Unless `last` is null, call again with it for the rest',
         ...json(z.object({ locations: z.int(), last: z.string().nullable() })),
       },
     },

@@ -179,7 +179,7 @@ export const usage = z
         tags: z.int(),
         blobs: z.int().openapi({ description: 'Open uploads count as well' }),
       })
-      .openapi({ description: 'How many the organization may have, with or without a quota' }),
+      .openapi({ description: 'The most that the organization may have, with or without a quota' }),
     complete: z.boolean().openapi({
       description: "false if a node's store does not answer. Then everything that only that node knows of is missing",
     }),

@@ -20,14 +20,14 @@ export const hoursQuery = (most: number) =>
         minimum: 1,
         maximum: most,
         default: 24,
-        description: `How many hours to show, the current one included: ${most} at most`,
+        description: `The number of hours to show, the current one included: ${most} at most`,
       }),
   });
 
 const histogram = z
   .object({ buckets: z.array(z.int()), count: z.int(), sum: z.number().openapi({ description: 'Seconds' }) })
   .openapi({
-    description: 'How many values are within each of `bucket_seconds`, and of all values how many and their sum',
+    description: 'The number of values within each of `bucket_seconds`, and the number and the sum of all values',
   });
 
 export const hourOfQueue = z
@@ -89,9 +89,9 @@ export const repositoriesUsage = z
           }),
         }),
       )
-      .openapi({ description: 'Those that the caller administers of the 50 with the largest shares' }),
+      .openapi({ description: 'The 50 with the largest shares, without those that the caller does not administer' }),
     others: z
       .object({ repositories: z.int(), bytes: z.int() })
-      .openapi({ description: 'All others: how many, and the sum of their shares' }),
+      .openapi({ description: 'All others: their number, and the sum of their shares' }),
   })
   .openapi('RepositoriesUsage');

@@ -35,7 +35,7 @@ export interface Options {
   readonly administrator: Login | undefined;
 }
 
-/** It is used in a wrong way. The message says how, and what to do. */
+/** The error for wrong use. The message says what was wrong, and what to do. */
 export class WrongUse extends Error {
   override readonly name = 'WrongUse';
 }

@@ -25,7 +25,7 @@ interface Pushed {
 
 const isNode = ({ registry }: Host): boolean => registry !== undefined && registry !== 'central';
 
-/** Chooses a push to a node, whose way to the others is the longest, or else any. */
+/** Chooses a push to a node, because it takes the longest way to the others; if there is none, any push. */
 function pushedSomewhere({ hosts, images, scratch }: Run): Pushed | undefined {
   const origins = hosts.filter((host) => images.has(host));
   const origin = origins.find(isNode) ?? origins[0];
@@ -38,7 +38,7 @@ export async function* checkSeenEverywhere(run: Run): AsyncGenerator<Found, void
   if (pushed === undefined) return yield notChecked('nothing was pushed');
   const { scratch, origin, image } = pushed;
   const others = run.hosts.filter((host) => host !== origin && !run.unreachable.has(host));
-  if (others.length === 0) return yield notChecked('there is one host only');
+  if (others.length === 0) return yield notChecked('there is only one host');
   const [layer] = image.layers;
   await pushManifest(run.client, scratch, origin, image, TAG);
   const wait = waitFor(run);

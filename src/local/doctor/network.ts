@@ -47,7 +47,7 @@ export async function* checkCertificate({ client }: Run, { url }: Host): AsyncGe
 }
 
 interface Presented {
-  /** Why it is not trusted; undefined if it is. */
+  /** The reason why it is not trusted; undefined if it is. */
   readonly error: string | undefined;
   readonly certificate: PeerCertificate;
 }

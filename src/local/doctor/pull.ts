@@ -65,7 +65,7 @@ export async function* checkPull(run: Run, host: Host): AsyncGenerator<Found, vo
   yield ok('every byte is as it was pushed');
 }
 
-/** Checks a pull that goes on in the middle, as after a broken connection. */
+/** Checks a pull that continues in the middle, as after a broken connection. */
 export async function* checkRange(run: Run, host: Host): AsyncGenerator<Found, void> {
   const found = pulling(run, host);
   if (found === undefined) return yield NOTHING;
@@ -94,6 +94,6 @@ function requireUntransformed(answer: Answer, digest: string): void {
 function requireBytes({ method, url, body }: Answer, expected: Buffer): void {
   if (body.equals(expected)) return;
   const at = body.findIndex((byte, i) => byte !== expected[i]);
-  const where = at < 0 ? `${body.byteLength} bytes instead of ${expected.byteLength}` : `byte ${at} is another`;
+  const where = at < 0 ? `${body.byteLength} bytes instead of ${expected.byteLength}` : `byte ${at} differs`;
   throw new Failed(`${method} ${url.pathname.split('/').slice(-2).join('/')} gives other bytes: ${where}`, UNCHANGED);
 }

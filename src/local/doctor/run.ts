@@ -154,7 +154,7 @@ async function* fewAtATime(
 ): AsyncGenerator<Line, void> {
   for (let i = 0; i < hosts.length; i += AT_ONCE) {
     const together = hosts.slice(i, i + AT_ONCE).map((host) => Array.fromAsync(linesAt(host)));
-    // After a failure the others go on to their ends, so that nothing is pushed while the repository is removed.
+    // After a failure the others run to their end, so that nothing is pushed while the repository is removed.
     await Promise.allSettled(together);
     for (const lines of together) yield* await lines;
   }

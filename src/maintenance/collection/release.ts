@@ -15,8 +15,8 @@ const READERS_MILLISECONDS = HOUR;
 export interface ReleaseResult {
   readonly removed: readonly RemovedBlob[];
   /**
-   * Why collection was not allowed, if that kept central from releasing some of the blobs; null if it did not;
-   * undefined if there was nothing to release.
+   * The reason why collection was not allowed, if that kept central from releasing some of the blobs; null if it did
+   * not; undefined if there was nothing to release.
    */
   readonly stopped: string | null | undefined;
 }

@@ -1,7 +1,7 @@
 /**
  * Compares a blob's object with its digest, one part after the other. Between two parts, the state of the hash is text
- * that another run can go on from. The bytes are hashed twice before they count as wrong, since the first reading may
- * have been corrupted in transit.
+ * from which another run can continue. The bytes are hashed twice before they count as wrong, since the first reading
+ * may have been corrupted in transit.
  */
 import { type ResumableHash, restoreHash, startHash } from '../../hashing/resumable-hash.ts';
 import { logFailure } from '../../log.ts';

@@ -91,8 +91,8 @@ export abstract class Uploads {
   }
 
   /**
-   * Stores a blob whose digest is known before its body, without a session. @throws OciError DIGEST_INVALID,
-   * QUOTA_EXCEEDED
+   * Stores a blob whose digest is known before its body, without a session.
+   * @throws OciError DIGEST_INVALID, QUOTA_EXCEEDED
    */
   async putBlob(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
     const { key, size } = await this.#tools.assembler.fromBody(body, digest);

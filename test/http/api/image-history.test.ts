@@ -55,7 +55,7 @@ describe('history', () => {
     expect(after.history.map(({ digest }) => digest)).toEqual([lost.digest, won.digest, lost.digest]);
   });
 
-  test("shows callers who cannot push a tag's deletions, but no deleted manifest", async () => {
+  test("shows a tag's deletions to callers who cannot push, but no deleted manifest", async () => {
     const deleted = await pushTo(NODE1, 1);
     const kept = await pushTo(NODE1, 5);
     await settled();

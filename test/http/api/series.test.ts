@@ -121,7 +121,7 @@ describe('the use of an organization', () => {
     expect(old).toEqual({ rows: 0 });
   });
 
-  test('is shown by repository, to admins of a part only for theirs', async () => {
+  test('is shown by repository, and to an admin of some repositories only for those', async () => {
     await putImage('alice/app', 1, ['latest']);
     await putImage('alice/other', 2, ['latest']);
     const path = 'organizations/alice/usage/repositories';

@@ -81,7 +81,7 @@ describe('the scrub', () => {
   });
 
   test.each(['sha256:ff 2', 'sha256:ff', '{}', '7'])(
-    'starts from the first blob at the position %s',
+    'starts from the first blob if the position is %s',
     async (position) => {
       await pushed(2, 100);
       await DATABASES.central
