@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, call } from '../support/client.ts';
 import { digestOf as contentDigest } from '../../src/oci/digest.ts';
+import { utf8 } from '../support/fixture.ts';
 import { ThreeHosts } from '../support/three-hosts.ts';
 import { parseConfig } from '../../src/console/image-config.ts';
 import { readable } from '../../src/console/readable.ts';
@@ -28,7 +29,7 @@ interface Part {
 async function push(tag: string, config: Part, layers: readonly Part[]): Promise<string> {
   const [described, ...others] = await Promise.all(
     [config, ...layers].map(async ({ mediaType, text }) => {
-      const bytes = new TextEncoder().encode(text);
+      const bytes = utf8(text);
       expect((await hosts.putBlob('central', APP, bytes)).status).toBe(201);
       return { mediaType, digest: await contentDigest('sha256', bytes), size: bytes.byteLength };
     }),
@@ -111,8 +112,8 @@ describe('a document among the parts', () => {
 
   test('is not found if the image does not list it', async () => {
     await push('app', { mediaType: CONFIG, text: '{}' }, [LAYER]);
-    const other = await contentDigest('sha256', new TextEncoder().encode(SBOM.text));
-    await hosts.putBlob('central', APP, new TextEncoder().encode(SBOM.text));
+    const other = await contentDigest('sha256', utf8(SBOM.text));
+    await hosts.putBlob('central', APP, utf8(SBOM.text));
     const answer = await (await Reader.signedIn('alice')).send('GET', `/images/${APP}:app/contents?digest=${other}`);
     expect([answer.status, await answer.text()]).toEqual([404, expect.stringContaining('does not list')]);
   });
