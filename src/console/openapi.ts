@@ -5,6 +5,7 @@ export interface Schema {
   readonly type?: string | readonly string[];
   readonly description?: string;
   readonly enum?: readonly unknown[];
+  readonly example?: unknown;
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly required?: readonly string[];
   readonly items?: Schema;
@@ -80,6 +81,19 @@ export function typeOf(document: Document, schema: Schema): string {
   if (items !== undefined) return `list of ${typeOf(document, items)}`;
   return typeof type === 'string' ? type : (type ?? ['any']).join(' or ');
 }
+
+/** Returns a value of the schema with its required fields, to be changed by hand. */
+export function exampleOf(document: Document, schema: Schema): unknown {
+  const { type, enum: values, example, properties = {}, required = [], anyOf } = resolved(document, schema);
+  if (example !== undefined) return example;
+  if (values !== undefined) return values[0];
+  if (anyOf?.[0] !== undefined) return exampleOf(document, anyOf[0]);
+  if (type === 'object' || (type === undefined && Object.keys(properties).length > 0))
+    return Object.fromEntries(required.map((name) => [name, exampleOf(document, properties[name] ?? {})]));
+  return VALUES[typeof type === 'string' ? type : (type?.[0] ?? '')] ?? null;
+}
+
+const VALUES: Readonly<Record<string, unknown>> = { string: '', integer: 0, number: 0, boolean: false, array: [] };
 
 /** Resolves a schema's reference, and merges the parts of its `allOf` into one schema. */
 function resolved(document: Document, schema: Schema): Schema {

@@ -174,6 +174,23 @@ test('a read of the API is tried', async () => {
   expect(await page.locator('pre').textContent()).toContain('"organization": "alice"');
 });
 
+test('a change of the API is tried, once it is confirmed', async () => {
+  const page = await signedIn('alice', { viewport: NARROW, colorScheme: 'dark' });
+  await page.goto(address('/reference'));
+  const operation = page.locator('details').filter({ hasText: 'POST /api/organizations/{organization}/repositories' });
+  await operation.first().locator('summary').click();
+  await operation.first().getByRole('link', { name: 'Try it…' }).click();
+  await page.getByLabel('organization').fill('alice');
+  await page.getByLabel('Body (JSON)').fill('{"name":"by-hand"}');
+  expect(await problemsOf(page)).toEqual([]);
+  expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(NARROW.width);
+  await page.getByRole('button', { name: 'Continue' }).click();
+  expect(await problemsOf(page)).toEqual([]);
+  await page.getByRole('button', { name: 'Send the request' }).click();
+  await page.getByRole('link', { name: 'Back to the reference' }).waitFor();
+  expect(await page.locator('pre').textContent()).toContain('"name": "alice/by-hand"');
+});
+
 test('an image gets another tag, which shows at each store', async () => {
   const page = await signedIn('alice');
   await page.goto(address(`/images/${APP}:latest`));

@@ -374,6 +374,60 @@ describe('the reference', () => {
     expect(page).toContain('&quot;name&quot;: &quot;latest&quot;');
   });
 
+  const CHANGE = '/reference/change';
+  const formFor = (method: string, path: string): string =>
+    `${CHANGE}?${new URLSearchParams({ method, path }).toString()}`;
+  const CREATE = formFor('post', '/api/organizations/{organization}/repositories');
+  const body = JSON.stringify({ name: 'tried', visibility: 'public' });
+
+  test('sends a change once it is confirmed', async () => {
+    const reader = await Reader.signedIn('alice');
+    expect(await reader.text('/reference')).toContain(`href="${CREATE.replace('&', '&amp;')}"`);
+    expect(await reader.text(CREATE)).toContain('&quot;name&quot;:');
+    const fields = { 'parameter-organization': 'alice', body };
+    const asked = await reader.submit(CREATE, CHANGE, fields);
+    const page = await asked.text();
+    expect(page).toContain('<h1>POST /api/organizations/alice/repositories</h1>');
+    expect(page).toContain('Send the request');
+    const repository = 'organizations/alice/repositories/tried';
+    expect((await callApi('GET', repository, 'alice')).status).toBe(404);
+    const answer = await reader.submit(CREATE, CHANGE, { ...fields, confirmed: 'yes' });
+    expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('alice/tried')]);
+    expect(await (await callApi('GET', repository, 'alice')).json()).toMatchObject({ visibility: 'public' });
+  });
+
+  test('sends a change without a body, and shows an answer without one', async () => {
+    await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('alice');
+    const form = formFor('delete', '/api/organizations/{organization}/repositories/{repository}');
+    const fields = { 'parameter-organization': 'alice', 'parameter-repository': 'app', confirmed: 'yes' };
+    expect(await (await reader.submit(form, CHANGE, fields)).text()).toContain('The answer has no body');
+    expect((await call('GET', `/v2/${APP}/manifests/latest`, { as: 'alice' })).status).toBe(404);
+  });
+
+  test('sends no change that another site asks for, or that its reader may not make', async () => {
+    const reader = await Reader.signedIn('bob');
+    const fields = { 'parameter-organization': 'alice', body, confirmed: 'yes' };
+    const refused = await reader.submit(CREATE, CHANGE, fields);
+    expect([refused.status, await refused.text()]).toEqual([403, expect.stringContaining('role="alert"')]);
+    const alice = await Reader.signedIn('alice');
+    const form = { ...fields, method: 'post', path: '/api/organizations/{organization}/repositories' };
+    expect((await alice.send('POST', CHANGE, { form })).status).toBe(403);
+    expect((await alice.send('POST', CHANGE, { form, headers: { Origin: 'https://evil.example' } })).status).toBe(403);
+    expect((await callApi('GET', 'organizations/alice/repositories/tried', 'alice')).status).toBe(404);
+  });
+
+  test.each([
+    ['a body that is not JSON', { body: '{' }, 400],
+    ['a method that changes nothing', { method: 'get' }, 404],
+    ['a path that the API does not have', { path: '/v2/' }, 404],
+    ['a parameter that leads elsewhere', { 'parameter-organization': '../../v2' }, 400],
+  ])('refuses %s', async (_, fields, status) => {
+    const reader = await Reader.signedIn('alice');
+    const whole = { 'parameter-organization': 'alice', body, confirmed: 'yes', ...fields };
+    expect((await reader.submit(CREATE, CHANGE, whole as never)).status).toBe(status);
+  });
+
   test.each([
     ['/api/audit', 403],
     ['/v2/', 404],

@@ -1,18 +1,15 @@
-/** The reference of the management API, rendered from its document. The reader can try each read. */
+/** The reference of the management API, rendered from its document. The reader can try each operation. */
 import { Hono } from 'hono';
 import { html } from 'hono/html';
-import { HTTPException } from 'hono/http-exception';
 import type { Child, FC } from 'hono/jsx';
-import { Problem, Table } from '../components.tsx';
+import { Table } from '../components.tsx';
 import type { ConsoleEnv, SignedIn } from '../context.ts';
 import { Page } from '../layout.tsx';
 import { type Document, fieldsOf, type Operation, type Schema, schemaOf, typeOf } from '../openapi.ts';
 import { withQuery } from '../paths.ts';
-import { RegistryError } from '../registry-client.ts';
+import { tryPages } from './try-operation.tsx';
 
 const DOCUMENT = '/api/openapi.json';
-/** The most characters of an answer that are shown. */
-const MAX_SHOWN = 64 * 1024;
 
 export function referencePages(): Hono<ConsoleEnv> {
   const pages = new Hono<ConsoleEnv>();
@@ -31,36 +28,18 @@ export function referencePages(): Hono<ConsoleEnv> {
       <Page title="API" reader={reader} section="/reference">
         <p>
           Every host of a registry answers these requests, with the user and secret that you signed in with. The
-          document is at <code>{DOCUMENT}</code>. Reads can be tried here: they are sent to central.
+          document is at <code>{DOCUMENT}</code>. You can try each of them here, at central. Changes are real: the
+          console asks before it sends one.
         </p>
         {operations}
       </Page>,
     );
   });
 
-  pages.get('/reference/try', async (c) => {
-    const reader = c.get('reader');
-    const { path: template = '', ...values } = c.req.query();
-    const { document } = await known(reader);
-    const operation = document.paths[template]?.['get'];
-    if (operation === undefined) throw new HTTPException(404, { message: 'the API has no such read' });
-    const valueOf = (name: string): string => values[name] ?? '';
-    const path = template.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(valueOf(name)));
-    const inQuery = (operation.parameters ?? []).filter((parameter) => parameter.in === 'query');
-    const asked = withQuery(path, Object.fromEntries(inQuery.map(({ name }) => [name, valueOf(name)])));
-    const answer = await answerOf(reader, asked);
-    c.status(answer.status as 200);
-    return c.html(
-      <Page title={`GET ${asked}`} reader={reader} section="/reference">
-        <Problem message={answer.problem} />
-        {answer.text !== undefined && <pre tabindex={0}>{answer.text.slice(0, MAX_SHOWN)}</pre>}
-        {(answer.text?.length ?? 0) > MAX_SHOWN && <p>The rest of the answer is not shown.</p>}
-        <p>
-          <a href="/reference">Back to the reference</a>
-        </p>
-      </Page>,
-    );
-  });
+  pages.route(
+    '/',
+    tryPages(async (reader) => (await known(reader)).document),
+  );
   return pages;
 }
 
@@ -97,21 +76,6 @@ const Operations: FC<{ document: Document }> = ({ document }) => {
     </>
   );
 };
-
-interface Tried {
-  readonly status: number;
-  readonly text?: string;
-  readonly problem?: string;
-}
-
-async function answerOf({ registry }: SignedIn, asked: string): Promise<Tried> {
-  try {
-    return { status: 200, text: JSON.stringify(await registry.get(asked), undefined, 2) };
-  } catch (error) {
-    if (!(error instanceof RegistryError)) throw error;
-    return { status: error.status, problem: `${error.status}: ${error.message}` };
-  }
-}
 
 /** Returns the meaning of each error status. All operations share the meanings. */
 function errorsOf(operations: readonly Operation[]): Record<string, string> {
@@ -169,6 +133,11 @@ const Operated: FC<OperatedProps> = ({ document, path, method, operation }) => {
           ))}
           <button type="submit">Try it</button>
         </form>
+      )}
+      {method !== 'get' && (
+        <p>
+          <a href={withQuery('/reference/change', { method, path })}>Try it…</a>
+        </p>
       )}
     </>
   );
