@@ -51,7 +51,9 @@ export function resolveNamespace(hosts: readonly ServedHost[], url: URL, port = 
   return found === 'console' ? undefined : found;
 }
 
-/** Finds what a host serves, as {@link resolveNamespace} does. The console's name is the console on every port, too. */
+/**
+ * Finds what a host serves, as {@link resolveNamespace} does. The console's host name leads to it on every port, too.
+ */
 export function resolveHost(
   hosts: readonly ServedHost[],
   consoleHosts: readonly string[],

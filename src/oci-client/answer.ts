@@ -1,4 +1,4 @@
-/** Reads answers of which only so much is believed: a registry may be hostile, or not a registry. */
+/** Reads answers within limits, because a registry may be hostile, or not a registry. */
 
 /** The most bytes that an error, a token or a redirect may have. */
 const MAX_TEXT_BYTES = 64 * 1024;
@@ -12,7 +12,7 @@ export async function textOf(response: Response): Promise<string> {
   }
 }
 
-/** Reads a body, but at most so many bytes; then it goes no further. */
+/** Reads a body, but at most `limit` bytes of it. */
 export async function bytesUpTo(response: Response, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const pieces: Uint8Array[] = [];
   let length = 0;

@@ -1,4 +1,6 @@
-/** Reads a blob. After the connection has broken, it goes on where it stopped (distribution-spec, "Pulling blobs"). */
+/**
+ * Reads a blob. After the connection has broken, it continues where it stopped (distribution-spec, "Pulling blobs").
+ */
 import { piecesOf } from './answer.ts';
 import type { Content } from './content.ts';
 import type { Descriptor } from './descriptor.ts';

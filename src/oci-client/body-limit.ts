@@ -12,12 +12,12 @@ export class BodyLimit {
   /** Chunks are a multiple of this, which lets a registry keep them as equal parts. */
   #unit = 8 * MEBIBYTE;
 
-  /** Begins without a limit, until the host says one, or refuses a body as too large. */
+  /** Begins without a limit, until the host states one, or refuses a body as too large. */
   static unknown(): BodyLimit {
     return new BodyLimit(UNKNOWN_BYTES);
   }
 
-  /** @param bytes the most bytes of a chunk, from the user; otherwise the host says them, or refuses larger ones */
+  /** @param bytes the most bytes of a chunk, from the user; by default, the host states them or refuses larger ones */
   constructor(bytes = ASSUMED_BYTES) {
     this.#bytes = bytes;
   }

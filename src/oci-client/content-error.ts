@@ -1,4 +1,4 @@
-/** The error for content that is missing or not what it should be, and for what a registry must not be trusted with. */
+/** The error for content that is missing or wrong, and for a registry that must not get the login. */
 export class ContentError extends Error {
   override readonly name = 'ContentError';
 }

@@ -17,7 +17,7 @@ export interface Call {
   readonly headers?: Readonly<Record<string, string>>;
   /** Opens the body, again for each attempt. */
   readonly body?: () => NonNullable<Request['body']>;
-  /** Statuses that the caller knows what to do with. */
+  /** Statuses that the caller handles. */
   readonly expect: readonly number[];
   readonly signal?: AbortSignal | undefined;
 }
@@ -54,7 +54,10 @@ export class Host {
     await textOf(await this.callAgain({ method: 'GET', target: '/v2/', scope: '', expect: [200] }));
   }
 
-  /** Makes a call, again as long as it fails for a reason that may pass. @throws RegistryError, TransportError */
+  /**
+   * Makes a call, and repeats it as long as it fails for a reason that may pass.
+   * @throws RegistryError, TransportError
+   */
   callAgain(call: RepeatableCall): Promise<Response> {
     return withRetries(this.surroundings, call.signal, () => this.call(call));
   }
@@ -84,7 +87,7 @@ export class Host {
     let url = this.#ownUrl(new URL(call.target, this.url));
     let mayLogIn = true;
     for (let redirects = 0; ;) {
-      // Only the registry itself is told who asks. It may send clients anywhere.
+      // Only the registry itself gets the login. It may redirect clients anywhere.
       const isOwn = url.origin === this.url.origin;
       const authorization = isOwn ? await this.#authorization.headerFor(call.scope) : undefined;
       const request = requestOf(call, authorization);

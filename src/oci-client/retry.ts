@@ -32,7 +32,7 @@ export class Patience {
     this.#failures = 0;
   }
 
-  /** Waits before another attempt. @throws the error, if it is for good or came too often */
+  /** Waits before another attempt. @throws the error, if it is permanent or came too often */
   async after(error: unknown): Promise<void> {
     this.#signal?.throwIfAborted();
     this.#failures += 1;

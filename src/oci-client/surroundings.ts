@@ -7,10 +7,10 @@ export interface StreamingHash {
   digest(): Digest;
 }
 
-/** All that the client needs of where it runs. */
+/** The functions that the client needs from its environment. */
 export interface Surroundings {
   readonly transport: Transport;
   readonly startHash: (algorithm: Algorithm) => StreamingHash;
-  /** Waits. By default, by a timer. @throws the signal's reason once it is aborted */
+  /** Waits; by default, with a timer. @throws the signal's reason once it is aborted */
   readonly sleep?: (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
 }

@@ -1,8 +1,8 @@
 /**
- * Returns why a JSON text would be too costly to parse, if it would: its arrays and objects nest deeper than
- * `maxDepth`, or it has more than `maxValues` values. It scans the text before parsing, without recursion. A document
- * of a few megabytes can nest very deeply (as in distribution CVE-2017-11468) or hold millions of tiny values, and each
- * value takes many times its size once parsed.
+ * Checks whether a JSON text would be too costly to parse: its arrays and objects nest deeper than `maxDepth`, or it
+ * has more than `maxValues` values. It scans the text before parsing, without recursion. A document of a few megabytes
+ * can nest very deeply (as in distribution CVE-2017-11468) or hold millions of tiny values, and each value takes many
+ * times its size once parsed.
  */
 export function jsonExcess(text: string, maxDepth: number, maxValues: number): 'depth' | 'values' | undefined {
   let depth = 0;

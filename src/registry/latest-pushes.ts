@@ -14,7 +14,10 @@ interface Push {
   readonly origin: string;
 }
 
-/** Returns pushes of tags to central, and those that nodes announced to it, latest first. @throws OciError UNAVAILABLE */
+/**
+ * Returns the pushes of tags to central, and those that nodes announced to it, latest first.
+ * @throws OciError UNAVAILABLE
+ */
 export async function latestPushesOf(config: Config, env: object, limit: number): Promise<Push[]> {
   const [central] = composeStores(config, env);
   return (await latestPushes(central.database, limit)).map(({ repository, tag, version, origin }) => ({

@@ -14,7 +14,7 @@ describe('is refused', () => {
     ['a URL with a password', ['https://ci:secret@index.example.com'], /not the address of a host/],
     ['another scheme', ['ftp://index.example.com'], /not the address of a host/],
     ['plain http', ['http://index.example.com'], /must be https/],
-    ['a host that is none', [URL_OF_CENTRAL, '--hosts', 'a b'], /"a b" is not the address of a host/],
+    ['a host that is not one', [URL_OF_CENTRAL, '--hosts', 'a b'], /"a b" is not the address of a host/],
     ['a wait that is not a number', [URL_OF_CENTRAL, '--wait', 'long'], /--wait must be a number/],
     ['no wait', [URL_OF_CENTRAL, '--wait', '0'], /--wait must be a number/],
   ])('%s', (_what, args, message) => {

@@ -29,7 +29,7 @@ test('prefetches run one at a time, in the order in which they were requested', 
   expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
 });
 
-test('an organization has eight at most, which run or wait; another one does not count', async () => {
+test('an organization has eight prefetches at most, running or waiting; those of another do not count', async () => {
   const prefetches = new Prefetches();
   const { promise, resolve } = Promise.withResolvers<void>();
   const hold = async (): Promise<string> => {
@@ -44,7 +44,7 @@ test('an organization has eight at most, which run or wait; another one does not
   expect(await prefetches.run(ALICE, hold)).toBe('copied');
 });
 
-test("a node's queue refuses what is more", async () => {
+test("a node's queue refuses more than eight", async () => {
   const [{ store }] = config.nodes as [(typeof config.nodes)[number]];
   await runInDurableObject(queueOf(env, config, store), async (queue: ReplicationQueue) => {
     const absent = { kind: 'tag', tag: 'never' as Tag } as const;

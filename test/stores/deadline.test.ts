@@ -142,7 +142,7 @@ describe('the bytes of an object', () => {
     await requireGivenUpAfter(65_000, passBytes(stalled(), new WritableStream(), 5 * 1024 ** 2));
   });
 
-  test('are not waited for while a chunk that was uploaded is hashed', async () => {
+  test('are given up at their deadline when an uploaded chunk is hashed', async () => {
     const bucket = new Bucket({ get: async () => ({ body: stalled() }) } as unknown as R2Bucket);
     const assembler = new BlobAssembler(bucket, new BlobWriter(bucket, new BufferBudget()), () => undefined);
     const digest = await digestOf('sha256', bytesOf(1, 10));

@@ -1,4 +1,4 @@
-/** The parameters of a list: how many items, and after which. */
+/** The parameters of a list: the number of items, and the item to start after. */
 import { z } from '@hono/zod-openapi';
 import { wholeNumber } from '../whole-number.ts';
 

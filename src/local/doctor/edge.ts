@@ -84,7 +84,7 @@ export async function* checkClock({ client }: Run, { url }: Host): AsyncGenerato
   const answer = requireStatus(await client.ask(new URL('/token', url)), 200);
   const answered = Date.now();
   const { data } = z.object({ issued_at: z.iso.datetime() }).safeParse(json(answer));
-  if (data === undefined) return yield failure('/token says no time', LATEST);
+  if (data === undefined) return yield failure('/token does not state the time', LATEST);
   const issued = Date.parse(data.issued_at);
   const difference = issued < asked ? issued - asked : Math.max(0, issued - answered);
   const seconds = Math.round(Math.abs(difference) / 1000);
@@ -92,5 +92,5 @@ export async function* checkClock({ client }: Run, { url }: Host): AsyncGenerato
   const todo = 'Set the clock of this machine (NTP). If it is right, ask Cloudflare: versions of pushes come from it.';
   if (seconds > WRONG) return yield failure(seen, todo);
   if (seconds > NOTICEABLE) return yield warning(seen, todo);
-  yield ok(seconds === 0 ? 'the same as of this machine' : seen);
+  yield ok(seconds === 0 ? 'the same as on this machine' : seen);
 }
