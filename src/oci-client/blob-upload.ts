@@ -17,7 +17,7 @@ export interface UploadOptions {
   /** A repository of the same registry that may have the blob. */
   readonly mountFrom?: string | undefined;
   readonly records?: UploadRecords | undefined;
-  /** Is told how many bytes the registry has, or is being sent. It falls if some were lost. */
+  /** Called with the number of bytes that the registry has or is being sent. The number falls if some were lost. */
   readonly onBytes?: ((bytes: number) => void) | undefined;
 }
 
@@ -31,7 +31,7 @@ export interface UploadRecords {
 
 /**
  * Uploads a blob unless it is there.
- * @throws RegistryError, TransportError. After the latter, `options.records` knows where to go on
+ * @throws RegistryError, TransportError. After the latter, `options.records` knows where to continue
  */
 export async function uploadBlob(
   repository: Repository,
@@ -90,7 +90,7 @@ class Upload {
       });
     if (answer === undefined) return undefined;
     await textOf(answer);
-    // Only the POST of a session is sure to say the limit, and another push made it.
+    // Only the POST of a session is sure to state the limit, and another push made it.
     this.#options.limit.learn(answer.headers);
     this.#options.limit.assume();
     const size = sizeIn(answer.headers);
@@ -101,7 +101,7 @@ class Upload {
   async open(mountFrom: string | undefined): Promise<UploadSession | undefined> {
     const { digest } = this.#content;
     const answer = await this.#repository.openUpload(digest, mountFrom).catch((error: unknown) => {
-      // A repository that can't be read is none to mount from.
+      // A blob can't be mounted from a repository that can't be read.
       if (mountFrom !== undefined && error instanceof RegistryError)
         return this.#repository.openUpload(digest, undefined);
       throw error;

@@ -191,7 +191,7 @@ interface AnnouncementReply {
 /**
  * Merges an announcement into central in one transaction: the rows, the links of the blobs, and the locations of their
  * bytes, which say whether central has to copy them. It refuses nothing that the node has accepted.
- * @param lease until when central keeps the blobs, in milliseconds since the epoch
+ * @param lease the time until which central keeps the blobs, in milliseconds since the epoch
  * @param limits the reply tells the node the usage of organizations that are near these; nothing is refused
  */
 export async function announceTo(

@@ -16,7 +16,7 @@ export class Backoff {
   }
 
   /**
-   * Returns until when to wait, in milliseconds since the epoch; 0 for no wait. A wait that began in the future is
+   * Returns the end of the wait, in milliseconds since the epoch; 0 for no wait. A wait that began in the future is
    * over, because the clock was set back.
    */
   untilAsOf(now: number): number {

@@ -67,7 +67,7 @@ export class BytesLane {
     return this.#more.isRaised;
   }
 
-  /** Returns until when the lane backs off, as of `now`, in milliseconds since the epoch; 0 if it does not. */
+  /** Returns the end of the lane's backoff, as of `now`, in milliseconds since the epoch; 0 if it does not back off. */
   backoffAsOf(now: number): number {
     return this.#backoff.untilAsOf(now);
   }

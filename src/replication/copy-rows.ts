@@ -96,7 +96,7 @@ type CopyUpRow = Copy & { readonly kind: 'copy' | 'examined' | 'end' };
  * @param after the organization after which to start; '' for the first
  * @param limit about how many to return. Each organization that was covered gets at least one.
  * @param except blobs to leave out
- * @param positions where to go on, for organizations whose first copies were examined before
+ * @param positions the positions to go on from, for organizations whose first copies were examined before
  * @returns `end` is the last organization that was covered; undefined if there are no more after it. `examined` says
  *   where to go on for each organization that has more copies than were examined, and too few due ones among those.
  */
@@ -145,7 +145,7 @@ interface CopiedBlob {
 /**
  * Settles a blob at central: writes central's location of the copied object, after which no copy is due any more.
  * @param from the node's store
- * @param lease until when central keeps the blob, in milliseconds since the epoch, as `now`
+ * @param lease the time until which central keeps the blob, in milliseconds since the epoch, like `now`
  * @returns the key of central's location. It names another object if central had the blob already.
  */
 export async function settle(
@@ -192,7 +192,7 @@ const ADD_LINK = sql`
 
 /**
  * Writes, at a node, the location of a blob that was copied down.
- * @param lease until when the node keeps the blob, in milliseconds since the epoch, as `now`
+ * @param lease the time until which the node keeps the blob, in milliseconds since the epoch, like `now`
  * @param link whether to link the blob in the repository. False if it was linked before: if that link is gone now, it
  *   was removed on purpose.
  * @returns the key of the store's location

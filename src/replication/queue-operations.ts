@@ -95,7 +95,10 @@ export class Replication {
     return { store, status, copiesUp: { ...copiesUp, isWhole: true }, changeLog: positionsIn(progress) };
   }
 
-  /** Reports on all queues for a page for people. Leaves out what takes longer than a second, and may count in part. */
+  /**
+   * Reports on all queues for a page for people. Leaves out figures that take longer than a second, and some counts may
+   * be partial.
+   */
   async glance(): Promise<QueueReport[]> {
     const { stores } = this;
     if (stores.length === 0) return [];

@@ -5,8 +5,8 @@
  * Invariant 6: knowing a digest gives no access; every read of a blob goes through the repository's link.
  * Invariant 5: the lease keeps whatever a client was promised. It is renewed to 2 g when less than 1.75 g of it is
  * left, and using a location clears the mark that its bytes are being released. A promised blob counts against the
- * quota and the limit of blobs of the repository's organization. If it had stopped counting, it counts again before it can be used; if there
- * is no room for it, a caller who may push does not find it.
+ * quota and the limit of blobs of the repository's organization. If it had stopped counting, it counts again before it
+ * can be used. If there is no room for it, a caller who may push does not find it.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { OciError } from '../oci/errors.ts';

@@ -2,8 +2,8 @@
  * Writes the parts of a multipart upload one after the other, without waiting for each answer. R2 takes tens of
  * milliseconds to answer a part, in which the next ones can be sent.
  *
- * Each part is a stream of known length. So whoever writes it has its buffer back as soon as R2 has taken the bytes,
- * and R2's binding makes no copy of the part.
+ * Each part is a stream of known length. So its writer has the buffer back as soon as R2 has taken the bytes, and R2's
+ * binding makes no copy of the part.
  */
 import { CHANGE_MILLISECONDS, type MultipartUpload } from './bucket.ts';
 import { within } from './deadline.ts';

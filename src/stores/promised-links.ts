@@ -43,8 +43,8 @@ export function linkUntil(
 }
 
 /**
- * Returns until when a node may commit manifests on the strength of central's promise: 0.75 g before the earliest lease
- * ends.
+ * Returns the time until which a node may commit manifests on the strength of central's promise: 0.75 g before the
+ * earliest lease ends.
  */
 export function usableUntil(locations: readonly LocationRow[], grace: number): number {
   return Math.min(...locations.map(({ lease_until: until }) => until)) - 0.75 * grace;

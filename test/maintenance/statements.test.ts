@@ -93,7 +93,7 @@ test('all stores together, at central and a node, with much to do', async () => 
   expect(Math.max(...used)).toBeGreaterThan(MOST_STATEMENTS / 2);
 }, 60_000);
 
-test('a pass that always has work leaves the others theirs', async () => {
+test('a pass that always has work leaves the others their share', async () => {
   const config = parseConfig(env);
   const removals = "INSERT INTO removals {n} SELECT 'alice/r' || i, 1, 1, 0, '' FROM n".replace('{n}', NUMBERS);
   for (const database of Object.values(DATABASES)) await database.prepare(removals).bind(500).run();
@@ -152,7 +152,7 @@ test('the scrub of an hour is counted too', async () => {
   expect(await run(parseConfig(env), NOW, scrubStores)).toBeGreaterThan(0);
 });
 
-test('many expired uploads leave the tasks beside them theirs, and no slice is cut off', async () => {
+test('many expired uploads leave the tasks beside them their share, and no slice is cut off', async () => {
   const config = parseConfig(env);
   const old = `INSERT INTO audit (at, action, organization, repository, key, subject, name, host)
     VALUES (1, '', '', '', '', '', '', '')`;

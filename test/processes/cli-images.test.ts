@@ -28,7 +28,7 @@ test('a login is kept for docker, and a wrong one is not', async () => {
   expect(JSON.parse(await readFile(file, 'utf8'))).toEqual(config);
 });
 
-test('an index goes with all its children and what refers to them, and comes back', async () => {
+test('an index is pushed with all its children and what refers to them, and pulled back', async () => {
   const layout = layoutAt('index');
   const index = await layout.index([await layout.image([3 * MEBIBYTE, 10]), await layout.image([1, 2000])]);
   await layout.list(index, '1');
@@ -127,7 +127,7 @@ test('a damaged layout is not pushed', async () => {
   expect([code, stderr]).toEqual([1, expect.stringContaining('is damaged')]);
 });
 
-test('what an index lists must be there, and what can not be written is named', async () => {
+test('a bad descriptor in an index and a folder that cannot be written are named', async () => {
   const layout = layoutAt('incomplete');
   const image = await layout.image([10]);
   await layout.list(await layout.index([{ ...image, size: -1 }]), '1');

@@ -187,7 +187,7 @@ describe('the next attempt', () => {
     expect(to.bytes.read).toBe(CONTENT.byteLength);
   });
 
-  test('finds the bytes wrong that it did not see itself', async () => {
+  test('finds wrong bytes that it did not copy itself', async () => {
     let left = 4;
     await expect(copy(() => left-- > 0)).rejects.toBeInstanceOf(OutOfTime);
     from.objects.set(

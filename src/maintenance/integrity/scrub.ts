@@ -114,7 +114,9 @@ async function check(
   return undefined;
 }
 
-/** Returns a text after which the blob comes next, also if a blob before it is pushed meanwhile. */
+/**
+ * Returns a text that sorts just before the blob, so that it comes next even if a blob before it is pushed meanwhile.
+ */
 function justBefore({ digest }: Location): string {
   return digest.slice(0, -1);
 }

@@ -5,7 +5,7 @@
  * then writes a link in the node's store. A commit may use that link until 0.75 g before the lease ends, where g is the
  * grace time. A HEAD relies on the link alone while it is usable for g.
  *
- * A push waits for central only briefly: if central says yes later, it is still written down, for the next HEAD.
+ * A push waits for central only briefly: if central says yes later, the answer is still stored, for the next HEAD.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
@@ -196,9 +196,9 @@ export class FederatedBlobs {
   /**
    * Renews central's leases on blobs that a manifest needs and the node lacks, and links the blobs in the node's store.
    * Returns the sizes, in bytes, of those that central has.
-   * @throws OciError UNAVAILABLE if central does not answer, because only central can say that a blob is missing; also
-   *   if there are more than {@link MOST_PROMISED}, of which the next push asks for more; MANIFEST_BLOB_UNKNOWN if
-   *   central lacks some of the first of so many
+   * @throws OciError UNAVAILABLE if central does not answer, because only central can say that a blob is missing, or if
+   *   there are more than {@link MOST_PROMISED}: the next push then asks for the next ones; MANIFEST_BLOB_UNKNOWN if
+   *   central lacks one of those that it was asked for
    */
   async promiseFromCentral(
     repository: RepositoryName,

@@ -108,8 +108,8 @@ export interface ImagePosition {
 export interface ImagePage {
   readonly tagged: readonly TaggedImageRow[];
   /**
-   * Includes manifests that have a tag, are part of an index, or are removed, with `shown` false: where a page ends
-   * depends on the rows that were read.
+   * Includes manifests that have a tag, are part of an index, or are removed, with `shown` false, because the end of a
+   * page depends on the rows that were read.
    */
   readonly untagged: readonly (ImageRow & { readonly shown: boolean })[];
 }

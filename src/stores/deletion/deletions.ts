@@ -40,8 +40,9 @@ const takeVersionAfter = (condition: string, always = 'true'): Sql<TakenVersion>
   takeVersion(`(?3 IS NOT NULL OR ${condition}) AND ${always}`, 'coalesce(CAST(?3 AS INTEGER), 0)');
 
 /**
- * If a deletion runs again and finds nothing to delete, only the first run knows whether there was something. One of
- * what was seen elsewhere takes a version each time, so it never runs again: it would delete what was pushed since.
+ * If a deletion runs again and finds nothing to delete, only the first run knows whether there was something. A
+ * deletion of something that was seen elsewhere takes a version each time, so it never runs again: a second run would
+ * delete what was pushed since.
  */
 const ifTaken = (
   seen: SeenElsewhere | undefined,

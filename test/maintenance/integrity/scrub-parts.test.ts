@@ -124,7 +124,7 @@ describe('between two parts', () => {
     expect(await locationAt('central', digest)).toEqual({ key: 'blobs/copy', damage: null });
   });
 
-  test('a blob that is pushed before it does not interrupt it', async () => {
+  test('a push of a blob that comes before it in order does not interrupt it', async () => {
     const digests = await Promise.all([1, 2, 3, 4, 5].map((seed) => push(seed)));
     const [earliest = '', ...later] = digests.toSorted();
     await DATABASES.central.prepare('UPDATE locations SET store = ?2 WHERE digest = ?1').bind(earliest, 'away').run();
@@ -185,7 +185,7 @@ test('a run that is killed among small objects keeps those before', async () => 
   expect(JSON.parse(position ?? '')).toEqual({ after: digests[2], attempts: 0 });
 });
 
-test('a run hashes no more than its allowance, of many small objects too', async () => {
+test('a run hashes no more than its allowance, even of many small objects', async () => {
   for (let seed = 1; seed <= 5; seed++) await push(seed, 10);
   await scrubParts(3);
   expect(await counterAt('central', 'scrubbed_objects')).toBe(3);
