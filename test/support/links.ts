@@ -5,15 +5,6 @@ export type Gate = <Result>(call: string, work: () => Promise<Result>) => Promis
 
 export const OPEN: Gate = (_call, work) => work();
 
-/** Returns a gate that delays each call by `milliseconds`. */
-export function distant(milliseconds: () => number): Gate {
-  return async (_call, work) => {
-    const delay = milliseconds();
-    if (delay > 0) await new Promise((done) => setTimeout(done, delay));
-    return work();
-  };
-}
-
 /** @param gateOfSessions the gate of calls in a session, which may go to a replica */
 export function gateD1(database: D1Database, gate: Gate, gateOfSessions = gate): D1Database {
   const originals = new WeakMap<object, D1PreparedStatement>();
