@@ -88,7 +88,7 @@ describe('the overview of a deployment', () => {
     change_log: [{ store: 'fra', position: 5, behind: 0, seconds_since: 3 }],
   };
   const lineOf = (changes: Partial<Queue>, store: object = {}): string[] => {
-    const deployment = { registries: [], secrets: [], stores: [{ store: 'fra', ...health, ...store }] };
+    const deployment = { registries: [], secrets: [], console: [], stores: [{ store: 'fra', ...health, ...store }] };
     const [, line = ''] = overview({ deployment, queues: [{ ...queue, ...changes }] }, PIPE).split('\n');
     return line.split(/ {2,}/);
   };

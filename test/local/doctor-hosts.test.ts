@@ -6,6 +6,7 @@ const deployment = (...hosts: readonly string[][]) => ({
   registries: hosts.map((served, i) => ({ name: i === 0 ? 'central' : `node${i}`, hosts: served, store: 's' })),
   stores: [],
   secrets: [],
+  console: [],
 });
 
 const found = (args: readonly string[], known?: ReturnType<typeof deployment>) =>

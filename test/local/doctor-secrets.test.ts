@@ -9,7 +9,7 @@ function found(url: string, ...secrets: readonly string[]) {
     checkSecrets({
       options: parseArguments([url], {}),
       client: new Client(new AbortController().signal),
-      deployment: { registries: [], stores: [], secrets: [...secrets] },
+      deployment: { registries: [], stores: [], console: [], secrets: [...secrets] },
       hosts: [],
       unreachable: new Set(),
       scratch: undefined,

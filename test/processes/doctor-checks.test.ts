@@ -49,7 +49,7 @@ test('without credentials, it says what it leaves out', async () => {
   const lines = await diagnose([url()], {});
   expect(seen(lines, 'failure')).toEqual([]);
   expect(seen(lines, 'not checked').slice(-2)).toEqual([
-    "stores, secrets, maintenance, scrub, queues and more hosts: they need an administrator's credential: set BERTH_USER and BERTH_PASSWORD",
+    "stores, secrets, maintenance, scrub, queues, console and more hosts: they need an administrator's credential: set BERTH_USER and BERTH_PASSWORD",
     "push, pull, latency, replication: they need an organization's credential: set BERTH_ORGANIZATION_USER and BERTH_ORGANIZATION_PASSWORD",
   ]);
 });
@@ -352,7 +352,7 @@ const WORTH_A_LOOK: readonly Lie[] = [
   [
     'a scrub that is overdue',
     scrubbed(true, overdueScrub),
-    /^scrub: the scrub last ran 300 min ago at central, and is overdue$/,
+    /^scrub: the scrub last ran 30\d min ago at central, and is overdue$/,
     /hourly cron trigger/,
   ],
   [

@@ -10,7 +10,7 @@ export function deploymentRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
     'get',
     '/api/deployment',
-    'Show the registries with their hosts, the state of every store, and which secrets are set',
+    'Show the registries and the console with their hosts, the state of every store, and which secrets are set',
     {},
     { 200: { description: 'The deployment', ...json(deployment) } },
   );
@@ -18,6 +18,9 @@ export function deploymentRoutes(api: OpenAPIHono<AppEnv>): void {
     requireAdministrator(c);
     const { config } = c.get('runtime');
     const stores = await storesOf(config, c.env);
-    return c.json({ registries: registriesOf(config), stores, secrets: secretsOf(config) }, 200);
+    return c.json(
+      { registries: registriesOf(config), stores, secrets: secretsOf(config), console: [...config.consoleHosts] },
+      200,
+    );
   });
 }

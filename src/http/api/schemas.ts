@@ -239,5 +239,6 @@ export const deployment = z
       }),
     ),
     secrets: z.array(z.string()).openapi({ description: 'The names of the secrets that are set' }),
+    console: z.array(z.string()).openapi({ description: 'The hosts of the console, written like those of registries' }),
   })
   .openapi('Deployment');

@@ -17,6 +17,7 @@ const deployment = z.object({
     }),
   ),
   secrets: z.array(z.string()),
+  console: z.array(z.string()),
 });
 
 const maintenance = z.object({

@@ -31,7 +31,7 @@ export function hostsToCheck({ url, hosts }: Options, deployment: Deployment | u
  * that was given. Where there is one, as in a local run, names without a port are left out: not every machine resolves
  * `*.localhost`.
  */
-function addressesOf(served: readonly string[], { protocol, hostname, port }: URL): URL[] {
+export function addressesOf(served: readonly string[], { protocol, hostname, port }: URL): URL[] {
   const ports = served.filter((host) => host.startsWith(':'));
   if (ports.length > 0) return ports.map((at) => new URL(`${protocol}//${hostname}${at}`));
   const names = served.map((host) => (host.includes(':') || port === '' ? host : `${host}:${port}`));

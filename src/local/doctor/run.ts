@@ -2,6 +2,7 @@
 import type { Login, Options } from './arguments.ts';
 import { checkLargestBody } from './body-size.ts';
 import { Client } from './client.ts';
+import { checkConsole } from './console.ts';
 import {
   checkMaintenance,
   checkQueues,
@@ -57,6 +58,7 @@ const OF_ADMINISTRATORS: Readonly<Record<string, DeploymentCheck>> = {
   maintenance: checkMaintenance,
   scrub: checkScrub,
   queues: checkQueues,
+  console: checkConsole,
 };
 
 const OF_IMAGES: Readonly<Record<string, HostCheck>> = {
@@ -98,7 +100,7 @@ export async function* examine(options: Options, signal: AbortSignal): AsyncGene
     if (deployment !== undefined) yield* ofDeployment(run, OF_ADMINISTRATORS);
     else if (administrator === undefined) {
       const needs = notChecked("they need an administrator's credential: set BERTH_USER and BERTH_PASSWORD");
-      yield { check: 'stores, secrets, maintenance, scrub, queues and more hosts', host: null, ...needs };
+      yield { check: 'stores, secrets, maintenance, scrub, queues, console and more hosts', host: null, ...needs };
     }
     const first = hosts.find((host) => !run.unreachable.has(host));
     if (organization === undefined) {

@@ -43,6 +43,7 @@ test('shows the registries with their hosts, the stores and the secrets that are
       { store: 'node2', ...READY },
     ],
     secrets: ['SIGNING_KEY', 'BOOTSTRAP_SECRET'],
+    console: ['console.localhost', ':8790'],
   });
 });
 

@@ -38,23 +38,25 @@ export class Edge {
   fault: Fault = {};
   readonly #target: number;
   readonly #certificate: Certificate | undefined;
+  readonly #name: string;
   readonly #sockets = new Set<Socket>();
   #server: Server = createPlainServer();
 
-  private constructor(target: number, certificate: Certificate | undefined) {
+  private constructor(target: number, certificate: Certificate | undefined, name: string) {
     this.#target = target;
     this.#certificate = certificate;
+    this.#name = name;
   }
 
-  /** Starts an edge in front of a port of a local registry. */
-  static async start(target: number, certificate?: Certificate): Promise<Edge> {
-    const edge = new Edge(target, certificate);
+  /** Starts an edge in front of a port of a local registry. @param name the name of this machine in its host */
+  static async start(target: number, certificate?: Certificate, name = 'localhost'): Promise<Edge> {
+    const edge = new Edge(target, certificate, name);
     await edge.#listen();
     return edge;
   }
 
   get host(): string {
-    return `localhost:${(this.#server.address() as AddressInfo).port}`;
+    return `${this.#name}:${(this.#server.address() as AddressInfo).port}`;
   }
 
   get url(): string {
