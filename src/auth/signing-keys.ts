@@ -32,7 +32,7 @@ export class SigningKeys {
   /** Returns the HMAC-SHA256 of a text, in base64url. */
   async sign(text: string): Promise<string> {
     const mac = await crypto.subtle.sign('HMAC', this.current.key, new TextEncoder().encode(text));
-    return new Uint8Array(mac).toBase64({ alphabet: 'base64url', omitPadding: true });
+    return base64url(new Uint8Array(mac));
   }
 
   /**
@@ -52,12 +52,18 @@ export class SigningKeys {
   async verify(text: string, signature: string): Promise<boolean> {
     if (!/^[A-Za-z0-9_-]{43}$/.test(signature)) return false;
     const mac = Uint8Array.fromBase64(signature, { alphabet: 'base64url' });
+    // The last character has two bits that decoding ignores.
+    if (base64url(mac) !== signature) return false;
     const data = new TextEncoder().encode(text);
     for (const { key } of this.#keys) {
       if (await crypto.subtle.verify('HMAC', key, mac, data)) return true;
     }
     return false;
   }
+}
+
+function base64url(bytes: Uint8Array): string {
+  return bytes.toBase64({ alphabet: 'base64url', omitPadding: true });
 }
 
 async function derived({ key }: SigningKey, purpose: string): Promise<Uint8Array> {

@@ -36,6 +36,14 @@ describe('a signature', () => {
     }
   });
 
+  test('verifies in one spelling alone', async () => {
+    const good = await before.sign('text');
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    const spellings = alphabet.split('').map((last) => good.slice(0, -1) + last);
+    const verified = await Promise.all(spellings.map((each) => before.verify('text', each)));
+    expect(spellings.filter((_, i) => verified[i])).toEqual([good]);
+  });
+
   test.each([
     ['empty', () => ''],
     ['a character short', (good: string) => good.slice(0, -1)],
