@@ -52,10 +52,16 @@ test.each<[name: string, status: number, refused: (size: number) => Refused | Pr
   ['no credentials', 401, () => ({ method: 'PATCH', path: '/v2/alice/early/blobs/uploads/x', headers: {} })],
   ['a wrong repository', 403, asAlice('PUT', `/v2/bob/early/blobs/uploads/x?digest=${DIGEST}`)],
   ['an invalid repository name', 400, asAlice('PUT', `/v2/alice/EARLY/blobs/uploads/x?digest=${DIGEST}`)],
+  ['a name without an organization', 403, asAlice('POST', '/v2/early/blobs/uploads/')],
   ['an unknown upload', 404, asAlice('PATCH', '/v2/alice/early/blobs/uploads/x')],
   ['an unknown path', 404, asAlice('POST', '/nothing')],
   ['an unsupported method', 405, asAlice('POST', '/v2/_catalog')],
   ['a chunk out of order', 416, outOfOrder],
+  [
+    'a failed condition',
+    412,
+    asAlice('POST', `/v2/alice/early/blobs/uploads/?digest=${DIGEST}`, { 'If-Match': '"x"' }),
+  ],
   ['a missing digest', 400, asAlice('PUT', '/v2/alice/early/blobs/uploads/x')],
   ['the management API without credentials', 401, () => ({ method: 'POST', path: '/api/organizations', headers: {} })],
 ])('%s: a Go client reads the %i, whatever it sends', async (_name, status, refused) => {
@@ -67,6 +73,51 @@ test.each<[name: string, status: number, refused: (size: number) => Refused | Pr
   }
   const outcomes = await send(exchanges);
   expect(outcomes).toEqual(exchanges.map(({ times }) => ({ [String(status)]: times })));
+});
+
+const wrongPassword = (): Refused => ({
+  method: 'PATCH',
+  path: '/v2/alice/early/blobs/uploads/x',
+  headers: { Authorization: `Basic ${Buffer.from('mallory:wrong').toString('base64')}` },
+});
+
+test('a Go client reads the 429 after too many failed logins', async () => {
+  const exchangesOf = (size: number, times: number): GoExchange[] => {
+    const { path, ...rest } = wrongPassword();
+    return [false, true].map((chunked) => ({
+      ...rest,
+      url: new URL(path, server.current.url).href,
+      size,
+      chunked,
+      times,
+    }));
+  };
+  await send(exchangesOf(0, 40));
+  const exchanges = SENT.flatMap(([size, times]) => exchangesOf(size, times));
+  expect(await send(exchanges)).toEqual(exchanges.map(({ times }) => ({ 429: times })));
+});
+
+test('a Go client reads the 403 for a quota that is used up', async () => {
+  const { url } = server.current;
+  const admin = loggedIn(url, 'admin');
+  const quota = await request(admin, 'PUT', '/api/organizations/bob/quota', {
+    body: JSON.stringify({ bytes: 1000 }),
+    headers: { 'Content-Type': 'application/json' },
+  });
+  expect(quota.status).toBe(200);
+  const bob = loggedIn(url, 'bob');
+  const opened = await request(bob, 'POST', '/v2/bob/early/blobs/uploads/');
+  const exchanges = SENT.flatMap(([size, times]) =>
+    [false, true].map((chunked): GoExchange => ({
+      method: 'PATCH',
+      url: new URL(opened.headers.get('Location') ?? '', url).href,
+      headers: { Authorization: bob.authorization },
+      size,
+      chunked,
+      times,
+    })),
+  );
+  expect(await send(exchanges)).toEqual(exchanges.map(({ times }) => ({ 403: times })));
 });
 
 test('a Go client reads the 413 for a manifest that is too large', async () => {
