@@ -7,7 +7,8 @@
  *   {@link PATIENCE_MILLISECONDS}, the request gets a 503.
  * - Large buffers leave {@link RESERVED_BYTES} free, so that a body that has been received whole can always be
  *   finished.
- * - A body that fills a large buffer slowly gives it up while others wait.
+ * - A body that fills a large buffer slowly gives it up while others wait. One that stalls fails once an organization
+ *   that holds less waits for a buffer of the same kind.
  * - Organizations share it. Free room goes to the waiting organization that holds least. An organization that holds
  *   next to nothing may take small buffers from the room that others must leave free ({@link SHARE_BYTES}).
  * - A request that the client cancels may never reach its `finally`. So the budget holds loans by weak references: a
@@ -107,8 +108,8 @@ export class BufferBudget {
    * @param owner the organization that the bytes are for, if they are for one
    */
   borrow(bytes: number, reserve = 0, owner?: string): Loan | undefined {
-    const isLarge = reserve === RESERVED_BYTES;
-    const isWithinShare = !isLarge && owner !== undefined && this.#heldBy(owner, reserve) + bytes <= SHARE_BYTES;
+    const isLarge = isForLarge(reserve);
+    const isWithinShare = !isLarge && owner !== undefined && this.#heldBy(owner, isLarge) + bytes <= SHARE_BYTES;
     const left = isWithinShare ? 0 : reserve;
     const fits = (): boolean =>
       this.#bytes + bytes <= this.#limit && (isLarge ? this.#largeBytes : this.#bytes) + bytes + left <= this.#limit;
@@ -158,32 +159,36 @@ export class BufferBudget {
     return this.#waiting.some(isWaiting);
   }
 
-  /** Tells whether an organization with less in large buffers than `owner` waits for a large buffer. */
-  isOwedBy(owner: string | undefined): boolean {
-    const held = this.#heldBy(owner, RESERVED_BYTES);
+  /**
+   * Tells whether an organization with less than `owner` waits for a large buffer, or for a small one.
+   * @param isLarge which of the two
+   */
+  isOwedBy(owner: string | undefined, isLarge: boolean): boolean {
+    const held = this.#heldBy(owner, isLarge);
     const isOwed = (each: Place): boolean =>
-      each.reserve === RESERVED_BYTES && this.#heldBy(each.owner, RESERVED_BYTES) < held;
+      isForLarge(each.reserve) === isLarge && this.#heldBy(each.owner, isLarge) < held;
     return held > 0 && this.#waiting.some((each) => isOwed(each) && isWaiting(each));
   }
 
   /** Tells whether it is this request's turn, whether it has a place in the queue or has just come. */
   #isFirst(place: Pick<Place, 'reserve' | 'owner'>): boolean {
-    const held = this.#heldBy(place.owner, place.reserve);
+    const isLarge = isForLarge(place.reserve);
+    const held = this.#heldBy(place.owner, isLarge);
     let isBefore = true;
     for (const each of this.#waiting) {
       if (each === place) isBefore = false;
       else if (each.reserve === place.reserve) {
-        const other = this.#heldBy(each.owner, each.reserve);
+        const other = this.#heldBy(each.owner, isLarge);
         if ((isBefore ? other <= held : other < held) && isWaiting(each)) return false;
       }
     }
     return true;
   }
 
-  /** Returns the bytes that an organization holds in large buffers, or in small ones, as `reserve` tells. */
-  #heldBy(owner: string | undefined, reserve: number): number {
+  /** Returns the bytes that an organization holds in large buffers, or in small ones. */
+  #heldBy(owner: string | undefined, isLarge: boolean): number {
     const held = owner === undefined ? undefined : this.#held.get(owner);
-    return held === undefined ? 0 : reserve === RESERVED_BYTES ? held.large : held.small;
+    return held === undefined ? 0 : isLarge ? held.large : held.small;
   }
 
   /** Records that the holder still uses the loan. */
@@ -231,6 +236,11 @@ export class BufferBudget {
     if (held.small + held.large > 0) this.#held.set(owner, held);
     else this.#held.delete(owner);
   }
+}
+
+/** Tells whether a loan that leaves `reserve` is one for a large buffer. */
+function isForLarge(reserve: number): boolean {
+  return reserve === RESERVED_BYTES;
 }
 
 function isWaiting({ holder, lookedAt }: Place): boolean {

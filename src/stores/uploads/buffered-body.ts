@@ -1,8 +1,8 @@
 /**
  * Reads the body of a request in pieces that fill one reused buffer. The buffer is on loan from the budget, and is
  * borrowed only when bytes have arrived. A piece is shorter than the buffer if it is the last, or if it fills slowly
- * while others wait for room. A document is of no use in parts, so it fails instead if it is slow. A blob with a large
- * buffer fails if a single read is slow while an organization that holds less waits: the read keeps the whole buffer.
+ * while others wait for room. A document is of no use in parts, so it fails instead if it is slow. A blob fails if a
+ * single read is slow while an organization that holds less in buffers of its kind waits: the read keeps the buffer.
  */
 import { OciError } from '../../oci/errors.ts';
 import { BodyReader, STEP_BYTES } from './body-reader.ts';
@@ -206,11 +206,11 @@ export class BufferedBody {
    * @throws OciError BODY_STALLED
    */
   async #inTime<Read>(reading: Promise<Read>): Promise<Read> {
-    const isDocument = this.#buffering.failsWhenSlow === true;
-    if (!isDocument && this.#size <= SMALL_BYTES) return reading;
+    const { failsWhenSlow: isDocument = false, owner } = this.#buffering;
+    if (!isDocument && this.#loan === undefined) return reading;
     this.#progressAt = Date.now();
     const isWanted = (): boolean =>
-      isDocument ? this.#budget.hasWaiters() : this.#budget.isOwedBy(this.#buffering.owner);
+      isDocument ? this.#budget.hasWaiters() : this.#budget.isOwedBy(owner, this.#size > SMALL_BYTES);
     let timer: ReturnType<typeof setTimeout> | null = null;
     const givenUp = new Promise<never>((_, fail) => {
       const look = (): void => {

@@ -300,4 +300,30 @@ describe('stalled uploads of one organization', () => {
     await Promise.all(attacks);
     budget.giveBack(others);
   });
+
+  test.each([
+    ['unknown', UNKNOWN],
+    ['known', KNOWN],
+  ])('of three, of %s length, that fill the small buffers leave room for those of a fourth', async (_, buffering) => {
+    const budget = new BufferBudget(RESERVED_BYTES + PART_BYTES);
+    const others = budget.borrow(RESERVED_BYTES + PART_BYTES - 3 * MIB)!;
+    const attacks = Array.from({ length: (3 * MIB) / STEP_BYTES }, (__, i) => {
+      const owner = `mallory${i % 3}`;
+      const body = new BufferedBody(stalledBody(STEP_BYTES - 1).stream, budget, { ...buffering, owner });
+      return body
+        .read()
+        .catch((error: unknown) => error)
+        .finally(() => body.close());
+    });
+    await vi.waitUntil(() => budget.inUse() === RESERVED_BYTES + PART_BYTES);
+    const body = new BufferedBody(new Response(bytesOf(1, 1000)).body!, budget, { ...KNOWN, owner: 'alice' });
+    const pushed = body.read().then((read) => read?.byteLength);
+    await vi.waitUntil(() => budget.hasWaiters());
+    await vi.advanceTimersByTimeAsync(SLOW_MILLISECONDS + 2000);
+    expect(await pushed).toBe(1000);
+    body.close();
+    await vi.advanceTimersByTimeAsync(2 * STALLED_MILLISECONDS);
+    expect(await Promise.all(attacks)).toContainEqual(expect.objectContaining({ kind: 'BODY_STALLED' }));
+    budget.giveBack(others);
+  });
 });
