@@ -63,7 +63,7 @@ export const signedInOnly = createMiddleware<ConsoleEnv>(async (c, next) => {
   if (!SAFE_METHODS.has(c.req.method)) {
     const token = (await FormFields.of(c)).text(FORM_TOKEN);
     if (!(await sessions.madeForm(session, token)))
-      throw new HTTPException(403, { message: 'the form is not of this session: open the page again' });
+      throw new HTTPException(403, { message: 'the form belongs to another session: reload the page' });
   }
   c.set('reader', { session, caller, registry, formToken: await sessions.formToken(session) });
   c.header('Cache-Control', 'no-store');

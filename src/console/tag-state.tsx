@@ -12,13 +12,17 @@ interface Shown {
 }
 
 const SHOWN: Readonly<Record<TagState, Shown>> = {
-  settled: { mark: '✓', word: 'settled', class: 'good', meaning: 'The store has all of the image.' },
-  announced: { mark: '↑', word: 'announced', meaning: 'It knows the image. Some of its bytes are still to come.' },
-  pending: { mark: '…', word: 'pending', meaning: 'It took the push. Central has not heard of it.' },
-  parked: { mark: '!', word: 'parked', class: 'bad', meaning: 'A step was given up, until an operator retries it.' },
-  superseded: { mark: '↺', word: 'superseded', meaning: 'It has an earlier write of the tag.' },
-  absent: { mark: '–', word: 'absent', class: 'faint', meaning: 'It does not have the image.' },
-  unknown: { mark: '?', word: 'not known', meaning: 'The image has too many parts to look at here. Open it.' },
+  settled: { mark: '✓', word: 'settled', class: 'good', meaning: 'The store has the whole image.' },
+  announced: { mark: '↑', word: 'announced', meaning: 'The store knows the image, but lacks some of its bytes.' },
+  pending: { mark: '…', word: 'pending', meaning: 'The store took the push. Central does not know of it yet.' },
+  parked: { mark: '!', word: 'parked', class: 'bad', meaning: 'Replication gave up. An operator has to retry it.' },
+  superseded: { mark: '↺', word: 'superseded', meaning: 'The store has an older write of the tag.' },
+  absent: { mark: '–', word: 'absent', class: 'faint', meaning: 'The store does not have the image.' },
+  unknown: {
+    mark: '?',
+    word: 'not known',
+    meaning: 'The image has too many parts to check here. Open it to see them.',
+  },
 };
 
 /** @param answers whether the store answers */

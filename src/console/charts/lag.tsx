@@ -36,7 +36,7 @@ export const LagOverLastDay: FC<{ series: QueueSeries | undefined; now: number }
       )}
       {hours.length > 0 && (
         <LineChart
-          title="Lag by the hour: 95 % of announcements, and of blobs that central got, took at most this long"
+          title="Lag by the hour: 95 % of announcements, and of copies to central, took at most this long"
           lines={[
             { name: 'From a push until central knows of it', points: points((hour) => hour.announce_seconds) },
             { name: 'From then until central has its bytes', points: points((hour) => hour.settle_seconds) },

@@ -33,8 +33,7 @@ export const RepositoriesTreemap: FC<{ usage: RepositoriesUsage; organization: s
     })),
     { name: `${counted(others.repositories)} others`, share: others.bytes, unshared: undefined },
   ].filter(({ share }) => share > 0);
-  if (tiles.length === 0)
-    return <p class="empty">What each repository holds is added up once a day, so its chart follows tomorrow.</p>;
+  if (tiles.length === 0) return <p class="empty">Repositories are measured once a day. The chart appears tomorrow.</p>;
   const root = hierarchy<Node>({ children: tiles }).sum((node) => ('share' in node ? node.share : 0));
   const leaves = treemap<Node>().size([WIDTH, HEIGHT]).padding(2)(root).leaves();
   return (
@@ -45,7 +44,7 @@ export const RepositoriesTreemap: FC<{ usage: RepositoriesUsage; organization: s
       legend={[
         'Only in this repository',
         'Shared with other repositories, divided among them',
-        ...(others.bytes > 0 ? ['Either, in all others'] : []),
+        ...(others.bytes > 0 ? ['All other repositories'] : []),
       ]}
       table={
         <>

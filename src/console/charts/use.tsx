@@ -7,7 +7,7 @@ import { LineChart, type Point } from './line-chart.tsx';
 export const UseOverTime: FC<{ days: UsageDays['days'] }> = ({ days }) => {
   const [first, last] = [days[0], days.at(-1)];
   if (first === undefined || last === undefined)
-    return <p class="empty">What is used is noted once a day, so figures over time follow tomorrow.</p>;
+    return <p class="empty">Use is recorded once a day. The first figures appear tomorrow.</p>;
   const [from, to] = [Date.parse(first.day), Date.parse(last.day)];
   const points = (of: (day: (typeof days)[number]) => number | null): Point[] =>
     days.map((day) => [Date.parse(day.day), of(day) ?? undefined]);

@@ -30,7 +30,7 @@ export function auditPages(): Hono<ConsoleEnv> {
           </form>
         )}
         <p>
-          Latest 1,000 as <a href={withQuery('/audit.csv', { organization })}>CSV</a> or{' '}
+          Download the latest 1,000 as <a href={withQuery('/audit.csv', { organization })}>CSV</a> or{' '}
           <a href={withQuery('/audit.json', { organization })}>JSON</a>
         </p>
         <Table
@@ -39,7 +39,9 @@ export function auditPages(): Hono<ConsoleEnv> {
           rows={(page?.entries ?? []).map((entry) =>
             cellsOf(entry).map((cell, i) => (i === 0 ? <Time at={entry.at} /> : cell)),
           )}
-          empty={page ? 'Nothing has been changed yet.' : 'A store does not answer, and a log with gaps is not shown.'}
+          empty={
+            page ? 'Nothing has been changed yet.' : 'A store does not answer. The log is shown only if it is complete.'
+          }
         />
         <Next path="/audit" query={{ organization }} last={page?.last} />
       </Page>,

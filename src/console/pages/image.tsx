@@ -91,7 +91,7 @@ export function imagePages(): Hono<ConsoleEnv> {
     const { repository } = splitImage(c.req.param('image') ?? '');
     const form = await FormFields.of(c);
     const [digest, tag] = [form.text('digest'), form.text('tag')];
-    if (tag === '') throw new HTTPException(400, { message: 'name the tag to set' });
+    if (tag === '') throw new HTTPException(400, { message: 'enter the tag to set' });
     await c.get('reader').registry.setTag(repository, tag, digest);
     return c.redirect(imagePath(repository, tag), 303);
   });
@@ -104,10 +104,10 @@ export function imagePages(): Hono<ConsoleEnv> {
         <p>
           {isTag(reference)
             ? 'Only the tag goes, at every registry. Its history can put it back.'
-            : 'The manifest and all its tags go, at every registry. They can only be pushed again.'}
+            : 'This deletes the manifest and all its tags, at every registry. Only a push brings them back.'}
         </p>
         <Action reader={c.get('reader')} action={`${path}/delete`} label={`Delete ${title}`} />
-        <a href={path}>Keep it</a>
+        <a href={path}>Cancel</a>
       </Page>,
     );
   });

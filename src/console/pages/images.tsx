@@ -44,7 +44,7 @@ export function imagesPages(): Hono<ConsoleEnv> {
             rows={found.map((name) => [<a href={repositoryPath(name)}>{name}</a>])}
             empty={
               prefix === ''
-                ? 'There is no image yet that you may pull. Push one, and it appears here.'
+                ? 'There is no repository yet that you may pull from. A push creates one.'
                 : `No repository that you may pull from starts with “${prefix}”.`
             }
           />

@@ -269,7 +269,7 @@ function sectionOf({ caller }: SignedIn, name: string): string {
 const Created: FC<{ reader: SignedIn; credential: CreatedCredential }> = ({ reader, credential }) => (
   <section role="status">
     <p>
-      The credential <strong>{credential.name}</strong> is created. This is its secret, which is shown only now:
+      The credential <strong>{credential.name}</strong> was created. Copy its secret: it is not shown again.
     </p>
     <pre tabindex={0}>{credential.secret}</pre>
     <pre tabindex={0}>

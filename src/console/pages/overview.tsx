@@ -58,7 +58,7 @@ export function overviewPages(): Hono<ConsoleEnv> {
               actorOf(entry),
             ])}
             empty={
-              audit ? 'Nothing has been changed yet.' : 'A store does not answer, so its latest changes are missing.'
+              audit ? 'Nothing has been changed yet.' : 'A store does not answer, so the latest changes are not shown.'
             }
           />
         </Live>

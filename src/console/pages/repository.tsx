@@ -35,9 +35,9 @@ export function repositoryPages(): Hono<ConsoleEnv> {
     const repository = c.req.param('repository') ?? '';
     return c.html(
       <Page title={`Delete ${repository}?`} reader={reader} section="/images">
-        <p>All its tags and manifests go, at every registry. Tags of a deleted repository can't be restored.</p>
+        <p>This deletes all its tags and manifests, at every registry. Nobody can restore them.</p>
         <Action reader={reader} action={`${repositoryPath(repository)}/-/delete`} label={`Delete ${repository}`} />
-        <a href={repositoryPath(repository)}>Keep it</a>
+        <a href={repositoryPath(repository)}>Cancel</a>
       </Page>,
     );
   });
@@ -56,12 +56,12 @@ export function repositoryPages(): Hono<ConsoleEnv> {
       { n: ON_PAGE, untagged: 'only', last: c.req.query('last') ?? '' },
     );
     return c.html(
-      <Page title={`Without a tag in ${repository}`} reader={reader} section="/images">
+      <Page title={`Untagged manifests of ${repository}`} reader={reader} section="/images">
         <p>
           <a href={repositoryPath(repository)}>{repository}</a>
         </p>
         <Table
-          caption={`Manifests without a tag in ${repository}`}
+          caption={`Untagged manifests of ${repository}`}
           columns={['Digest', 'Kind', 'Size', 'Pushed']}
           rows={images.map(({ digest, kind, size, created_at }) => [
             <Digest of={digest} href={imagePath(repository, digest)} />,
@@ -69,7 +69,7 @@ export function repositoryPages(): Hono<ConsoleEnv> {
             <Bytes of={size} />,
             <Time at={created_at} />,
           ])}
-          empty="Every manifest of central's store has a tag, or is part of an image that has one."
+          empty="Every manifest at central has a tag, or is part of an image that has one."
         />
         <Next path={path} query={{}} last={last} />
       </Page>,
@@ -116,7 +116,9 @@ export function repositoryPages(): Hono<ConsoleEnv> {
           <>
             <Live id="tags" path={withQuery(path, { last })}>
               {page === 'no answer' ? (
-                <p class="problem">Central does not answer, and without it no tag is sure to exist.</p>
+                <p class="problem">
+                  Central does not answer. Only central knows what was removed, so no tags are shown.
+                </p>
               ) : (
                 <Tags repository={repository} page={page} />
               )}
@@ -124,7 +126,7 @@ export function repositoryPages(): Hono<ConsoleEnv> {
             <Next path={path} query={{}} last={page === 'no answer' ? null : page.last} />
             <TagStateLegend />
             <p>
-              <a href={`${path}/-/untagged`}>Manifests without a tag</a>
+              <a href={`${path}/-/untagged`}>Untagged manifests</a>
             </p>
           </>
         )}
@@ -159,7 +161,7 @@ const Tags: FC<{ repository: string; page: TagsPage }> = ({ repository, page: { 
           ...states.map(({ state }, i) => <TagStateCell state={state} answers={stores[i]?.answers === true} />),
         ];
       })}
-      empty="This repository has no tags, or there is no such repository."
+      empty="This repository has no tags, or does not exist."
     />
   </>
 );

@@ -31,7 +31,7 @@ export function signInPages(): Hono<ConsoleEnv> {
       throw error;
     }
     if (!(await beginSession(c, user, secret)))
-      return refuse(400, 'This secret is too long for a session. Enter one of a credential, which Berth has created.');
+      return refuse(400, 'This secret is too long for a session. Sign in with a credential that Berth created.');
     return c.redirect(path, 303);
   });
 

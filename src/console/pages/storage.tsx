@@ -28,7 +28,7 @@ export function storagePages(): Hono<ConsoleEnv> {
             )}
             <Table
               caption={`Maintenance of ${store}`}
-              columns={['Task', 'Last run', 'Next run', 'Last whole round', 'Stopped by']}
+              columns={['Task', 'Last run', 'Next run', 'Last full round', 'Stopped by']}
               rows={tasks.map((task) => [
                 task.task,
                 <Time at={task.last_slice_at} />,
@@ -40,7 +40,7 @@ export function storagePages(): Hono<ConsoleEnv> {
             />
             <Table
               caption={`Work done at ${store}`}
-              columns={['Counter', 'So far']}
+              columns={['Counter', 'Total']}
               rows={Object.entries(counters).map(([name, value]) => [name.replaceAll('_', ' '), value])}
               empty="Nothing has been collected, evicted or repaired yet."
             />

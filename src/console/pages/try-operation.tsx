@@ -87,7 +87,7 @@ export function tryPages(documentFor: (reader: SignedIn) => Promise<Document>): 
           <input type="hidden" name="confirmed" value="yes" />
           <button type="submit">Send the request</button>
         </Form>
-        <a href="/reference">Do not send it</a>
+        <a href="/reference">Cancel</a>
       </Page>,
     );
   });

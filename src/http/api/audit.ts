@@ -57,7 +57,7 @@ export function auditRoutes(api: OpenAPIHono<AppEnv>): void {
   const all = describe(
     'get',
     '/api/audit',
-    'List changes and deletions with who made them, and refused logins',
+    'List changes, deletions and refused logins, with the caller of each',
     { query: auditQuery },
     { 200: page },
   );
@@ -69,7 +69,7 @@ export function auditRoutes(api: OpenAPIHono<AppEnv>): void {
   const ofOrganization = describe(
     'get',
     '/api/organizations/{organization}/audit',
-    "List an organization's changes and deletions with who made them, and its refused logins",
+    'List the changes, deletions and refused logins of an organization, with the caller of each',
     { params: organizationParam, query: auditQuery },
     { 200: page },
   );

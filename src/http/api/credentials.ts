@@ -30,7 +30,7 @@ const page = {
   description: 'A page of credentials, in order of their names',
   ...json(z.object({ credentials: z.array(credential) })),
 };
-const created = { description: 'Created. The secret is shown only this once', ...json(createdCredential) };
+const created = { description: 'Created. The secret is not shown again', ...json(createdCredential) };
 const removed = { description: 'Removed. Access tokens issued to it expire within five minutes' };
 
 export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {

@@ -9,7 +9,7 @@ type Header = Readonly<
 >;
 
 const REQUEST_ID: Header = {
-  'X-Request-Id': { description: 'The id of the request, which its log line has too', schema: { type: 'string' } },
+  'X-Request-Id': { description: 'The id of the request, as in its log line', schema: { type: 'string' } },
 };
 const RETRY_AFTER: Header = {
   'Retry-After': { description: 'Seconds to wait before the next attempt', schema: { type: 'integer' } },

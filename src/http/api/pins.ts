@@ -27,7 +27,7 @@ export function pinRoutes(api: OpenAPIHono<AppEnv>): void {
   const put = describe(
     'put',
     `${PINS}/{node}`,
-    'Pin an image to a node, where it is then never evicted. A pinned tag protects whichever image it names',
+    'Pin an image to a node, which then never evicts it. A pinned tag protects whichever image it names',
     { params: pinParam },
     { 200: { description: 'Pinned, whether or not the node has the image already', ...json(pin) } },
   );
@@ -44,7 +44,7 @@ export function pinRoutes(api: OpenAPIHono<AppEnv>): void {
     `${PINS}/{node}`,
     'Remove a pin',
     { params: pinParam },
-    { 204: { description: 'The image may be evicted from the node' } },
+    { 204: { description: 'Unpinned. The node may evict the image' } },
   );
   api.openapi(remove, async (c) => {
     requireAdministrator(c);

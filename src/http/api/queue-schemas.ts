@@ -25,7 +25,9 @@ export const queue = z
     }),
     in_flight: z.int().openapi({ description: 'Blobs that are being copied now' }),
     copies_down: z.int().openapi({ description: 'Blobs that have yet to be copied down to the node' }),
-    parked: z.int().openapi({ description: 'Jobs that replication gave up on, until an operator retries them' }),
+    parked: z
+      .int()
+      .openapi({ description: 'Jobs that replication gave up on. They wait for an operator to retry them' }),
     paused: z.boolean(),
     copies_up: z
       .object({

@@ -16,7 +16,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
     'get',
     QUEUES,
-    'Show the replication queues of all nodes at a glance, without the figures that take longer than a second',
+    'Show the replication queues of all nodes. Figures that take longer than a second are left out',
     {},
     {
       200: { description: 'One entry per store of a node', ...json(z.object({ queues: z.array(queue) })) },
@@ -106,7 +106,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
     'Announce again everything that a node holds, after central has been restored',
     { params: storeParam },
     {
-      202: { description: 'Everything is in the outbox, and is announced from now on' },
+      202: { description: 'Everything is in the outbox and waits to be announced' },
     },
   );
   api.openapi(announceAll, async (c) => {

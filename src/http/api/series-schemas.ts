@@ -33,10 +33,10 @@ const histogram = z
 export const hourOfQueue = z
   .object({
     at: time.openapi({ description: 'The start of the hour' }),
-    manifests: z.int().openapi({ description: 'Manifests announced to central: those of pushes to the node' }),
+    manifests: z.int().openapi({ description: 'Manifests that were pushed to the node and announced to central' }),
     announced: z.int().openapi({ description: 'Tags and manifests announced' }),
     announce_seconds: histogram,
-    settled: z.int().openapi({ description: 'Blobs whose bytes central has got' }),
+    settled: z.int().openapi({ description: 'Blobs that were copied to central' }),
     settle_seconds: histogram,
     deletions: z.int().openapi({ description: "Deletions applied from central's change log" }),
     copied_up_bytes: z.int(),
@@ -67,11 +67,11 @@ export const usageDays = z
       .array(
         z.object({
           day: z.iso.date().openapi({ description: 'In UTC' }),
-          used: z.int().openapi({ description: 'Bytes that counted against the quota, as central knew of them' }),
+          used: z.int().openapi({ description: 'Bytes that counted against the quota, as far as central knew' }),
           quota: quotaBytes,
         }),
       )
-      .openapi({ description: 'Oldest first, for 90 days. A day on which nothing was noted is left out' }),
+      .openapi({ description: 'Oldest first, for 90 days. A day without a record is left out' }),
   })
   .openapi('UsageDays');
 

@@ -17,7 +17,7 @@ export function seriesRoutes(api: OpenAPIHono<AppEnv>): void {
   const all = describe(
     'get',
     '/api/replication/series',
-    'Show what all queues together did, by the hour',
+    'Show the hourly figures of all queues together',
     { query: hoursQuery(MOST_HOURS_OF_ALL) },
     { 200: { description: 'The last hours', ...json(queueSeries) } },
   );
@@ -30,7 +30,7 @@ export function seriesRoutes(api: OpenAPIHono<AppEnv>): void {
   const one = describe(
     'get',
     '/api/replication/queues/{store}/series',
-    "Show what a node's queue did, by the hour",
+    "Show the hourly figures of a node's queue",
     { params: storeParam, query: hoursQuery(HOURS_KEPT) },
     { 200: { description: 'The last hours', ...json(queueSeries) } },
   );
@@ -43,7 +43,7 @@ export function seriesRoutes(api: OpenAPIHono<AppEnv>): void {
   const use = describe(
     'get',
     '/api/organizations/{organization}/usage/days',
-    'Show how much an organization stored, by the day',
+    'Show the daily usage of an organization',
     { params: organizationParam },
     { 200: { description: 'The last 90 days', ...json(usageDays) } },
   );
@@ -61,7 +61,7 @@ export function seriesRoutes(api: OpenAPIHono<AppEnv>): void {
   const byRepository = describe(
     'get',
     '/api/organizations/{organization}/usage/repositories',
-    'Show how much the repositories of an organization held when they were last measured, once a day',
+    'Show the size of the largest repositories of an organization, which is measured once a day',
     { params: organizationParam },
     { 200: { description: 'The largest ones', ...json(repositoriesUsage) } },
   );

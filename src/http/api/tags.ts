@@ -35,7 +35,7 @@ export function tagRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
     'get',
     '/api/organizations/{organization}/repositories/{repository}/tags',
-    'List the tags that any store has of a repository, with their states at each store',
+    'List the tags of a repository from all stores, with their states at each store',
     { params: repositoryParam, query: pageQuery.extend({ n: pageSize(MAX_TAGS) }) },
     {
       200: {
