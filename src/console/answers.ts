@@ -20,6 +20,7 @@ export type HistoryEntry = z.infer<typeof images.historyEntry>;
 export type Pin = z.infer<typeof images.pin>;
 export type StoreMaintenance = z.infer<typeof schemas.storeMaintenance>;
 export type AuditEntry = z.infer<typeof auditEntry>;
+export type SharedBlob = z.infer<typeof images.sharedBlob>;
 export type LatestPush = z.infer<typeof images.latestPush>;
 export type ListedImage = z.infer<typeof images.listedImage>;
 export type TagAtStores = z.infer<typeof tagAtStores>;

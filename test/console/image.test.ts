@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, call } from '../support/client.ts';
 import { digestOf as contentDigest } from '../../src/oci/digest.ts';
-import { utf8 } from '../support/fixture.ts';
+import { imageOf, utf8 } from '../support/fixture.ts';
 import { ThreeHosts } from '../support/three-hosts.ts';
 import { parseConfig } from '../../src/console/image-config.ts';
 import { readable } from '../../src/console/readable.ts';
@@ -95,6 +95,39 @@ describe('the config of an image', () => {
       settings: [],
       steps: [],
     });
+  });
+});
+
+describe('layers that images share', () => {
+  const SHARED = { ...LAYER, text: 'a layer of many' };
+
+  async function shownTo(user: string, tag: string, secret?: string): Promise<string> {
+    return (await Reader.signedIn(user, secret)).text(`/images/${APP}:${tag}`);
+  }
+
+  test('name the other images of repositories that the reader may pull', async () => {
+    await push('first', { mediaType: CONFIG, text: '{"author":"1"}' }, [SHARED]);
+    await push('second', { mediaType: CONFIG, text: '{"author":"2"}' }, [SHARED, LAYER]);
+    const page = await shownTo('alice', 'second');
+    expect([...page.matchAll(/class="bar shared"/g)]).toHaveLength(1);
+    expect(page).toContain(`<a href="/images/${APP}:first">${APP}:first</a>`);
+  });
+
+  test('of repositories that the reader may not pull stay hidden', async () => {
+    await push('latest', { mediaType: CONFIG, text: '{}' }, [SHARED]);
+    const bytes = utf8(SHARED.text);
+    for (const content of [bytes, utf8('{}')])
+      expect((await hosts.putBlob('central', 'bob/app', content, 'bob')).status).toBe(201);
+    const image = await imageOf(await contentDigest('sha256', utf8('{}')), [await contentDigest('sha256', bytes)]);
+    expect((await hosts.putManifest('central', 'bob/app', 'latest', image, 'bob')).status).toBe(201);
+    expect(await shownTo('alice', 'latest')).not.toContain('class="bar shared"');
+  });
+
+  test('are shared no more once the other image is deleted', async () => {
+    const digest = await push('first', { mediaType: CONFIG, text: '{"author":"1"}' }, [SHARED]);
+    await push('second', { mediaType: CONFIG, text: '{"author":"2"}' }, [SHARED]);
+    expect((await call('DELETE', `/v2/${APP}/manifests/${digest}`, { as: 'alice' })).status).toBe(202);
+    expect(await shownTo('alice', 'second')).not.toContain('class="bar shared"');
   });
 });
 

@@ -2,17 +2,18 @@
 import { Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { FC } from 'hono/jsx';
-import type { HistoryEntry, ImageState, Pin } from '../answers.ts';
+import type { HistoryEntry, ImageState, Pin, SharedBlob } from '../answers.ts';
 import { Bytes, Digest, Facts, FirstRows, Next, NotShown, State, Table, Time } from '../components.tsx';
 import type { ConsoleEnv, SignedIn } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Form, Page } from '../layout.tsx';
 import { readConfig, type ShownConfig } from '../image-config.ts';
 import { type Descriptor, readManifest, type ShownManifest } from '../manifest.ts';
-import { unless } from '../registry-client.ts';
-import { apiImage, imagePath, imageRoute, isTag, repositoryPath, splitImage, titleOf, withQuery } from '../paths.ts';
+import { ifSoon, unless } from '../registry-client.ts';
+import { apiImage, imagePath, imageRoute, isTag, repositoryPath, splitImage, titleOf } from '../paths.ts';
 import { may } from '../rights.ts';
 import { Build } from './image-build.tsx';
+import { Parts } from './image-parts.tsx';
 
 export function imagePages(): Hono<ConsoleEnv> {
   const pages = new Hono<ConsoleEnv>();
@@ -172,6 +173,8 @@ interface ImageContents {
   /** Undefined if it is not the config of an image, or too large to show. */
   readonly config: ShownConfig | undefined;
   readonly referrers: readonly Descriptor[];
+  /** Other images that have a layer, by the layer's digest; undefined if central does not answer soon. */
+  readonly shared: ReadonlyMap<string, SharedBlob['images']> | undefined;
 }
 
 async function contentsOf({ registry }: SignedIn, repository: string, reference: string): Promise<ImageContents> {
@@ -179,11 +182,14 @@ async function contentsOf({ registry }: SignedIn, repository: string, reference:
     registry.get<ImageState>(apiImage(repository, reference)),
     readManifest(registry, repository, reference),
   ]);
-  const [{ manifests: referrers }, config] = await Promise.all([
+  const [{ manifests: referrers }, config, shared] = await Promise.all([
     registry.get<{ manifests: Descriptor[] }>(`/v2/${repository}/referrers/${state.digest ?? ''}`),
     manifest?.config && readConfig(registry, repository, manifest.config),
+    manifest?.layers &&
+      ifSoon(registry.get<{ shared: SharedBlob[] }>(`${apiImage(repository, state.digest ?? reference)}/shared`)),
   ]);
-  return { state, manifest, config, referrers };
+  const byLayer = shared && new Map(shared.shared.map(({ blob, images }) => [blob, images]));
+  return { state, manifest, config, referrers, shared: byLayer };
 }
 
 const Contents: FC<ImageContents & { repository: string; reference: string }> = ({
@@ -193,6 +199,7 @@ const Contents: FC<ImageContents & { repository: string; reference: string }> = 
   manifest,
   config,
   referrers,
+  shared,
 }) => (
   <>
     <Facts
@@ -208,7 +215,7 @@ const Contents: FC<ImageContents & { repository: string; reference: string }> = 
         <a href={`${imagePath(repository, reference)}/history`}>History of this tag</a>
       </p>
     )}
-    {manifest && <Parts repository={repository} reference={reference} manifest={manifest} />}
+    {manifest && <Parts repository={repository} reference={reference} manifest={manifest} shared={shared} />}
     {config && <Build config={config} layers={manifest?.layers ?? []} />}
     <h2>Locations</h2>
     <Table
@@ -230,69 +237,6 @@ const Contents: FC<ImageContents & { repository: string; reference: string }> = 
       empty="Nothing refers to this image."
     />
   </>
-);
-
-const Parts: FC<{ repository: string; reference: string; manifest: ShownManifest }> = ({
-  repository,
-  reference,
-  manifest,
-}) => {
-  if (manifest.manifests) {
-    return (
-      <>
-        <h2>Platforms</h2>
-        <FirstRows
-          caption="Manifests of the index"
-          columns={['Platform', 'Digest', 'Size']}
-          of={manifest.manifests}
-          row={({ platform, digest, size }) => [
-            platform === undefined
-              ? 'any'
-              : [platform.os, platform.architecture, platform.variant].filter((part) => part !== undefined).join('/'),
-            <Digest of={digest} href={imagePath(repository, digest)} />,
-            <Bytes of={size} />,
-          ]}
-          empty="The index is empty."
-        />
-      </>
-    );
-  }
-  const layers = manifest.layers ?? [];
-  const largest = Math.max(1, ...layers.map(({ size }) => size));
-  return (
-    <>
-      <h2>Layers</h2>
-      <FirstRows
-        caption="Layers, the lowest first"
-        columns={['Digest', 'Type', 'Size', 'Share of the largest']}
-        of={layers}
-        row={({ digest, size, mediaType = '' }) => [
-          <Digest
-            of={digest}
-            href={
-              isReadable(mediaType) ? withQuery(`${imagePath(repository, reference)}/contents`, { digest }) : undefined
-            }
-          />,
-          mediaType,
-          <Bytes of={size} />,
-          <Bar share={size / largest} />,
-        ]}
-        empty="The image has no layers."
-      />
-    </>
-  );
-};
-
-/** Tells whether a layer of this type is a document, such as a signature, an SBOM or an attestation. */
-function isReadable(mediaType: string): boolean {
-  return /^text\/|[/+]json$/.test(mediaType);
-}
-
-const Bar: FC<{ share: number }> = ({ share }) => (
-  <svg width="120" height="10" role="img" aria-label={`${Math.round(share * 100)} %`}>
-    <rect class="bar-ground" width="120" height="10" />
-    <rect class="bar" width={Math.max(1, Math.round(120 * share))} height="10" />
-  </svg>
 );
 
 /** A form that points another tag to the image. It sends the digest, because the page's tag may have moved. */

@@ -123,6 +123,15 @@ export const prefetched = z
   })
   .openapi('Prefetched');
 
+export const sharedBlob = z
+  .object({
+    blob: z.string().openapi({ description: 'The digest of a layer or of the config' }),
+    images: z.array(z.object({ repository: z.string(), digest: z.string(), tag: z.string().nullable() })).openapi({
+      description: 'Some of the other images that have it, each with one of its tags',
+    }),
+  })
+  .openapi('SharedBlob');
+
 export const latestPush = z
   .object({
     repository: z.string().openapi({ example: 'alice/app' }),

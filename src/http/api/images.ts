@@ -1,6 +1,6 @@
 /** One image: its replication state, the history of its tag, and prefetching it to a node. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { allows, mayPrefetch } from '../../auth/credential.ts';
+import { allows, mayPrefetch, pullableRanges } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
 import { readStoredManifest } from '../../oci/manifest.ts';
 import { namespaceId } from '../../namespaces/namespace.ts';
@@ -16,6 +16,7 @@ import { imageState, type ImageState, isFinal } from '../../replication/image-st
 import { type HistoryEntry, TagHistory } from '../../replication/tag-history.ts';
 import { UNTAGGED } from '../../registry/images/pages.ts';
 import type { ListedImage } from '../../registry/registry.ts';
+import { type SharedBlob, sharedBlobsOf } from '../../registry/shared-blobs.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { roomFor } from '../large-answer.ts';
 import { formatTime } from './administration.ts';
@@ -32,6 +33,7 @@ import {
   prefetched,
   prefetchRequest,
   restoreRequest,
+  sharedBlob,
   stateQuery,
   waitQuery,
 } from './image-schemas.ts';
@@ -132,6 +134,31 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     return c.json({ history: shown.map(viewOfEntry), last: next, complete }, 200);
   });
 
+  const shared = describe(
+    'get',
+    `${IMAGE}/shared`,
+    'List the layers that other images share, among those that the caller may pull',
+    { params: imageParam },
+    {
+      200: {
+        description: 'Blobs of the image that other images have, as far as central knows; none for an index',
+        ...json(z.object({ digest: z.string(), shared: z.array(sharedBlob) })),
+      },
+    },
+  );
+  api.openapi(shared, async (c) => {
+    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
+    const parsed = parseAnyReference(reference);
+    const resolved = c.get('registry').resolveManifest({ repository, condition: 'granted' }, parsed, false);
+    const manifest = parsed.kind === 'digest' ? parsed.digest : (await resolved).digest;
+    const ranges = pullableRanges(c.get('caller'));
+    const [rows] = await Promise.all([
+      sharedBlobsOf(c.get('runtime').config, c.env, { repository, manifest }, ranges),
+      resolved,
+    ]);
+    return c.json({ digest: manifest, shared: byBlob(rows) }, 200);
+  });
+
   const restore = describe(
     'post',
     `${IMAGE}/restore`,
@@ -226,6 +253,13 @@ function view(state: ImageState): z.infer<typeof image> {
     last_error: state.lastError ?? null,
     locations: [...state.locations],
   };
+}
+
+function byBlob(rows: readonly SharedBlob[]): z.infer<typeof sharedBlob>[] {
+  return [...Map.groupBy(rows, ({ blob }) => blob)].map(([blob, images]) => ({
+    blob,
+    images: images.map(({ repository, manifest, tag }) => ({ repository, digest: manifest, tag })),
+  }));
 }
 
 function viewOfListed({ digest, tags, createdAt, size, kind }: ListedImage): z.infer<typeof listedImage> {

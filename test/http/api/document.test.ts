@@ -97,6 +97,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   [`post ${IMAGE}/restore`]: { as: 'alice', body: currentEntry },
   [`post ${IMAGE}/prefetch`]: { as: 'alice', body: body({ node: 'node1' }) },
   [`get ${IMAGE}/pins`]: {},
+  [`get ${IMAGE}/shared`]: { as: 'alice' },
   [`put ${IMAGE}/pins/{node}`]: {},
   [`delete ${IMAGE}/pins/{node}`]: {},
   'get /api/credentials': {},

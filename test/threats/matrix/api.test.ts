@@ -240,6 +240,12 @@ const ROUTES: readonly Route[] = [
   },
   { needs: 'pull', method: 'GET', path: (subject) => `${imageOf(subject)}/history`, answer: () => [200] },
   {
+    needs: 'pull',
+    method: 'GET',
+    path: (subject) => `${imageOf(subject)}/shared`,
+    answer: (subject) => (subject.exists ? [200] : [404, 'NAME_UNKNOWN']),
+  },
+  {
     needs: 'prefetch',
     holdsAt: ['nowhere'],
     method: 'POST',
