@@ -75,23 +75,11 @@ test.each<[name: string, status: number, refused: (size: number) => Refused | Pr
   expect(outcomes).toEqual(exchanges.map(({ times }) => ({ [String(status)]: times })));
 });
 
-const wrongPassword = (): Refused => ({
-  method: 'PATCH',
-  path: '/v2/alice/early/blobs/uploads/x',
-  headers: { Authorization: `Basic ${Buffer.from('mallory:wrong').toString('base64')}` },
-});
-
 test('a Go client reads the 429 after too many failed logins', async () => {
-  const exchangesOf = (size: number, times: number): GoExchange[] => {
-    const { path, ...rest } = wrongPassword();
-    return [false, true].map((chunked) => ({
-      ...rest,
-      url: new URL(path, server.current.url).href,
-      size,
-      chunked,
-      times,
-    }));
-  };
+  const headers = { Authorization: `Basic ${Buffer.from('mallory:wrong').toString('base64')}` };
+  const url = `${server.current.url}/v2/alice/early/blobs/uploads/x`;
+  const exchangesOf = (size: number, times: number): GoExchange[] =>
+    [false, true].map((chunked) => ({ method: 'PATCH', url, headers, size, chunked, times }));
   await send(exchangesOf(0, 40));
   const exchanges = SENT.flatMap(([size, times]) => exchangesOf(size, times));
   expect(await send(exchanges)).toEqual(exchanges.map(({ times }) => ({ 429: times })));
