@@ -2,6 +2,11 @@
  * The change log: central's numbered log of deletions and changes to control data. Every node applies it from its own
  * position. The entry for a deletion carries the deletion's version. The entry for control data only says what changed:
  * its reader gets the row in its current state, or learns that it is gone.
+ *
+ * The entry for the deletion of a tag, a manifest or a link replaces the earlier entry for the same one, whose version
+ * is lower. It has a new position, at the end, so a reader that has passed the earlier one comes to it all the same.
+ * Entries of other kinds stay. Otherwise a node that is behind would learn of a new organization long before the
+ * removal that hides what an earlier one of that name had.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
@@ -27,12 +32,12 @@ export type ChangeLogEntry = { readonly position: number; readonly recorded_at: 
 
 /** ?1 repository, ?2 tag, ?3 milliseconds, ?4 commit id. */
 export const CHANGE_LOG_TAG = sql`
-  INSERT INTO change_log (kind, name, key, version, recorded_at)
+  INSERT OR REPLACE INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'tag', ?1, ?2, clock.version, CAST(?3 AS INTEGER) FROM clock WHERE ${committed('?4')}`;
 
 /** ?1 repository, ?2 JSON array of digests, ?3 milliseconds, ?4 commit id. */
 export const CHANGE_LOG_MANIFESTS = sql`
-  INSERT INTO change_log (kind, name, key, version, recorded_at)
+  INSERT OR REPLACE INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'manifest', ?1, deleted.value, clock.version, CAST(?3 AS INTEGER)
   FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?4')}`;
 

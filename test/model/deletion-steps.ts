@@ -173,6 +173,7 @@ function decide(context: Context, world: World, deletion: Deletion): Progress {
     };
   }
   const deleted = (kind === 'tag' ? deleteTag : deleteManifest)(
+    context,
     world,
     key,
     wallClock(context, world, CENTRAL),

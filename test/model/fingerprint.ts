@@ -34,6 +34,7 @@ const KINDS = {
   take: 9,
   page: 10,
   removal: 11,
+  replaced: 12,
 };
 
 /**
@@ -154,7 +155,12 @@ class Fingerprinter {
     this.#lifecycles(observed.manifests);
     this.#add(changeLog.length - first);
     for (let position = first; position < changeLog.length; position++) {
-      const { kind, key, version } = changeLog[position]!;
+      const entry = changeLog[position];
+      if (entry === undefined) {
+        this.#add(KINDS.replaced);
+        continue;
+      }
+      const { kind, key, version } = entry;
       this.#add(KINDS[kind]);
       this.#add(this.#keyOf(kind, key));
       this.#version(version);

@@ -91,7 +91,7 @@ function push(
 
 function deleteAtCentral(context: Context, world: World, kind: 'tag' | 'manifest', key: Slot, visit: Visit): void {
   const now = wallClock(context, world, CENTRAL);
-  const deleted = (kind === 'tag' ? deleteTag : deleteManifest)(world, key, now, undefined);
+  const deleted = (kind === 'tag' ? deleteTag : deleteManifest)(context, world, key, now, undefined);
   if (deleted === undefined) return;
   const [next, version] = deleted;
   const name = kind === 'tag' ? TAG_NAMES[key] : DIGESTS[key];

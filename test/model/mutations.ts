@@ -7,6 +7,7 @@ export const MUTATIONS = {
   'dead-carrier': 'a tag that is not announced with the outbox entry of its manifest, because that is dead',
   'any-outbox-entry': 'an outbox entry deleted whatever its version is',
   'change-log-holders': 'a deletion sent only to nodes that have the tag or manifest',
+  'replaced-in-place': 'an entry of the change log that takes the position of the one that it replaces',
   'removal-of-known': 'a removal that writes tombstones only for manifests that central knows',
   'removal-once': 'a removal that a store applies to its rows and then forgets',
   'later-type': 'the later of two media types wins, whatever they are',

@@ -23,7 +23,7 @@ import {
   TAG_NAMES,
   type World,
 } from './state.ts';
-import { announceTo, readChangeLog, readToAnnounce } from './world.ts';
+import { announceTo, entriesAfter, readChangeLog, readToAnnounce } from './world.ts';
 
 const REPOSITORY = 'a/b' as RepositoryName;
 const NOW = 1;
@@ -40,7 +40,7 @@ export function queueSteps(context: Context, world: World, node: NodeIndex, visi
     outboxEntries,
     jobOf: () => undefined,
   };
-  const behind = world.changeLog.length - world.stores[node].position;
+  const behind = entriesAfter(world, world.stores[node].position).length;
   if (behind > 0 && nextStep({ ...view, changeLogMayHaveGrown: true }, NOW).kind === 'apply')
     apply(context, world, node, visit);
   const step = nextStep(view, NOW);
@@ -69,7 +69,7 @@ export function queueSteps(context: Context, world: World, node: NodeIndex, visi
 
 /** Applies the change log, in pieces of any size. */
 function apply(context: Context, world: World, node: NodeIndex, visit: Visit): void {
-  const behind = world.changeLog.length - world.stores[node].position;
+  const behind = entriesAfter(world, world.stores[node].position).length;
   for (let limit = 1; limit <= behind; limit++) {
     const message = readChangeLog(world, node, limit);
     const entries = limit === 1 ? '1 entry' : `${limit} entries`;

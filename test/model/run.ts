@@ -6,16 +6,31 @@ import { parseArgs } from 'node:util';
 import { ALL_CLOCKS } from './clocks.ts';
 import { exploreAll } from './exploration.ts';
 import { explore, type Exploration } from './explore.ts';
+import type { Limits } from './limits.ts';
 import { isMutation, type Mutation, MUTATIONS } from './mutations.ts';
 import { COPIES_UP } from './copies-up.ts';
 import { PROMISED_LINKS } from './promised-links.ts';
-import { cellsOf, DEFAULT_DEPTH, MISTAKEN, MISTAKEN_TYPES, NOT_EXPLORED, scenariosOf } from './scenarios.ts';
+import {
+  cellsOf,
+  DEFAULT_DEPTH,
+  MISTAKEN,
+  MISTAKEN_TWICE,
+  MISTAKEN_TYPES,
+  NOT_EXPLORED,
+  scenariosOf,
+} from './scenarios.ts';
 import { exploreSmall, type SmallModel } from './small-model.ts';
 
 /** Every mistake shows within this many moves. */
 const MOST_MOVES = 8;
 
-const TYPE_MUTATIONS: ReadonlySet<Mutation> = new Set(['later-type', 'push-retypes', 'dead-type']);
+/** The limits of mistakes that need others than {@link MISTAKEN}. */
+const LIMITS: Partial<Record<Mutation, Limits>> = {
+  'replaced-in-place': MISTAKEN_TWICE,
+  'later-type': MISTAKEN_TYPES,
+  'push-retypes': MISTAKEN_TYPES,
+  'dead-type': MISTAKEN_TYPES,
+};
 
 let [passed, failed] = [0, 0];
 
@@ -69,10 +84,7 @@ function checkMutation(mutation: Mutation): void {
   let states = 0;
   for (let moves = 1; moves <= MOST_MOVES; moves++) {
     for (const clocks of ALL_CLOCKS) {
-      const result = explore(
-        { clocks, limits: TYPE_MUTATIONS.has(mutation) ? MISTAKEN_TYPES : MISTAKEN, mutation },
-        moves,
-      );
+      const result = explore({ clocks, limits: LIMITS[mutation] ?? MISTAKEN, mutation }, moves);
       states += result.states;
       if (result.found === undefined) continue;
       const took = inSeconds(performance.now() - start);

@@ -111,5 +111,8 @@ export const MISTAKEN: Limits = {
   disturbances: 1,
 };
 
+/** The limits for finding mistakes about a second deletion of the same thing. */
+export const MISTAKEN_TWICE: Limits = { ...MISTAKEN, manifests: 1, operations: 4, removals: 0, disturbances: 0 };
+
 /** The limits for finding mistakes about media types. */
 export const MISTAKEN_TYPES: Limits = { ...MISTAKEN, removals: 0, manifests: 1, types: 2, reads: 0, disturbances: 0 };

@@ -127,7 +127,8 @@ export interface World {
   /** The number of times that something was overtaken, repeated, lost or delayed so far. */
   readonly disturbances: number;
   readonly stores: readonly [Store, Store, Store];
-  readonly changeLog: readonly ChangeLogEntry[];
+  /** By position, from 1 on; undefined where a later entry has replaced one. */
+  readonly changeLog: readonly (ChangeLogEntry | undefined)[];
   /** Messages that may arrive at any time, or never. */
   readonly astray: readonly Message[];
   readonly deletions: readonly Deletion[];

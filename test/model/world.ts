@@ -30,6 +30,7 @@ import {
   NO_TAGS,
   type NodeIndex,
   put,
+  putHost,
   SLOTS,
   type Slot,
   slotOf,
@@ -147,18 +148,26 @@ function withPush(
  * `deleteTag` of stores/deletion/deletions.ts, at central. Returns undefined if there is nothing to delete.
  * @param seen the greatest version seen at a node; undefined for a client of central
  */
-export function deleteTag(world: World, tag: Slot, now: number, seen: number | undefined): [World, number] | undefined {
+export function deleteTag(
+  setting: Setting,
+  world: World,
+  tag: Slot,
+  now: number,
+  seen: number | undefined,
+): [World, number] | undefined {
   const central = world.stores[CENTRAL];
   const row = central.tags[tag];
   const visible = row?.digest != null && isVisible(row, lifecycleAt(central, slotOf(row.digest)));
   if (seen === undefined && !visible) return undefined;
   const version = nextVersion(now, central.clock, seen);
   const tags = put(central.tags, tag, { digest: null, version, origin: HOST_NAMES[CENTRAL] });
-  return [withDeletion(world, { ...central, clock: version, tags }, { kind: 'tag', key: tag, version }), version];
+  const entry: ChangeLogEntry = { kind: 'tag', key: tag, version };
+  return [withDeletion(setting, world, { ...central, clock: version, tags }, entry), version];
 }
 
 /** `deleteManifest` of stores/deletion/deletions.ts, at central. */
 export function deleteManifest(
+  setting: Setting,
   world: World,
   digest: Slot,
   now: number,
@@ -168,10 +177,8 @@ export function deleteManifest(
   if (seen === undefined && !isAlive(lifecycleAt(central, digest))) return undefined;
   const version = nextVersion(now, central.clock, seen);
   const manifests = put(central.manifests, digest, { ...central.manifests[digest], deleted: version });
-  return [
-    withDeletion(world, { ...central, clock: version, manifests }, { kind: 'manifest', key: digest, version }),
-    version,
-  ];
+  const entry: ChangeLogEntry = { kind: 'manifest', key: digest, version };
+  return [withDeletion(setting, world, { ...central, clock: version, manifests }, entry), version];
 }
 
 /**
@@ -183,20 +190,28 @@ export function remove(setting: Setting, world: World, now: number, seen: number
   const version = nextVersion(now, central.clock, seen);
   if (setting.mutation !== 'removal-of-known') {
     const entry: ChangeLogEntry = { kind: 'removal', key: 0, version };
-    return [withDeletion(world, mergeRemoval(setting, central, version), entry), version];
+    return [withDeletion(setting, world, mergeRemoval(setting, central, version), entry), version];
   }
   const known = SLOTS.filter((digest) => isAlive(central.manifests[digest]));
-  let next = withDeletion(world, { ...central, clock: version });
+  let next: World = { ...world, stores: putHost(world.stores, CENTRAL, { ...central, clock: version }) };
   for (const key of known) {
     const at = next.stores[CENTRAL];
     const manifests = put(at.manifests, key, { ...at.manifests[key], deleted: version });
-    next = withDeletion(next, { ...at, manifests }, { kind: 'manifest', key, version });
+    next = withDeletion(setting, next, { ...at, manifests }, { kind: 'manifest', key, version });
   }
   return [next, version];
 }
 
-function withDeletion(world: World, central: Store, ...entries: ChangeLogEntry[]): World {
-  return { ...world, stores: [central, world.stores[1], world.stores[2]], changeLog: [...world.changeLog, ...entries] };
+/** Adds an entry. That of a tag or manifest replaces the earlier one, and has a position of its own. */
+function withDeletion({ mutation }: Setting, world: World, central: Store, entry: ChangeLogEntry): World {
+  const isReplaced = (other: ChangeLogEntry | undefined): boolean =>
+    entry.kind !== 'removal' && other?.kind === entry.kind && other.key === entry.key;
+  const earlier = world.changeLog.findIndex(isReplaced);
+  const changeLog =
+    mutation === 'replaced-in-place' && earlier >= 0
+      ? world.changeLog.with(earlier, entry)
+      : [...world.changeLog.map((other) => (isReplaced(other) ? undefined : other)), entry];
+  return { ...world, stores: putHost(world.stores, CENTRAL, central), changeLog };
 }
 
 /** `selectGreatestTagVersion` of stores/manifests/tag-history.ts. */
@@ -277,12 +292,19 @@ export function applyReply(setting: Setting, store: Store, { tags, manifests, do
 }
 
 /**
+ * `SELECT_CHANGE_LOG` of stores/change-log-rows.ts: the entries after a position that no later one has replaced.
+ */
+export function entriesAfter({ changeLog }: World, from: number): (ChangeLogEntry & { readonly position: number })[] {
+  return changeLog.flatMap((entry, i) => (entry === undefined || i < from ? [] : [{ ...entry, position: i + 1 }]));
+}
+
+/**
  * `readChangeLog` of stores/change-log-rows.ts, and `latest` of replication/apply-changes.ts: the last of several
  * deletions of the same tag or manifest counts.
  */
 export function readChangeLog(world: World, node: NodeIndex, limit: number): Message {
   const from = world.stores[node].position;
-  const entries = world.changeLog.slice(from, from + limit);
+  const entries = entriesAfter(world, from).slice(0, limit);
   let [tags, manifests]: [TagSlots, LifecycleSlots] = [NO_TAGS, NO_LIFECYCLES];
   let removed = 0;
   for (const { kind, key, version } of entries) {
@@ -299,7 +321,7 @@ export function readChangeLog(world: World, node: NodeIndex, limit: number): Mes
     done: NO_OUTBOX_ENTRIES,
     clock: 0,
     from,
-    to: from + entries.length,
+    to: entries.at(-1)?.position ?? from,
   };
 }
 

@@ -136,7 +136,7 @@ const KEEP_HIDDEN_TAGS = sql`
   SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS} WHERE true
   ON CONFLICT DO NOTHING`.reading(perTag);
 const CHANGE_LOG_HIDDEN_TAGS = sql`
-  INSERT INTO change_log (kind, name, key, version, recorded_at)
+  INSERT OR REPLACE INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'tag', t.repository, t.name, t.version, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS}`.reading(perTag);
 const DELETE_HIDDEN_TAGS = sql`
   UPDATE tags SET digest = NULL, origin = ?2, visible = 0 WHERE (repository, name) IN (

@@ -220,7 +220,7 @@ const IS_LINKED = `EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.d
 
 // This entry is written before the link is deleted, because it depends on the link's row.
 const CHANGE_LOG_LINK = sql`
-  INSERT INTO change_log (kind, name, key, version, recorded_at)
+  INSERT OR REPLACE INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'link', ?1, ?2, 0, CAST(?3 AS INTEGER) WHERE NOT ${IS_REFERENCED}
     AND (?4 = 1 OR ${IS_LINKED})`.reading(readsReferences);
 

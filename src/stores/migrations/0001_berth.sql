@@ -280,6 +280,7 @@ CREATE TABLE change_log (
   version INTEGER NOT NULL,
   recorded_at INTEGER NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX change_log_deletions ON change_log (kind, name, key) WHERE kind IN ('tag', 'manifest', 'link');
 
 CREATE TABLE change_log_positions (
   store TEXT PRIMARY KEY,
