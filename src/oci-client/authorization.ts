@@ -31,7 +31,7 @@ export class Authorization {
   /** By scopes. */
   readonly #tokens = new Map<string, Token>();
 
-  /** @param credential is asked once the registry wants one */
+  /** @param credential called once the registry asks for a login */
   constructor(registry: URL, credential: () => Promise<Credential | undefined>, surroundings: Surroundings) {
     this.#registry = registry;
     this.#credential = credential;

@@ -55,7 +55,7 @@ const DROP_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1 AND ${IF
 
 /**
  * Returns the statements that apply `entries` to a node, to be run in one batch.
- * @param from the node's position in the change log before
+ * @param from the node's position in the change log before these entries
  */
 export function applyChangeLog(
   node: string,

@@ -18,8 +18,8 @@ export const MOST_COPIES_DOWN = 100_000;
 /**
  * Returns whether an organization may add a copy down: it may have at most as many as stay free. So one that asks for
  * everything gets half of the room, and the next one half of what is left.
- * @param own how many the organization has
- * @param all how many all organizations have
+ * @param own the number of the organization's copies down
+ * @param all the number of all organizations' copies down
  */
 export function hasRoomForCopyDown(own: number, all: number): boolean {
   return own < MOST_COPIES_DOWN - all;

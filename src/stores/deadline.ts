@@ -56,8 +56,8 @@ export function millisecondsFor(bytes: number): number {
 }
 
 /**
- * Passes all bytes of a store's object on. At its deadline the pipe is abandoned, as any other call to a store.
- * @param bytes how many there are
+ * Passes all bytes of a store's object on. At its deadline the pipe is abandoned, like any other call to a store.
+ * @param bytes the number of bytes
  * @throws OciError UNAVAILABLE if it takes longer than {@link millisecondsFor}
  */
 export function passBytes(

@@ -21,7 +21,7 @@ export class StatementMeter {
     return this.#limit - this.#counted;
   }
 
-  /** Sets how many statements may run in all, those that were counted so far included. */
+  /** Sets the number of statements that may run in all, including those counted so far. */
   allow(limit: number): void {
     this.#limit = limit;
   }

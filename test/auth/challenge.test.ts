@@ -30,7 +30,7 @@ describe('challenge', () => {
     expect(new URL(found).host).toBe(new URL(url).host);
   });
 
-  // The conformance suite takes the last of the two words anywhere in a challenge for its scheme.
+  // The conformance suite takes the last "basic" or "bearer" anywhere in a challenge for its scheme.
   test.each(['https://index.example.com/', 'http://localhost:8787/'])(
     'names its scheme once, and no other: %s',
     (url) => {

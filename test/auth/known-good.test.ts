@@ -41,7 +41,7 @@ describe.each(['the same isolate', 'another isolate'])('in %s', (where) => {
     return where === 'the same isolate' ? known : isolate();
   };
 
-  test('a good login answers for a minute, and is told from a guess for an hour', async () => {
+  test('a good login answers for a minute, and is distinguished from a guess for an hour', async () => {
     expect(await (await remembering(login)).recall('hash', NOW)).toMatchObject({ login });
     expect(await (await remembering(login)).recall('hash', NOW + 59_999)).toMatchObject({ login });
     expect(await (await remembering(login)).recall('hash', NOW + 60_000)).toEqual({ login: undefined });

@@ -73,13 +73,13 @@ describe('an error', () => {
     }).toThrow(message);
   });
 
-  test('about a login differs where there was one', async () => {
+  test('about a login differs if there was one', async () => {
     expect(await failureOf(failing(401, ''), 'Basic YTpi')).toMatchObject({
       message: 'berth.example does not accept the login: repeat berth login berth.example',
     });
   });
 
-  test('is an answer of something else than Berth', async () => {
+  test('says that something other than Berth answered', async () => {
     const { api } = apiWith(() => new Response('<html>', { headers: { 'content-type': 'text/html' } }));
     await expect(api.call('GET', '/api/organizations')).rejects.toThrow('does not answer as Berth does');
   });

@@ -27,7 +27,7 @@ async function pullOf(document: { readonly mediaType: string }): Promise<Result 
   return { ...result, left: await readdir(cwd) };
 }
 
-test('a registry can not write control characters to the terminal', async () => {
+test('a registry cannot write control characters to the terminal', async () => {
   const platform = { os: 'linux\u{1b}[2J\u{9b}31m', architecture: 'none' };
   const { code, stderr } = await pullOf({
     schemaVersion: 2,

@@ -49,7 +49,7 @@ test('two pushes of one blob at once each keep a record of their own', async () 
   await other.end();
 });
 
-test('one push alone goes on with what a push that has ended has left', async () => {
+test('only one push continues what an ended push has left', async () => {
   const ended = await startProcess();
   await new UploadFiles(folder, ended.id).write(KEY, LOCATION);
   await ended.end();
@@ -70,6 +70,6 @@ test('a record is forgotten once no registry can know the upload', async () => {
   expect(await readdir(folder)).toEqual([]);
 });
 
-test('nothing is forgotten where there is nothing', async () => {
+test('pruning works when there is nothing to forget', async () => {
   await new UploadFiles(join(folder, 'absent')).prune();
 });

@@ -18,7 +18,7 @@ export function parseTotals(output: string): Totals | undefined {
   return { pass, disabled, bad: skip + fail + error };
 }
 
-/** Returns how many cases differ from what is required. Too many passes count as well. */
+/** Returns the number of cases that differ from what is required. Too many passes count as well. */
 export function countFailures(totals: Totals | undefined, required: Omit<Totals, 'bad'>): number {
   if (totals === undefined) return 1;
   const { pass, disabled, bad } = totals;

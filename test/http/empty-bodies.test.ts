@@ -1,5 +1,5 @@
 /**
- * An empty body is an empty body on every route: without headers, with `Content-Length: 0`, or as an empty chunked one.
+ * An empty body counts as empty on every route: without headers, with `Content-Length: 0`, or as an empty chunked body.
  */
 import { beforeAll, beforeEach, expect, test } from 'vitest';
 import { addUsers, basic, call, HOST, USERS } from '../support/client.ts';

@@ -151,7 +151,7 @@ describe('past the limit of failed logins', () => {
     expect(await logIn(1, bot, '192.0.2.2')).toBe(200);
   });
 
-  test('a remembered one passes, also after the minute for which it answers', async () => {
+  test('a remembered one passes, even after the minute for which it answers', async () => {
     for (let i = 0; i < ISOLATES; i++) expect(await logIn(i, USERS.alice)).toBe(200);
     for (let hour = 0; hour < 3; hour++) {
       vi.setSystemTime(Date.now() + 59 * MINUTE);

@@ -80,7 +80,7 @@ test('an identity token is exchanged by OAuth 2', async () => {
   ]);
 });
 
-test('a password is not sent without encryption because a registry with encryption says so', async () => {
+test('a password is not sent without encryption, even if a registry with encryption asks for that', async () => {
   const wire = wired(() => refusal(401, { 'WWW-Authenticate': 'Bearer realm="http://auth.example/token"' }));
   await expect(hostOf(wire, ALICE, 'https://registry.example').check()).rejects.toThrow('without encryption');
   expect(wire.sent).toHaveLength(1);

@@ -13,7 +13,7 @@ export interface Change {
   readonly firstStep?: (state: RepositoryState) => void;
 }
 
-/** R2's least part of a multipart upload. Chunks that are larger, and have ranges, are parts. */
+/** The smallest part that R2 allows in a multipart upload. Larger chunks with a range become parts. */
 export const PART_BYTES = 5 * 1024 ** 2;
 
 /** Appends a chunk to the session. */

@@ -31,7 +31,7 @@ export class LikelyKeys {
   }
 }
 
-/** Includes the repository, so that how long an answer takes does not depend on what other repositories have. */
+/** Includes the repository, so that the time that an answer takes does not depend on what other repositories have. */
 function nameOf(repository: RepositoryName, digest: Digest): string {
   return `${repository}@${digest}`;
 }

@@ -1,9 +1,9 @@
 /**
  * The history of tags. It keeps each replaced write of a tag, with the write's version and origin and the time of its
  * replacement. The configuration limits how many entries a tag keeps, and for how long. An organization with very many
- * tags keeps fewer entries of each ({@link MAX_HISTORY}). A push removes entries beyond the number. Maintenance
- * (`maintenance/histories.ts`) removes merged entries beyond it, and entries that are too old. Readers never see more
- * than the configuration allows.
+ * tags keeps fewer entries of each ({@link MAX_HISTORY}). A push removes entries beyond that number. Maintenance
+ * (`maintenance/histories.ts`) removes merged entries beyond that number, and entries that are too old. Readers never
+ * see more than the configuration allows.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
@@ -31,7 +31,7 @@ const oldestKept = (repository: string, name: string, entries: string): string =
   SELECT x.version FROM tag_history x WHERE x.repository = ${repository} AND x.name = ${name}
   ORDER BY x.version DESC, x.origin DESC LIMIT 1 OFFSET CAST(${entries} AS INTEGER) - 1)`;
 
-/** SQL for how many of `entries` each tag of an organization may keep. */
+/** SQL for the number of `entries` that each tag of an organization may keep. */
 const shareOf = (organization: string, entries: string): string => `min(CAST(${entries} AS INTEGER), max(1,
   ${MAX_HISTORY} / max(1, coalesce((SELECT u.tag_rows FROM usage u WHERE u.organization = ${organization}), 0))))`;
 

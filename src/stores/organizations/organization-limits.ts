@@ -1,7 +1,7 @@
 /**
  * The limits that apply to every organization, even without a quota: on its manifests, tags, repositories, credentials
- * and uploads, on the tags of one manifest, and on the bytes of its manifests in one store's database. That of blobs is
- * in `blob-limit.ts`.
+ * and uploads, on the tags of one manifest, and on the bytes of its manifests in one store's database. The limit of
+ * blobs is in `blob-limit.ts`.
  *
  * Most counts are columns of `usage`, which triggers maintain (`0001_berth.sql`). The statement that takes the commit's
  * version checks them. So if two pushes fit only one at a time, one of them is stored. A write that adds nothing is
@@ -70,7 +70,7 @@ export function hasTooManyRepositories(repository: string): string {
   return `${kept('repository_rows', repository)} >= ${MAX_REPOSITORIES}`;
 }
 
-/** SQL for how many tags are on the manifest of an {@link addition}, at most {@link MAX_TAGS_ON_MANIFEST}. */
+/** SQL for the number of tags on the manifest of an {@link addition}, at most {@link MAX_TAGS_ON_MANIFEST}. */
 const tagsOnManifest = (repository: string, added: string): string => `(SELECT count(*) FROM (
   SELECT 1 FROM tags t INDEXED BY tags_by_digest WHERE t.repository = ${repository}
     AND t.digest = ${added} ->> 'digest' LIMIT ${MAX_TAGS_ON_MANIFEST}))`;

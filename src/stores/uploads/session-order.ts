@@ -55,7 +55,7 @@ export class SessionOrder {
    * Returns the error for a write that did not take the session: the session has moved on, or there is no room. If it
    * is neither by now, such as after another request sealed the session's parts, the write can be tried again.
    * @param size bytes of the chunks, or of the whole blob
-   * @param chunks how many chunks it would have added; none if it is the whole blob
+   * @param chunks the number of chunks that it would have added; 0 if it is the whole blob
    */
   async notTaken(
     owner: SessionOwner,

@@ -24,7 +24,7 @@ const textOf = async (files: TarFiles, path: string): Promise<string | undefined
   return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
 };
 
-test.each(['gnu', 'pax', 'ustar'])('an archive in the format %s is read where it is', async (format) => {
+test.each(['gnu', 'pax', 'ustar'])('an archive in the format %s is read in place', async (format) => {
   const archive = join(folder, `${format}.tar`);
   execFileSync('tar', [
     '--create',
@@ -48,7 +48,7 @@ test.each(['gnu', 'pax', 'ustar'])('an archive in the format %s is read where it
   expect(await new Response(files.open(LONG, 4, 8)).text()).toBe('away');
 });
 
-test('an archive that is written here is one for tar', async () => {
+test('tar reads an archive that is written here', async () => {
   const archive = join(folder, 'written.tar');
   const entry = (path: string, text: string) => ({ path, size: text.length, open: () => new Blob([text]).stream() });
   await writeTar(archive, [entry('blobs/a', 'x'.repeat(513)), entry('empty', '')]);

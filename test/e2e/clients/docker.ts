@@ -14,7 +14,7 @@ export interface Docker {
   readonly login: (user: string, password: string) => Promise<CommandResult>;
   /** Loads an image and pushes it. */
   readonly push: (image: Image, reference: string) => Promise<CommandResult>;
-  /** Pulls an image. @throws if it is another than the one that was pushed */
+  /** Pulls an image. @throws if it differs from the one that was pushed */
   readonly pull: (reference: string) => Promise<CommandResult>;
 }
 

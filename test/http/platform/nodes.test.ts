@@ -1,4 +1,4 @@
-/** Lists and removals at a node, and what central shows of what was pushed there. */
+/** Lists and removals at a node, and central's view of the images that were pushed there. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, basic, type UserName, USERS } from '../../support/client.ts';

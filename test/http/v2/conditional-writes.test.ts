@@ -125,7 +125,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     }
   });
 
-  test('of many that create one tag at once, one succeeds', async () => {
+  test('one of many requests that create a tag at once succeeds', async () => {
     const images = await Promise.all(Array.from({ length: 8 }, (_, i) => imageWith(String(i))));
     const answers = await Promise.all(images.map((image) => put(host, 'latest', image, { 'If-None-Match': '*' })));
     expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 412, 412, 412, 412, 412, 412, 412]);
@@ -133,7 +133,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(await digestAt(host, 'latest')).toBe(created?.digest);
   });
 
-  test('of many that move one tag from the same manifest at once, one succeeds', async () => {
+  test('one of many requests that move a tag from the same manifest at once succeeds', async () => {
     const first = await imageWith('first');
     await put(host, 'latest', first);
     const images = await Promise.all(Array.from({ length: 8 }, (_, i) => imageWith(String(i))));

@@ -31,7 +31,7 @@ async function fill(images: number): Promise<void> {
   for (const statement of statements) await env.DB_CENTRAL.prepare(statement).run();
 }
 
-test('a round over a store with a tenth of garbage reads at most 12 rows a blob', async () => {
+test('a round over a store, a tenth of which is garbage, reads at most 12 rows a blob', async () => {
   const hosts = await openHosts();
   hosts.now += 3 * GRACE;
   await fill(500);

@@ -4,7 +4,7 @@ import { KeySet } from '../../../src/maintenance/integrity/key-set.ts';
 
 const keysOf = (count: number) => Array.from({ length: count }, () => `blobs/${crypto.randomUUID()}`);
 
-test('a set of keys has all its keys and hardly any others, also after it was saved', () => {
+test('a set of keys has all its keys and hardly any others, even after it was saved', () => {
   const set = KeySet.of();
   const keys = keysOf(5000);
   for (const key of keys) set.add(key);

@@ -1,4 +1,4 @@
-/** Prefetches, and changes of an hour with very many, that share an entry of the audit log. */
+/** Prefetches, and the changes of an hour with very many of them, share an entry of the audit log. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { HOUR, MINUTE } from '../../../src/durations.ts';

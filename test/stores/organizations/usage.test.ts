@@ -219,7 +219,7 @@ describe('usage', () => {
     expect(await used('alice')).toBe(1000);
   });
 
-  test('stops counting a deleted manifest at once, also after its rows were collected, until it is pushed again', async () => {
+  test('stops counting a deleted manifest at once, even after its rows were collected, until it is pushed again', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
     await hosts.call('central', 'DELETE', `/v2/alice/app/manifests/${image.digest}`);
     expect(await used('alice')).toBe(0);
