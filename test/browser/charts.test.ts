@@ -1,45 +1,22 @@
 /** The charts of the console in a real browser, with figures of three months. */
 import { rm } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePorts, type LocalRegistry, startLocalRegistry } from '../../src/local/simulators.ts';
-import { Control } from '../bench/control.ts';
 import { imageOf, loggedIn, pushImage } from '../support/local/push.ts';
 import { temporaryFolder } from '../support/local/server.ts';
+import { noteUsage, WITH_SQL } from './usage-figures.ts';
 import { browserForFile, NARROW, pictureOf, problemsOf, WIDE } from './browser.ts';
-
-/** The Worker with a route that runs SQL. */
-const WITH_SQL = fileURLToPath(new URL('../bench/worker.js', import.meta.url));
-const DAY = 24 * 3_600_000;
 
 let registry: LocalRegistry;
 let folder: string;
 const address = (path: string): string => `${registry.console.url}${path}`;
 const { signedIn } = browserForFile(address);
 
-/** The largest repositories: most bytes of the second one are shared with others. */
-const REPOSITORIES = [
-  { name: 'alice/runtime', bytes: 4e9, unshared: 4e9, share: 4e9 },
-  { name: 'alice/app', bytes: 6e9, unshared: 5e8, share: 3e9 },
-  { name: 'alice/a-repository-with-a-long-name', bytes: 1e9, unshared: 1e9, share: 1e9 },
-  { name: 'alice/small', bytes: 1e8, unshared: 5e7, share: 6e7 },
-];
-
 beforeAll(async () => {
   folder = await temporaryFolder();
   const [port = 0] = await freePorts();
   registry = await startLocalRegistry({ port, stateDir: folder, entryPoint: WITH_SQL });
-  const measured = { organization: 'alice', count: 90, bytes: 9e9, largest: REPOSITORIES };
-  const today = Math.floor(Date.now() / DAY);
-  await new Control(port).sql(
-    'central',
-    "UPDATE organizations SET created_at = 0, quota_bytes = 12000000000 WHERE name = 'alice'",
-    `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 89)
-     INSERT OR REPLACE INTO usage_by_day (day, organization, noted_at, used, quota_bytes)
-     SELECT ${today} - i, 'alice', 1, 9000000000 - i * 50000000 - (i % 7) * 200000000,
-       iif(i > 60, NULL, iif(i > 30, 8000000000, 12000000000)) FROM n`,
-    `INSERT OR REPLACE INTO largest_repositories VALUES ('alice', 1790000000000, '${JSON.stringify(measured)}')`,
-  );
+  await noteUsage(port);
   const alice = loggedIn(`http://localhost:${port + 1}`, 'alice');
   await pushImage(alice, 'alice/app', 'latest', imageOf(200_000, 50_000));
   const state = '/api/organizations/alice/repositories/app/images/latest?wait=60';
