@@ -1,4 +1,5 @@
 /** The management API of a Berth host (docs/api.md). */
+import { bytesUpTo, textOf } from '../../src/oci-client/answer.ts';
 import { credentialFor } from './docker-config.ts';
 import { Failure } from './errors.ts';
 import { harmless } from './terminal.ts';
@@ -9,6 +10,9 @@ import { type Transport, TransportError } from '../../src/oci-client/transport.t
 const ANSWER_SECONDS = 60;
 /** The most items on a page of a list, and of a list of credentials. */
 const PAGE = 1000;
+
+/** The most bytes of an answer that are read. The longest page of Berth's lists has a few MiB. */
+const MAX_ANSWER_BYTES = 64 * 1024 ** 2;
 
 interface Call {
   readonly query?: Readonly<Record<string, string | number | undefined>>;
@@ -26,8 +30,13 @@ export class ApiFailure extends Failure {
   }
 }
 
-/** Builds a path whose parts are encoded: a slash in a repository's name becomes `%2F`. */
+/**
+ * Builds a path whose parts are encoded: a slash in a repository's name becomes `%2F`.
+ * @throws Failure for a part that would lead to another path (RFC 3986 §5.2.4)
+ */
 export function path(texts: TemplateStringsArray, ...parts: readonly string[]): string {
+  const dots = parts.find((part) => part === '.' || part === '..');
+  if (dots !== undefined) throw new Failure(`"${dots}" is no name: write the name itself`);
   return String.raw({ raw: texts }, ...parts.map((part) => encodeURIComponent(part)));
 }
 
@@ -136,7 +145,7 @@ async function authorizationFor(host: string): Promise<string | undefined> {
 
 async function jsonOf(response: Response, host: string): Promise<unknown> {
   const isJson = /^application\/(?:[\w.+-]+\+)?json\b/.test(response.headers.get('content-type') ?? '');
-  const text = await response.text();
+  const text = new TextDecoder().decode(await bytesUpTo(response, MAX_ANSWER_BYTES));
   try {
     if (isJson) return JSON.parse(text);
   } catch {
@@ -164,7 +173,7 @@ async function failureOf(response: Response, host: string, isLoggedIn: boolean):
 async function messageOf(response: Response): Promise<string> {
   const unknown = `the answer was ${response.status}: check that the host runs Berth`;
   try {
-    const { errors } = JSON.parse(await response.text()) as { errors?: readonly { message?: unknown }[] };
+    const { errors } = JSON.parse(await textOf(response)) as { errors?: readonly { message?: unknown }[] };
     const messages = (errors ?? []).flatMap(({ message }) => (typeof message === 'string' ? [harmless(message)] : []));
     return messages.length === 0 ? unknown : messages.join('; ');
   } catch {

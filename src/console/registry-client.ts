@@ -130,7 +130,10 @@ export class RegistryClient {
     path: string,
     init: { headers?: Readonly<Record<string, string>>; body?: string | ReadableStream | null },
   ) {
-    const request = new Request(`${this.#origin}${path}`, {
+    const url = new URL(`${this.#origin}${path}`);
+    // A name of dots would lead to another path (RFC 3986 §5.2.4).
+    if (!path.startsWith(url.pathname)) throw new RegistryError(404, `there is nothing at ${path}`);
+    const request = new Request(url, {
       ...init,
       method,
       headers: { ...init.headers, ...this.#headers },

@@ -30,6 +30,22 @@ test('a path encodes its parts', () => {
   expect(() => splitRepository('single')).toThrow('ORG/NAME');
 });
 
+test.each(['.', '..'])('a path has no part that leads elsewhere: %s', (part) => {
+  expect(() => path`/api/organizations/${part}/credentials/${'ci'}`).toThrow(`"${part}" is no name`);
+});
+
+test.each([200, 500])('of an answer without end only a part is read, with status %i', async (status) => {
+  let isLeft = false;
+  const endless = new ReadableStream<Uint8Array>({
+    pull: (controller) => controller.enqueue(new Uint8Array(1024 ** 2).fill(32)),
+    cancel: () => void (isLeft = true),
+  });
+  const headers = { 'Content-Type': 'application/json' };
+  const { api } = apiWith(() => new Response(endless, { status, headers }));
+  await expect(api.call('GET', '/api/organizations')).rejects.toThrow(ApiFailure);
+  expect(isLeft).toBe(true);
+});
+
 test('a list is read page by page, until one is not full', async () => {
   const names = ['a', 'b', 'c', 'd', 'e'];
   const { api, sent } = apiWith(({ searchParams }) => {

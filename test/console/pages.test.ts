@@ -422,6 +422,7 @@ describe('the reference', () => {
     ['a method that changes nothing', { method: 'get' }, 404],
     ['a path that the API does not have', { path: '/v2/' }, 404],
     ['a parameter that leads elsewhere', { 'parameter-organization': '../../v2' }, 400],
+    ['a parameter that leads to another operation', { 'parameter-organization': '..' }, 404],
   ])('refuses %s', async (_, fields, status) => {
     const reader = await Reader.signedIn('alice');
     const whole = { 'parameter-organization': 'alice', body, confirmed: 'yes', ...fields };
@@ -436,6 +437,12 @@ describe('the reference', () => {
   ])('is refused what its reader may not read, and what is no read: %s', async (path, status) => {
     const reader = await Reader.signedIn('alice');
     expect((await reader.send('GET', `/reference/try?path=${encodeURIComponent(path)}`)).status).toBe(status);
+  });
+
+  test('reads no other path than the one that it names', async () => {
+    const reader = await Reader.signedIn('admin');
+    const path = encodeURIComponent('/api/organizations/{organization}/credentials');
+    expect((await reader.send('GET', `/reference/try?path=${path}&organization=..`)).status).toBe(404);
   });
 });
 
