@@ -1,8 +1,13 @@
 /** The contents of a signature, an SBOM or an attestation, as text that a person can read. */
 import { z } from 'zod';
+import { jsonExcess } from '../oci/json-limits.ts';
+import { MAX_DEPTH } from '../oci/manifest-limits.ts';
 
 /** The largest contents that a page shows, in bytes. */
 export const MAX_READABLE_BYTES = 1024 * 1024;
+
+/** The most values in a document that is parsed: more than an SBOM of {@link MAX_READABLE_BYTES} has. */
+const MAX_VALUES = 50_000;
 
 /** An envelope whose payload is signed (DSSE); in-toto attestations come in one. */
 const envelope = z.object({ payloadType: z.string(), payload: z.base64() });
@@ -26,14 +31,15 @@ function decoded(base64: string): string {
   return new TextDecoder().decode(Uint8Array.fromBase64(base64));
 }
 
-/** Each line of a deeply nested document starts with many spaces, so such a document stays as it is. */
+/** Each line of a nested document starts with many spaces, so one that grows by much stays as it is. */
 function indented(document: unknown, stored: string): string {
   const text = JSON.stringify(document, undefined, 2);
   return text.length <= 4 * Math.max(stored.length, 1024) ? text : stored;
 }
 
-/** Parses JSON; undefined if the text is none. */
+/** Parses JSON; undefined if the text is none, or if it would cost much memory. */
 export function fromJson(stored: string): unknown {
+  if (jsonExcess(stored, MAX_DEPTH, MAX_VALUES) !== undefined) return undefined;
   try {
     return JSON.parse(stored);
   } catch {

@@ -169,4 +169,11 @@ describe('a document among the parts', () => {
     const text = readable(JSON.stringify({ payloadType: 'application/vnd.in-toto+json', payload, signatures: [] }));
     expect(text).toContain('"predicateType": "https://slsa.dev/provenance/v1"');
   });
+
+  test.each([
+    ['is nested deeply', '['.repeat(100_000) + ']'.repeat(100_000)],
+    ['has many values', `[${'{},'.repeat(60_000)}{}]`],
+  ])('that %s is shown as it is, because its lines would take much memory', (_, text) => {
+    expect(readable(text)).toBe(text);
+  });
 });
