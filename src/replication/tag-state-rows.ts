@@ -47,7 +47,8 @@ const PARTS = `(
         SELECT 1 FROM locations l WHERE l.digest = named.digest AND l.store = ?3 AND l.damage IS NULL)
       LIMIT ${String(MOST_NAMED)}))))`;
 const SELECT_IMAGES = sql<ImageRow>`
-  SELECT image.digest, i.size AS bytes, i.image_size AS size, i.image_kind AS kind, ${PARTS} AS parts
+  SELECT image.digest, i.size AS bytes, i.image_size AS size, i.image_kind AS kind, i.last_pull AS pulled,
+    ${PARTS} AS parts
   FROM (SELECT DISTINCT t.digest FROM json_each(?2) AS asked
     CROSS JOIN tags t ON t.repository = ?1 AND t.name = asked.value AND t.visible = 1) AS image
   CROSS JOIN manifests i ON i.repository = ?1 AND i.digest = image.digest`.reading(
@@ -64,6 +65,7 @@ interface ImageRow {
   readonly bytes: number;
   readonly size: number | null;
   readonly kind: ImageKind | null;
+  readonly pulled: number;
   /** {@link Parts}, as JSON. */
   readonly parts: string;
 }
@@ -83,6 +85,8 @@ export interface ImageAtStore {
   /** Bytes of its distinct blobs; null if they have not been added up. */
   readonly size: number | null;
   readonly kind: ImageKind | null;
+  /** The hour of its last pull from this store, in milliseconds since the epoch; 0 for never. */
+  readonly pulled: number;
   /** The number of its manifests that are alive in the store. */
   readonly manifests: number;
   /** Whether all of it was read. If not, the store may lack more of it than the other fields say. */

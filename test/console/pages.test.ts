@@ -135,9 +135,26 @@ describe('an administrator', () => {
     await reader.submit('/replication/node1', '/replication/node1/paused');
     expect(await reader.text('/replication/node1')).not.toContain('>paused<');
   });
+
+  test.each(['retry', 'announce-all'])('has the queue of a node %s', async (action) => {
+    const reader = await Reader.signedIn('admin');
+    const answer = await reader.submit('/replication/node1', `/replication/node1/${action}`);
+    expect([answer.status, answer.headers.get('Location')]).toEqual([303, '/replication/node1']);
+    const { entries } = await (await callApi('GET', 'audit', 'admin')).json<{ entries: { action: string }[] }>();
+    expect(entries[0]?.action).toBe({ retry: 'retry jobs', 'announce-all': 'announce all' }[action]);
+  });
 });
 
 describe("an organization's admin", () => {
+  test('creates a repository before its first push', async () => {
+    const reader = await Reader.signedIn('alice');
+    const answer = await reader.submit('/images', '/images', { name: 'team/new', visibility: 'public' });
+    expect([answer.status, answer.headers.get('Location')]).toEqual([303, '/images/alice/team/new']);
+    expect(await reader.text('/images/alice/team/new')).toContain('public');
+    const refused = await reader.submit('/images', '/images', { name: 'Bad Name', visibility: 'private' });
+    expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining('name')]);
+  });
+
   test('creates a credential, whose secret is shown once, and removes it', async () => {
     const reader = await Reader.signedIn('alice');
     const path = '/organizations/alice';

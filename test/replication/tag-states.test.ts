@@ -14,6 +14,7 @@ interface Page {
     readonly name: string;
     readonly digest: string;
     readonly size: number | null;
+    readonly pulled_at: string | null;
     readonly states: readonly { readonly store: string; readonly state: string }[];
   }[];
   readonly stores: readonly { readonly store: string; readonly answers: boolean }[];
@@ -47,6 +48,17 @@ function resume(): void {
   hosts.queueOf('node1').state.setPaused(false);
 }
 
+test('an image was last pulled in the latest hour that any store noted', async () => {
+  const { digest } = await hosts.push('central', REPOSITORY, 1, 'latest');
+  await hosts.call('node1', 'GET', `/v2/${REPOSITORY}/manifests/latest`);
+  await hosts.drain();
+  const pulled = (database: D1Database, hour: number): Promise<unknown> =>
+    database.prepare('UPDATE manifests SET last_pull = ?1 WHERE digest = ?2').bind(hour, digest).run();
+  await pulled(env.DB_CENTRAL, Date.UTC(2026, 10, 30, 11));
+  await pulled(env.DB_NODE1!, Date.UTC(2026, 10, 30, 12));
+  expect((await tags()).tags.map((tag) => tag.pulled_at)).toEqual(['2026-11-30T12:00:00.000Z']);
+});
+
 describe('a push to a node', () => {
   test('is pending there, then announced at central, then settled', async () => {
     pause();
@@ -60,6 +72,7 @@ describe('a push to a node', () => {
           origin: 'node1',
           size: 100,
           kind: '',
+          pulled_at: null,
           states: [
             { store: 'central', state: 'absent' },
             { store: 'node1', state: 'pending' },

@@ -1,9 +1,11 @@
 /** The repositories that the reader may pull from. */
 import { Hono } from 'hono';
+import type { FC } from 'hono/jsx';
 import { Next, Table } from '../components.tsx';
-import type { ConsoleEnv } from '../context.ts';
-import { Page } from '../layout.tsx';
-import { repositoryPath } from '../paths.ts';
+import type { ConsoleEnv, SignedIn } from '../context.ts';
+import { FormFields } from '../form.ts';
+import { Form, Page } from '../layout.tsx';
+import { apiOrganization, repositoryPath } from '../paths.ts';
 
 const ON_PAGE = 50;
 
@@ -50,11 +52,42 @@ export function imagesPages(): Hono<ConsoleEnv> {
           />
           <Next path="/images" query={{ prefix }} last={isFull ? found.at(-1) : undefined} />
         </div>
+        <Create reader={reader} />
       </Page>,
     );
   });
+
+  pages.post('/images', async (c) => {
+    const { registry, caller } = c.get('reader');
+    const form = await FormFields.of(c);
+    const [name, visibility] = [form.text('name'), form.text('visibility')];
+    await registry.change('POST', `${apiOrganization(caller.organization ?? '')}/repositories`, { name, visibility });
+    return c.redirect(repositoryPath(`${caller.organization ?? ''}/${name}`), 303);
+  });
   return pages;
 }
+
+/** A form that creates a repository of the organization that the reader administers. */
+const Create: FC<{ reader: SignedIn }> = ({ reader }) => {
+  const { organization, rights } = reader.caller;
+  if (organization === null || !rights.includes('admin')) return <></>;
+  return (
+    <Form reader={reader} action="/images" class="inline">
+      <label>
+        New repository {organization}/
+        <input name="name" required pattern="[a-z0-9][a-z0-9._\-\/]*" />
+      </label>
+      <label>
+        Visibility
+        <select name="visibility">
+          <option value="private">private</option>
+          <option value="public">public</option>
+        </select>
+      </label>
+      <button type="submit">Create</button>
+    </Form>
+  );
+};
 
 /**
  * Returns a text that sorts before every name with the prefix, and after every other name before them. No character of

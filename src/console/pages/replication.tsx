@@ -82,9 +82,11 @@ export function replicationPages(): Hono<ConsoleEnv> {
           fields={{ paused: String(!queue.paused) }}
           label={queue.paused ? 'Resume' : 'Pause'}
         />
+        <Action reader={reader} action={`${path}/retry`} label="Wake" />
+        <Action reader={reader} action={`${path}/announce-all`} label="Announce everything again" />
         <LagOverLastDay series={series} now={Date.now()} />
         <h2>Parked jobs</h2>
-        {jobs.length > 0 && <Action reader={reader} action={`${path}/retry`} label="Retry all" />}
+        {jobs.length > 0 && <p>Waking the queue tries all of them again.</p>}
         <Table
           caption="Jobs that replication gave up on"
           columns={['Job', 'Attempts', 'Last error', 'Actions']}
@@ -111,6 +113,12 @@ export function replicationPages(): Hono<ConsoleEnv> {
     const store = c.req.param('store');
     const job = (await FormFields.of(c)).text('job');
     await c.get('reader').registry.change('POST', `${api(store)}/retry`, job === '' ? {} : { job });
+    return c.redirect(`/replication/${store}`, 303);
+  });
+
+  pages.post('/replication/:store/announce-all', async (c) => {
+    const store = c.req.param('store');
+    await c.get('reader').registry.change('POST', `${api(store)}/announce-all`);
     return c.redirect(`/replication/${store}`, 303);
   });
   return pages;

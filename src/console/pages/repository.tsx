@@ -144,9 +144,9 @@ const Tags: FC<{ repository: string; page: TagsPage }> = ({ repository, page: { 
     )}
     <Table
       caption={`Tags of ${repository}`}
-      columns={['Tag', 'Digest', 'Kind', 'Size', 'Pushed', ...stores.map(({ store }) => store)]}
+      columns={['Tag', 'Digest', 'Kind', 'Size', 'Pushed', 'Pulled', ...stores.map(({ store }) => store)]}
       stacks
-      rows={tags.map(({ name, digest, kind, size, pushed_at, states }) => {
+      rows={tags.map(({ name, digest, kind, size, pushed_at, pulled_at, states }) => {
         const atCentral = states[0]?.state;
         const isThere = atCentral !== 'absent';
         return [
@@ -158,6 +158,7 @@ const Tags: FC<{ repository: string; page: TagsPage }> = ({ repository, page: { 
           kind === null ? '' : KINDS[kind],
           size === null ? <span class="faint">not known</span> : <Bytes of={size} />,
           <Time at={pushed_at} />,
+          <Time at={pulled_at} />,
           ...states.map(({ state }, i) => <TagStateCell state={state} answers={stores[i]?.answers === true} />),
         ];
       })}

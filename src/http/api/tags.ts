@@ -21,6 +21,9 @@ export const tagAtStores = z
       .nullable()
       .openapi({ description: "Bytes of the image's distinct blobs; null until they are added up" }),
     kind: z.enum(['', 'initrd', 'rom']).nullable(),
+    pulled_at: time.nullable().openapi({
+      description: 'The hour of the last pull of the image from any store that answers; null if there was none',
+    }),
     states: z.array(z.object({ store: z.string(), state: z.enum(TAG_STATES) })).openapi({
       description:
         'One entry per store. absent: it lacks the image. superseded: it has an earlier write of the tag. ' +
@@ -63,7 +66,16 @@ export function tagRoutes(api: OpenAPIHono<AppEnv>): void {
   });
 }
 
-function view({ name, digest, pushedAt, origin, size, kind, states }: TagAtStores): z.infer<typeof tagAtStores> {
+function view({
+  name,
+  digest,
+  pushedAt,
+  origin,
+  size,
+  kind,
+  pulledAt,
+  states,
+}: TagAtStores): z.infer<typeof tagAtStores> {
   return {
     name,
     digest,
@@ -71,6 +83,7 @@ function view({ name, digest, pushedAt, origin, size, kind, states }: TagAtStore
     origin,
     size: size ?? null,
     kind: kind ?? null,
+    pulled_at: pulledAt === undefined ? null : formatTime(pulledAt),
     states: [...states],
   };
 }
