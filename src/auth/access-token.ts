@@ -42,11 +42,12 @@ export const credentialClaim: z.ZodType<Credential> = z.discriminatedUnion('kind
   z.object({
     kind: z.literal('organization'),
     id: z.string(),
+    name: z.string().optional(),
     organization,
     rights: z.array(z.enum(RIGHTS)),
     repositories: z.array(z.string()),
   }),
-  z.object({ kind: z.enum(['platform', 'administrator']), id: z.string() }),
+  z.object({ kind: z.enum(['platform', 'administrator']), id: z.string(), name: z.string().optional() }),
 ]);
 
 const claims = z.object({

@@ -13,15 +13,22 @@ export type Right = (typeof RIGHTS)[number];
 /** One repository, or with `/*` at the end all repositories below a path: `alice/app`, `alice/*`. */
 export type RepositoryPattern = string;
 
-export type Credential =
-  | {
-      readonly kind: 'organization';
-      readonly id: string;
-      readonly organization: OrganizationName;
-      readonly rights: readonly Right[];
-      readonly repositories: readonly RepositoryPattern[];
-    }
-  | { readonly kind: 'platform' | 'administrator'; readonly id: string };
+export type Credential = Identity &
+  (
+    | {
+        readonly kind: 'organization';
+        readonly organization: OrganizationName;
+        readonly rights: readonly Right[];
+        readonly repositories: readonly RepositoryPattern[];
+      }
+    | { readonly kind: 'platform' | 'administrator' }
+  );
+
+interface Identity {
+  readonly id: string;
+  /** Its name; undefined for a token of a platform, and for the bootstrap secret. */
+  readonly name?: string | undefined;
+}
 
 /** The result of a successful login. */
 export interface Login {
@@ -59,6 +66,15 @@ export function allows(credential: Credential, action: Action, repository: Repos
         credential.repositories.some((pattern) => matches(pattern, repository))
       );
   }
+}
+
+/**
+ * Returns whether the credential may learn who wrote a repository's tags: an administrator, and one of the repository's
+ * organization that may pull. Everybody else only reads what is public.
+ */
+export function maySeeAuthors(credential: Credential, repository: RepositoryName): boolean {
+  if (credential.kind !== 'organization') return credential.kind === 'administrator';
+  return credential.organization === organizationOf(repository) && allows(credential, 'pull', repository);
 }
 
 /**

@@ -134,12 +134,13 @@ function loginOf(row: CredentialRow, checkedAt: number): Login | undefined {
   return { credential, registries: registriesOf(row), checkedAt, expiresAt: row.expires_at ?? undefined };
 }
 
-function credentialOf({ id, kind, organization, rights, repositories }: CredentialRow): Credential | undefined {
-  if (kind === 'platform' || kind === 'administrator') return organization === '' ? { kind, id } : undefined;
+function credentialOf({ id, kind, name, organization, rights, repositories }: CredentialRow): Credential | undefined {
+  if (kind === 'platform' || kind === 'administrator') return organization === '' ? { kind, id, name } : undefined;
   if (organization === '') return undefined;
   return {
     kind,
     id,
+    name,
     organization,
     rights: JSON.parse(rights) as Right[],
     repositories: JSON.parse(repositories) as RepositoryPattern[],

@@ -43,8 +43,8 @@ export function requireWrite(c: AppContext, action: Exclude<Action, 'pull'>, rep
 }
 
 /** Returns what the audit log records about the caller: its credential, and the host that it called. */
-export function actor(c: AppContext, subject: string): Actor {
-  return { subject, host: c.get('url').host };
+export function actor(c: AppContext, { id, name }: Credential): Actor {
+  return { subject: id, name, host: c.get('url').host };
 }
 
 /** Returns whether the caller may push. Only to such callers does a HEAD promise that the content stays. */

@@ -82,6 +82,7 @@ interface Reader {
 interface Writer {
   /**
    * Writes a manifest and its tags, and returns the version that all of them get.
+   * @param by the author of the tags; Berth itself by default
    * @throws OciError MANIFEST_BLOB_UNKNOWN, with one entry per blob that the repository lacks; MANIFEST_INVALID, with
    *   one entry per descriptor whose size differs from that of the stored blob; QUOTA_EXCEEDED, PRECONDITION_FAILED
    */
@@ -91,6 +92,7 @@ interface Writer {
     manifest: Manifest,
     size: number,
     tags: readonly Tag[],
+    by?: Actor,
     condition?: Conditional,
   ): Promise<number>;
   /** Mounts a blob from another repository, and returns whether it is in the repository now. */

@@ -129,11 +129,12 @@ export class StoredRegistry extends Uploads implements Registry {
     manifest: Manifest,
     size: number,
     tags: readonly Tag[],
+    by = BERTH_ITSELF,
     condition?: Conditional,
   ): Promise<number> {
     const commit = { repository, digest, manifest, size, tags };
     const { missing, version } = await this.#writeIfHolds(repository, condition, (shown) =>
-      commitManifest(this.#store.database, this.#commitContext(), { ...commit, shown }),
+      commitManifest(this.#store.database, { ...this.#commitContext(), by }, { ...commit, shown }),
     );
     if (missing !== undefined) throw missingBlobs(repository, missing);
     // Central does not wake nodes: its change log has no pushes, because nodes read central for them.

@@ -19,6 +19,7 @@ import { type ManifestLifecycle, jsonParts, mergeRows, type Rows, type TagRow } 
 import { type ManifestHeadRecord, recordKey } from '../stores/manifests/manifest-records.ts';
 import { isAliveManifest } from '../stores/deletion/removals.ts';
 import type { StoreLimits } from '../stores/organizations/limits.ts';
+import { compareTags } from '../stores/versions.ts';
 import { reportNearLimits } from '../stores/organizations/organization-limits.ts';
 import { type CentralUsage, selectUsageOf } from '../stores/organizations/usage-rows.ts';
 
@@ -49,15 +50,16 @@ interface ManifestHead {
   readonly tag: Tag | null;
   readonly tag_version: number;
   readonly tag_origin: string;
+  readonly tag_author: string;
 }
 
 // A tag is announced even if its manifest has died: the write still replaces what the tag was on before.
 const SELECT_TAGS = sql<TagRow>`
-  SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS asked
+  SELECT t.repository, t.name, t.digest, t.version, t.origin, t.author FROM json_each(?1) AS asked
   CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'key'
   WHERE asked.value ->> 'kind' = 'tag'
   UNION ALL
-  SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS asked
+  SELECT t.repository, t.name, t.digest, t.version, t.origin, t.author FROM json_each(?1) AS asked
   CROSS JOIN outbox k ON k.kind = 'manifest' AND k.repository = asked.value ->> 'repository'
     AND k.key = asked.value ->> 'key'
   CROSS JOIN tags t ON t.repository = k.repository AND t.name = k.tag AND t.digest = k.key
@@ -98,7 +100,7 @@ const SELECT_MANIFESTS = sql<ManifestHead>`
   SELECT m.repository, m.digest, m.media_type, m.artifact_type, m.typed, m.typed_otherwise, m.subject, m.size,
     m.created_version AS created,
     m.deleted_version AS deleted, max(wanted.depth) AS depth, k.version, k.written_at,
-    t.name AS tag, t.version AS tag_version, t.origin AS tag_origin
+    t.name AS tag, t.version AS tag_version, t.origin AS tag_origin, t.author AS tag_author
   FROM wanted
   CROSS JOIN outbox k ON k.kind = 'manifest' AND k.repository = wanted.repository AND k.key = wanted.digest
   CROSS JOIN manifests m ON m.repository = wanted.repository AND m.digest = wanted.digest
@@ -140,8 +142,8 @@ export async function readToAnnounce(
     },
   }));
   const withManifests = heads.flatMap(
-    ({ repository, digest, tag, tag_version: version, tag_origin: origin }): TagRow[] =>
-      tag === null ? [] : [{ repository, name: tag, digest, version, origin }],
+    ({ repository, digest, tag, tag_version: version, tag_origin: origin, tag_author: author }): TagRow[] =>
+      tag === null ? [] : [{ repository, name: tag, digest, version, origin, author }],
   );
   const all = new Map([...tags, ...withManifests].map((tag) => [recordKey(tag.repository, tag.name), tag]));
   return { tags: [...all.values()], manifests: manifests.toSorted((a, b) => b.depth - a.depth) };
@@ -165,7 +167,7 @@ const ADD_LOCATIONS = sql`
     copy_up_for = coalesce(copy_up_for, excluded.copy_up_for)
   WHERE (${IS_REPAIRED}) OR (${MUST_BE_COPIED})`.reading(inFull(8));
 const SELECT_MERGED_TAGS = sql<TagRow>`
-  SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS sent
+  SELECT t.repository, t.name, t.digest, t.version, t.origin, t.author FROM json_each(?1) AS sent
   CROSS JOIN tags t ON t.repository = sent.value ->> 'repository' AND t.name = sent.value ->> 'name'`;
 const SELECT_MERGED_LIFECYCLES = sql<ManifestLifecycle>`
   SELECT m.repository, m.digest, m.created_version AS created, m.deleted_version AS deleted, m.typed,
@@ -239,7 +241,7 @@ export function news(
   return {
     tags: reply.tags.filter((tag) => {
       const local = versions.get(recordKey(tag.repository, tag.name));
-      return local?.version !== tag.version || local.origin !== tag.origin || local.digest !== tag.digest;
+      return local === undefined || compareTags(local, tag) !== 0;
     }),
     lifecycles: reply.lifecycles.filter((lifecycle) => {
       const local = lifecycles.get(recordKey(lifecycle.repository, lifecycle.digest));

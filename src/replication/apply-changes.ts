@@ -72,7 +72,7 @@ export function applyChangeLog(
   for (const entry of entries) {
     switch (entry.kind) {
       case 'tag':
-        tags.push({ repository: entry.name, name: entry.key, digest: null, version: entry.version, origin: central });
+        tags.push(tombstoneOf(entry, central));
         break;
       case 'manifest':
         lifecycles.push({ repository: entry.name, digest: entry.key, created: 0, deleted: entry.version });
@@ -111,6 +111,11 @@ export function applyChangeLog(
     ...others,
     advancePosition(node, from, to, now),
   ];
+}
+
+function tombstoneOf(entry: ChangeLogEntry & { readonly kind: 'tag' }, central: string): TagRow {
+  const { name: repository, key: name, version, author } = entry;
+  return { repository, name, digest: null, version, origin: central, author };
 }
 
 /** Keeps the last deletion of each tag, because one statement merges a row only once. */

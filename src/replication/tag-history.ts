@@ -72,16 +72,19 @@ export class TagHistory {
       for (const write of answer.writes) {
         const known = merged.get(keyOf(write));
         const recordedAt = write.recorded_at ?? known?.recorded_at ?? null;
-        merged.set(keyOf(write), { ...write, recorded_at: recordedAt, stores: [...(known?.stores ?? []), store] });
+        const stores = [...(known?.stores ?? []), store];
+        const winner = known !== undefined && compareTags(known, write) > 0 ? known : write;
+        merged.set(keyOf(write), { ...winner, recorded_at: recordedAt, stores });
       }
     }
     const sorted = [...merged.values()].filter(({ version }) => version > organizationRemoved).toSorted(latestFirst);
     const writes = sorted.slice(0, limit);
     const alive = await this.#aliveAmong(repository, writes);
-    const entries = writes.map(({ version, origin, digest, recorded_at, stores }) => ({
+    const entries = writes.map(({ version, origin, digest, author, recorded_at, stores }) => ({
       version,
       origin,
       digest,
+      author,
       recorded_at,
       stores,
       current: current !== undefined && keyOf(current) === keyOf({ version, origin }),
@@ -131,7 +134,7 @@ export class TagHistory {
   ): TagWrite & { readonly stores: readonly StoreName[] } {
     const version = Math.max(...answers.map(({ answer }) => answer.removed.repository));
     const stores = answers.filter(({ answer }) => answer.removed.repository === version).map(({ store }) => store);
-    return { version, origin: this.#config.central.store, digest: null, recorded_at: null, stores };
+    return { version, origin: this.#config.central.store, digest: null, author: '', recorded_at: null, stores };
   }
 
   /**

@@ -17,7 +17,13 @@ import type { RemovedName } from './deletion/removals.ts';
 import { type CentralUsage, selectChangedUsage } from './organizations/usage-rows.ts';
 
 export type ChangeLogEntry = { readonly position: number; readonly recorded_at: number } & (
-  | { readonly kind: 'tag'; readonly name: RepositoryName; readonly key: Tag; readonly version: number }
+  | {
+      readonly kind: 'tag';
+      readonly name: RepositoryName;
+      readonly key: Tag;
+      readonly version: number;
+      readonly author: string;
+    }
   | {
       readonly kind: 'manifest' | 'link';
       readonly name: RepositoryName;
@@ -30,10 +36,10 @@ export type ChangeLogEntry = { readonly position: number; readonly recorded_at: 
   | { readonly kind: 'visibility' | 'organization' | 'credential'; readonly name: string; readonly row: string | null }
 );
 
-/** ?1 repository, ?2 tag, ?3 milliseconds, ?4 commit id. */
+/** ?1 repository, ?2 tag, ?3 milliseconds, ?4 commit id, ?5 author. */
 export const CHANGE_LOG_TAG = sql`
-  INSERT OR REPLACE INTO change_log (kind, name, key, version, recorded_at)
-  SELECT 'tag', ?1, ?2, clock.version, CAST(?3 AS INTEGER) FROM clock WHERE ${committed('?4')}`;
+  INSERT OR REPLACE INTO change_log (kind, name, key, version, recorded_at, author)
+  SELECT 'tag', ?1, ?2, clock.version, CAST(?3 AS INTEGER), ?5 FROM clock WHERE ${committed('?4')}`;
 
 /** ?1 repository, ?2 JSON array of digests, ?3 milliseconds, ?4 commit id. */
 export const CHANGE_LOG_MANIFESTS = sql`
@@ -42,7 +48,7 @@ export const CHANGE_LOG_MANIFESTS = sql`
   FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?4')}`;
 
 const SELECT_CHANGE_LOG = sql<ChangeLogEntry>`
-  SELECT f.position, f.kind, f.name, f.key, f.version, f.recorded_at, CASE f.kind
+  SELECT f.position, f.kind, f.name, f.key, f.version, f.recorded_at, f.author, CASE f.kind
     WHEN 'visibility' THEN (SELECT json_object('name', p.name) FROM public_repositories p WHERE p.name = f.name)
     WHEN 'organization' THEN (SELECT json_object('name', o.name, 'created_at', o.created_at, 'removed_at', o.removed_at,
       'quota_bytes', o.quota_bytes) FROM organizations o WHERE o.name = f.name)

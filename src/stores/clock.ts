@@ -19,7 +19,7 @@ export interface CommitContext {
   readonly announces: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** The actor who asks for a deletion; Berth itself by default. */
+  /** The actor who asks for the commit; Berth itself by default. */
   readonly by?: Actor;
   /** The limits of organizations; `DEFAULT_LIMITS` by default. */
   readonly limits?: StoreLimits | undefined;

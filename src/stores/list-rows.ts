@@ -7,7 +7,7 @@ import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { removedVersion } from './deletion/removals.ts';
-import { type ManifestVersions, NO_MANIFEST, type TagVersion, underRemoval } from './versions.ts';
+import { type AuthoredTag, type ManifestVersions, NO_MANIFEST, type TagVersion, underRemoval } from './versions.ts';
 import { inRanges, type NameRange, rangesAfter } from './name-ranges.ts';
 import { paged } from './rows-read.ts';
 
@@ -65,7 +65,7 @@ export interface NamedTag extends TagVersion {
 
 /** A store's knowledge of tags and manifests, tombstones included. */
 export interface KnownVersions {
-  readonly tags: ReadonlyMap<Tag, TagVersion>;
+  readonly tags: ReadonlyMap<Tag, AuthoredTag>;
   readonly manifests: ReadonlyMap<Digest, ManifestVersions>;
   /** See {@link RepositoryFacts}. */
   readonly removed: number;
@@ -76,8 +76,8 @@ export function lifecycleOf({ manifests, removed }: KnownVersions, digest: Diges
   return underRemoval(manifests.get(digest) ?? NO_MANIFEST, removed);
 }
 
-const SELECT_TAGS_AMONG = sql<NamedTag>`
-  SELECT t.name, t.digest, t.version, t.origin FROM json_each(?2) AS asked
+const SELECT_TAGS_AMONG = sql<NamedTag & AuthoredTag>`
+  SELECT t.name, t.digest, t.version, t.origin, t.author FROM json_each(?2) AS asked
   CROSS JOIN tags t ON t.repository = ?1 AND t.name = asked.value`;
 // The manifests with the given digests, and those that the given tags are on in this store.
 const SELECT_LIFECYCLES_AMONG = sql<ManifestVersions & { digest: Digest }>`
@@ -89,7 +89,7 @@ const SELECT_LIFECYCLES_AMONG = sql<ManifestVersions & { digest: Digest }>`
   CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = t.digest`;
 
 interface VersionRows {
-  readonly tags: readonly NamedTag[];
+  readonly tags: readonly (NamedTag & AuthoredTag)[];
   readonly lifecycles: readonly (ManifestVersions & { readonly digest: Digest })[];
   readonly facts: readonly FactsRow[];
 }

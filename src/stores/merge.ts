@@ -14,9 +14,9 @@ import { DESCRIPTOR_CHARACTERS, inline, mayBeLarge, MOST_INLINE } from './manife
 import { hiddenUntil, isAliveManifest, removedVersion } from './deletion/removals.ts';
 import { mergeLinks } from './merged-links.ts';
 import { ARTIFACT_TYPE, MEDIA_TYPE, type TypeClaim } from './manifests/manifest-type.ts';
-import type { TagVersion } from './versions.ts';
+import type { AuthoredTag } from './versions.ts';
 
-export interface TagRow extends TagVersion {
+export interface TagRow extends AuthoredTag {
   readonly repository: RepositoryName;
   readonly name: Tag;
 }
@@ -80,9 +80,10 @@ function greatestVersion({ tags, lifecycles, manifests }: Pick<Rows, 'tags' | 'l
 // D1 takes at most 2 MB per parameter. JSON escapes quotes, of which manifests have many.
 const CONTENT_JSON_CHARACTERS = 500_000;
 
-const INCOMING_TAG = "incoming.value ->> 'version', incoming.value ->> 'digest', incoming.value ->> 'origin'";
+const INCOMING_TAG = `incoming.value ->> 'version', incoming.value ->> 'digest', incoming.value ->> 'origin',
+    incoming.value ->> 'author'`;
 const ORDER = (version: string, digest: string, origin: string): string =>
-  `(${version}, ${digest} IS NULL, ${origin}, coalesce(${digest}, ''))`;
+  `${version}, ${digest} IS NULL, ${origin}, coalesce(${digest}, '')`;
 const INCOMING_ORDER = ORDER(
   "(incoming.value ->> 'version')",
   "(incoming.value ->> 'digest')",
@@ -103,26 +104,27 @@ const JOIN_STORED_TAG = `
     ON t.repository = incoming.value ->> 'repository' AND t.name = incoming.value ->> 'name'`;
 
 // Two kinds of writes have lost and go to the history: stored ones that are about to be replaced, and incoming ones
-// that are older than what is stored.
+// that are older than what is stored. A write that only gets another author is still the same write.
 const KEEP_REPLACED_TAGS = sql`
-  INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
-  SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER)
-  ${JOIN_STORED_TAG} WHERE ${INCOMING_ORDER} > ${STORED_ORDER} ON CONFLICT DO NOTHING`;
+  INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at, author)
+  SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER), t.author
+  ${JOIN_STORED_TAG} WHERE (${INCOMING_ORDER}) > (${STORED_ORDER}) ON CONFLICT DO NOTHING`;
 const KEEP_LOST_TAGS = sql`
-  INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
+  INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at, author)
   SELECT t.repository, t.name, incoming.value ->> 'version', incoming.value ->> 'origin', incoming.value ->> 'digest',
-    CAST(?2 AS INTEGER)
-  ${JOIN_STORED_TAG} WHERE ${INCOMING_ORDER} < ${STORED_ORDER} ON CONFLICT DO NOTHING`;
+    CAST(?2 AS INTEGER), incoming.value ->> 'author'
+  ${JOIN_STORED_TAG} WHERE (${INCOMING_ORDER}) < (${STORED_ORDER}) ON CONFLICT DO NOTHING`;
 // Manifests come first, so it is known already whether the tag shows.
 const MERGE_TAGS = sql`
-  INSERT INTO tags (repository, name, version, digest, origin, visible)
+  INSERT INTO tags (repository, name, version, digest, origin, author, visible)
   SELECT incoming.value ->> 'repository', incoming.value ->> 'name', ${INCOMING_TAG},
     ${isVisibleTag("(incoming.value ->> 'repository')", "(incoming.value ->> 'digest')", "(incoming.value ->> 'version')")}
   FROM json_each(?1) AS incoming WHERE true
   ON CONFLICT (repository, name) DO UPDATE
-    SET version = excluded.version, digest = excluded.digest, origin = excluded.origin, visible = excluded.visible
-  WHERE ${ORDER('excluded.version', 'excluded.digest', 'excluded.origin')}
-    > ${ORDER('tags.version', 'tags.digest', 'tags.origin')}`;
+    SET version = excluded.version, digest = excluded.digest, origin = excluded.origin, author = excluded.author,
+      visible = excluded.visible
+  WHERE (${ORDER('excluded.version', 'excluded.digest', 'excluded.origin')}, excluded.author)
+    > (${ORDER('tags.version', 'tags.digest', 'tags.origin')}, tags.author)`;
 
 const MERGE_LIFECYCLES = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,

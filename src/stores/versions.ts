@@ -16,6 +16,13 @@ export interface TagVersion {
   readonly version: number;
   /** The store that wrote it. */
   readonly origin: string;
+  /** See {@link AuthoredTag}; undefined where it was not read. */
+  readonly author?: string;
+}
+
+export interface AuthoredTag extends TagVersion {
+  /** The name of the credential that asked for the write, or its id if it has no name; '' for Berth itself. */
+  readonly author: string;
 }
 
 /** A store's knowledge of a manifest: the versions of its last push and its last deletion; 0 for never. */
@@ -28,18 +35,20 @@ export const NO_MANIFEST: ManifestVersions = { created: 0, deleted: 0 };
 
 /**
  * Returns a number above 0 if `a` wins over `b`. The greater version wins; between equal versions a deletion wins, then
- * the greater origin, then the greater digest.
+ * the greater origin, then the greater digest. Maintenance can write the same deletion as somebody who asked for one:
+ * then the greater author wins, who is not Berth itself.
  */
 export function compareTags(a: TagVersion, b: TagVersion): number {
   if (a.version !== b.version) return a.version - b.version;
   if ((a.digest === null) !== (b.digest === null)) return a.digest === null ? 1 : -1;
   if (a.origin !== b.origin) return a.origin > b.origin ? 1 : -1;
-  if (a.digest === b.digest) return 0;
-  return (a.digest ?? '') > (b.digest ?? '') ? 1 : -1;
+  if (a.digest !== b.digest) return (a.digest ?? '') > (b.digest ?? '') ? 1 : -1;
+  if (a.author === undefined || b.author === undefined || a.author === b.author) return 0;
+  return a.author > b.author ? 1 : -1;
 }
 
 /** Returns the tag write that wins. */
-export function mergeTags(a: TagVersion | undefined, b: TagVersion | undefined): TagVersion | undefined {
+export function mergeTags<Tag extends TagVersion>(a: Tag | undefined, b: Tag | undefined): Tag | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return compareTags(a, b) >= 0 ? a : b;
 }

@@ -47,7 +47,7 @@ export async function startFloor(stateDir: string): Promise<Floor> {
   const statements = [
     ...(await schema()),
     `INSERT INTO repositories VALUES ('${REPOSITORY}', 0, 1)`,
-    `INSERT INTO tags VALUES ('${REPOSITORY}', 'latest', 'x', 1, 'central', 1)`,
+    `INSERT INTO tags VALUES ('${REPOSITORY}', 'latest', 'x', 1, 'central', 1, '')`,
     `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version,
       deleted_version, last_pull) VALUES ('${REPOSITORY}', 'x', 'a/b', '', NULL, 1, 1, 0, 0)`,
     `INSERT INTO manifest_contents VALUES ('${REPOSITORY}', 'x', 0, '${MANIFEST.toString()}')`,

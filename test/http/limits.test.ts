@@ -187,7 +187,7 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
     await DATABASES[host]
       .prepare(
         `WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
-        INSERT INTO tags SELECT t.repository, 'tag' || i, t.digest, t.version, t.origin, i % 2 FROM n, tags t`,
+        INSERT INTO tags SELECT t.repository, 'tag' || i, t.digest, t.version, t.origin, i % 2, '' FROM n, tags t`,
       )
       .run();
     requireRefused(
@@ -276,7 +276,7 @@ describe('at nodes', () => {
     expect(await pushed('central', 1)).toBe(201);
     await env.DB_CENTRAL.prepare(
       `WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
-      INSERT INTO tags SELECT t.repository, 'more' || i, t.digest, t.version, t.origin, 1 FROM n, tags t`,
+      INSERT INTO tags SELECT t.repository, 'more' || i, t.digest, t.version, t.origin, 1, '' FROM n, tags t`,
     ).run();
     requireRefused(await push('central', 1, 'another'), 'on one manifest');
     expect(await pushed('node1', 1, 'another')).toBe(201);

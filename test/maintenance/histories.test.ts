@@ -19,7 +19,7 @@ async function addEntries(database: D1Database, tag: string, count: number, isAg
   await database
     .prepare(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?3)
-       INSERT INTO tag_history SELECT ?1, ?2, i, 'central', 'sha256:' || i, ?4 - ?5 * (?3 - i) FROM n`,
+       INSERT INTO tag_history SELECT ?1, ?2, i, 'central', 'sha256:' || i, ?4 - ?5 * (?3 - i), '' FROM n`,
     )
     .bind(repository, tag, count, NOW, isAging ? DAY : 0)
     .run();
@@ -37,7 +37,7 @@ test('every store keeps a limited number of entries of each tag, and none that i
     await addEntries(database, 'few', 2);
     // Two stores that had not heard of each other gave equal versions. Neither takes precedence.
     await database
-      .prepare("INSERT INTO tag_history VALUES ('alice/app', 'many', 5, 'node1', NULL, ?1)")
+      .prepare("INSERT INTO tag_history VALUES ('alice/app', 'many', 5, 'node1', NULL, ?1, '')")
       .bind(NOW)
       .run();
   }
@@ -70,7 +70,7 @@ test('an organization with very many tags keeps fewer entries of each, and other
 test('a slice looks at tags of many organizations, each of which has its own share', async () => {
   await env.DB_CENTRAL.prepare(
     `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 359)
-     INSERT INTO tag_history SELECT 'o' || (i / 6) || '/app', 'o' || (i / 6), i % 6 + 1, 'central', NULL, ?1 FROM n`,
+     INSERT INTO tag_history SELECT 'o' || (i / 6) || '/app', 'o' || (i / 6), i % 6 + 1, 'central', NULL, ?1, '' FROM n`,
   )
     .bind(NOW)
     .run();

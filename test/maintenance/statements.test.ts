@@ -52,7 +52,7 @@ const WORK: readonly (readonly [what: string, rows: number, insert: string, left
   [
     'histories to look through',
     1000,
-    "INSERT INTO tag_history {n} SELECT 'alice/app', 't' || i, i, 'central', NULL, 0 FROM n",
+    "INSERT INTO tag_history {n} SELECT 'alice/app', 't' || i, i, 'central', NULL, 0, '' FROM n",
     'SELECT count(*) AS left FROM tag_history',
   ],
   [

@@ -8,6 +8,7 @@ import { exploreAll } from './exploration.ts';
 import { explore, type Exploration } from './explore.ts';
 import type { Limits } from './limits.ts';
 import { isMutation, type Mutation, MUTATIONS } from './mutations.ts';
+import { AUTHORS } from './authors.ts';
 import { COPIES_UP } from './copies-up.ts';
 import { PROMISED_LINKS } from './promised-links.ts';
 import {
@@ -121,6 +122,7 @@ if (values.mutation === undefined) {
   for (const name of names) checkMutation(name);
   checkSmall(PROMISED_LINKS);
   checkSmall(COPIES_UP);
+  checkSmall(AUTHORS);
 } else checkMutation(values.mutation);
 console.log(`${inSeconds(performance.now())} in total`);
 console.log(`${passed} passed, ${failed} failed`);

@@ -61,11 +61,11 @@ describe('images', () => {
     const second = await push('alice/app', '1', 1);
     expect(await as('alice', ['rm', 'alice/app:1'], hostOf(1))).toMatchObject({ code: 0 });
     const [heading, ...writes] = rows(await as('alice', ['history', 'alice/app:1'], hostOf(1)));
-    expect(heading).toEqual(['WRITE', 'DIGEST', 'WRITTEN', 'STATE', 'STORES']);
-    expect(writes.map(([, digest, , state]) => [digest, state])).toEqual([
-      ['deleted', 'current'],
-      [second, 'restorable'],
-      [first, 'restorable'],
+    expect(heading).toEqual(['WRITE', 'DIGEST', 'AUTHOR', 'WRITTEN', 'STATE', 'STORES']);
+    expect(writes.map(([, digest, author, , state]) => [digest, author, state])).toEqual([
+      ['deleted', 'alice', 'current'],
+      [second, 'alice', 'restorable'],
+      [first, 'alice', 'restorable'],
     ]);
     const [write = ''] = writes[1] ?? [];
     expect(await as('alice', ['restore', 'alice/app:1', write], hostOf(1))).toEqual(

@@ -166,7 +166,7 @@ test('never shows more entries than are kept, even before the others are removed
   const { digest } = await hosts.push('central', REPOSITORY, 1, 'latest');
   const now = Date.now();
   const entries = [1, 2, 3, 4, 5].map(
-    (i) => `('alice/app', 'latest', ${i}, 'central', '${digest}', ${now - (6 - i) * 80_000_000})`,
+    (i) => `('alice/app', 'latest', ${i}, 'central', '${digest}', ${now - (6 - i) * 80_000_000}, '')`,
   );
   await env.DB_CENTRAL.prepare(`INSERT INTO tag_history VALUES ${entries.join(', ')}`).run();
   expect((await history('central')).history.map(({ version }) => version).slice(1)).toEqual([5, 4]);
@@ -180,7 +180,7 @@ test('the fifth oldest of 600 entries is on a page, and can be restored', async 
   await hosts.push('central', REPOSITORY, 3, 'latest');
   await env.DB_CENTRAL.prepare(
     `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 598)
-     INSERT INTO tag_history SELECT 'alice/app', 'latest', i, 'central', ?1, ?2 FROM n`,
+     INSERT INTO tag_history SELECT 'alice/app', 'latest', i, 'central', ?1, ?2, '' FROM n`,
   )
     .bind(digest, Date.now())
     .run();

@@ -13,7 +13,7 @@ import { commitManifest } from '../../src/stores/manifests/manifest-commit.ts';
 import { NO_CLAIMS } from '../../src/stores/manifests/manifest-type.ts';
 import { type ManifestLifecycle, type ManifestRecord, mergeRows, type TagRow } from '../../src/stores/merge.ts';
 import {
-  compareTags,
+  type AuthoredTag,
   isAlive,
   isVisible,
   type ManifestVersions,
@@ -21,7 +21,6 @@ import {
   mergeTags,
   nextVersion,
   NO_MANIFEST,
-  type TagVersion,
 } from '../../src/stores/versions.ts';
 import { imageOf, rowsOf } from '../support/fixture.ts';
 import { sampled } from '../support/sample.ts';
@@ -34,10 +33,16 @@ const CASES_PER_BATCH = 400;
 
 const database = new Database(env.DB_CENTRAL);
 
-const TAGS: readonly (TagVersion | undefined)[] = [
+/** A deletion may be noted twice, by maintenance and by somebody. */
+const TAGS: readonly (AuthoredTag | undefined)[] = [
   undefined,
   ...[1, 2, 3].flatMap((version) =>
-    [M, N, null].flatMap((digest) => ['central', 'node1'].map((origin) => ({ digest, version, origin }))),
+    ['central', 'node1'].flatMap((origin) => [
+      { digest: M, version, origin, author: `pusher at ${origin}` },
+      { digest: N, version, origin, author: `pusher at ${origin}` },
+      { digest: null, version, origin, author: '' },
+      { digest: null, version, origin, author: 'alice' },
+    ]),
   ),
 ];
 /** `created` is 0 for a manifest whose content the store does not have. */
@@ -47,12 +52,12 @@ const LIFECYCLES: readonly ManifestVersions[] = [0, 1, 2, 3].flatMap((created) =
 
 interface Case {
   readonly repository: RepositoryName;
-  readonly tags: readonly (TagVersion | undefined)[];
+  readonly tags: readonly (AuthoredTag | undefined)[];
   /** Lifecycles of M, merged one after the other; whole ones bring the content. */
   readonly lifecycles: readonly (ManifestVersions & { readonly whole: boolean })[];
 }
 
-function tagRow(repository: RepositoryName, tag: TagVersion): TagRow {
+function tagRow(repository: RepositoryName, tag: AuthoredTag): TagRow {
   return { ...tag, repository, name: NAME };
 }
 
@@ -101,27 +106,27 @@ async function run(cases: readonly Case[]): Promise<void> {
 
 interface Merged {
   readonly repository: RepositoryName;
-  readonly tag: TagVersion | undefined;
+  readonly tag: AuthoredTag | undefined;
   readonly visible: boolean;
   readonly lifecycle: ManifestVersions;
   readonly listed: boolean;
   readonly history: readonly string[];
 }
 
-function nameOf({ version, origin, digest }: TagVersion): string {
-  return `${version} ${origin} ${digest?.slice(7, 8) ?? 'deleted'}`;
+function nameOf({ version, origin, digest, author }: AuthoredTag): string {
+  return `${version} ${origin} ${digest === null ? 'deleted' : `${digest.slice(7, 8)} by ${author}`}`;
 }
 
 /** Returns what the store made of the cases. */
 async function merged(cases: readonly Case[]): Promise<Merged[]> {
   const tags = await rowsOf<TagRow & { visible: number }>(
-    'SELECT repository, digest, version, origin, visible FROM tags',
+    'SELECT repository, digest, version, origin, author, visible FROM tags',
   );
   const lifecycles = await rowsOf<{ repository: RepositoryName } & ManifestVersions>(
     `SELECT repository, created_version AS created, deleted_version AS deleted FROM manifests WHERE digest = '${M}'`,
   );
   const listed = await rowsOf<{ name: RepositoryName }>('SELECT name FROM repositories WHERE listed = 1');
-  const history = await rowsOf<TagRow>('SELECT repository, digest, version, origin FROM tag_history');
+  const history = await rowsOf<TagRow>('SELECT repository, digest, version, origin, author FROM tag_history');
   const tagOf = new Map(tags.map((tag) => [tag.repository, tag]));
   const lifecycleOf = new Map(lifecycles.map((lifecycle) => [lifecycle.repository, lifecycle]));
   const isListed = new Set(listed.map(({ name }) => name));
@@ -131,7 +136,10 @@ async function merged(cases: readonly Case[]): Promise<Merged[]> {
     const lifecycle = lifecycleOf.get(repository);
     return {
       repository,
-      tag: tag === undefined ? undefined : { digest: tag.digest, version: tag.version, origin: tag.origin },
+      tag:
+        tag === undefined
+          ? undefined
+          : { digest: tag.digest, version: tag.version, origin: tag.origin, author: tag.author },
       visible: tag?.visible === 1,
       lifecycle: lifecycle === undefined ? NO_MANIFEST : { created: lifecycle.created, deleted: lifecycle.deleted },
       listed: isListed.has(repository),
@@ -143,13 +151,13 @@ async function merged(cases: readonly Case[]): Promise<Merged[]> {
 /** Returns what `versions.ts` makes of them. */
 function expected({ repository, tags, lifecycles }: Case): Merged {
   const writes = tags.filter((tag) => tag !== undefined);
-  const winner = writes.reduce<TagVersion | undefined>((best, tag) => mergeTags(best, tag), undefined);
+  const winner = writes.reduce<AuthoredTag | undefined>((best, tag) => mergeTags(best, tag), undefined);
   const lifecycle = lifecycles.reduce<ManifestVersions>(
     (known, come) =>
       mergeManifests(known, come.whole || known.created > 0 ? come : { created: 0, deleted: come.deleted }),
     NO_MANIFEST,
   );
-  const lost = writes.filter((tag) => winner !== undefined && compareTags(tag, winner) !== 0);
+  const lost = writes.filter((tag) => winner !== undefined && nameOf(tag) !== nameOf(winner));
   return {
     repository,
     tag: winner,
@@ -164,7 +172,7 @@ function expected({ repository, tags, lifecycles }: Case): Merged {
  * Returns whether the writes can exist: a store uses each version once, so two writes of one version and origin are the
  * same write.
  */
-function isPossible(tags: readonly (TagVersion | undefined)[]): boolean {
+function isPossible(tags: readonly (AuthoredTag | undefined)[]): boolean {
   const writes = tags.filter((tag) => tag !== undefined);
   return writes.every((a) =>
     writes.every((b) => a.version !== b.version || a.origin !== b.origin || a.digest === b.digest),

@@ -35,7 +35,7 @@ beforeEach(async () => {
   const image = digest('1', 1);
   await env.DB_CENTRAL.batch([
     insert('INSERT INTO repositories SELECT value, 0, 1 FROM json_each(?1)'),
-    insert(`INSERT INTO tags SELECT value, 'latest', '${image}', 1, 'central', 1 FROM json_each(?1)`),
+    insert(`INSERT INTO tags SELECT value, 'latest', '${image}', 1, 'central', 1, '' FROM json_each(?1)`),
     insert(
       `INSERT INTO manifests (repository, digest, media_type, artifact_type, size, created_version, deleted_version,
         last_pull, image_size, image_kind) SELECT value, '${image}', 'a/b', '', 2, 1, 0, 0, 2, '' FROM json_each(?1)`,

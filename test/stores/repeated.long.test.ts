@@ -134,8 +134,8 @@ const CREDENTIAL = {
 const put = (
   registry: Registry,
   { digest, manifest, bytes }: Image,
-  condition?: Parameters<Registry['putManifest']>[5],
-) => registry.putManifest(REPOSITORY, digest, manifest, bytes.byteLength, [TAG], condition);
+  condition?: Parameters<Registry['putManifest']>[6],
+) => registry.putManifest(REPOSITORY, digest, manifest, bytes.byteLength, [TAG], undefined, condition);
 
 /** A second run does nothing, and answers the same. */
 const SAME: Readonly<Record<string, Operation<unknown>>> = {
@@ -345,6 +345,7 @@ describe('what only the first run can tell', () => {
         manifest,
         100,
         [reference.tag],
+        undefined,
         isConditional ? { reference, precondition } : undefined,
       );
     expect(await interrupted((registry, pushed) => push(registry, pushed, true))).toBe('UNAVAILABLE');

@@ -113,12 +113,12 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
     `manifests (${MANIFEST_COLUMNS})
       SELECT '${BIG}', '${TAGGED}', '${IMAGE}', '', NULL, 100, 2000000, 1000000, 0, 1, '', NULL`,
   ],
-  [20_000, `tags SELECT '${BIG}', 'a' || printf('%05d', i), NULL, 1500 + i, 'central', 0`],
-  [5000, `tags SELECT '${BIG}', 'b' || printf('%05d', i), ${d('0')}, 1500 + i, 'central', 0`],
-  [5000, `tags SELECT '${BIG}', 'c' || printf('%05d', i), '${TAGGED}', 999999, 'central', 0`],
-  [4999, `tags SELECT '${BIG}', 'd' || printf('%05d', i), '${TAGGED}', 2000000, 'central', 1`],
-  [1, `tags SELECT '${BIG}', '${TAG}', '${TAGGED}', 2000000, 'central', 1`],
-  [100_000, `tag_history SELECT '${BIG}', '${TAG}', 1000 + i, 'central', '${TAGGED}', i`],
+  [20_000, `tags SELECT '${BIG}', 'a' || printf('%05d', i), NULL, 1500 + i, 'central', 0, ''`],
+  [5000, `tags SELECT '${BIG}', 'b' || printf('%05d', i), ${d('0')}, 1500 + i, 'central', 0, ''`],
+  [5000, `tags SELECT '${BIG}', 'c' || printf('%05d', i), '${TAGGED}', 999999, 'central', 0, ''`],
+  [4999, `tags SELECT '${BIG}', 'd' || printf('%05d', i), '${TAGGED}', 2000000, 'central', 1, ''`],
+  [1, `tags SELECT '${BIG}', '${TAG}', '${TAGGED}', 2000000, 'central', 1, ''`],
+  [100_000, `tag_history SELECT '${BIG}', '${TAG}', 1000 + i, 'central', '${TAGGED}', i, ''`],
   // Repositories: public ones without an image first. All have one blob.
   [REPOSITORIES, `repositories SELECT 'mallory/' || printf('%05d', i), 0, 0`],
   [REPOSITORIES, `public_repositories (name) SELECT 'mallory/' || printf('%05d', i)`],

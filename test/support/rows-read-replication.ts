@@ -66,7 +66,7 @@ export function replication(central: Store, node: Store): [string, Operation][] 
     contents: ['x'.repeat(600_000)],
   };
   const entries: changeLog.ChangeLogEntry[] = [
-    { position: 1, recorded_at: NOW, kind: 'tag', name: BIG, key: tag('d00001'), version: 5_000_000 },
+    { position: 1, recorded_at: NOW, kind: 'tag', name: BIG, key: tag('d00001'), version: 5_000_000, author: '' },
     { position: 2, recorded_at: NOW, kind: 'manifest', name: BIG, key: digest('b', 9), version: 5_000_000 },
     { position: 3, recorded_at: NOW, kind: 'link', name: BIG, key: COMMON, version: 0 },
     { position: 4, recorded_at: NOW, kind: 'repository', name: 'mallory/00006' as RepositoryName, version: 5_000_000 },

@@ -31,6 +31,7 @@ export function history(berth: Command): void {
         table(entries, {
           WRITE: ({ version, origin }) => `${version}.${origin}`,
           DIGEST: ({ digest }) => (digest === null ? 'deleted' : digestFor(digest)),
+          AUTHOR: ({ author }) => author,
           WRITTEN: ({ version }) => time(new Date(version / 1000).toISOString()),
           STATE: (entry) => stateOf(entry),
           STORES: ({ stores }) => stores.join(', '),

@@ -31,10 +31,11 @@ export function imagePages(): Hono<ConsoleEnv> {
         {!page.complete && <p class="problem">A store does not answer, so writes that only it knows of are missing.</p>}
         <Table
           caption="Writes of the tag, latest first"
-          columns={['Written', 'At', 'Digest', 'Replaced', 'Stores that know of it', 'Actions']}
+          columns={['Written', 'At', 'By', 'Digest', 'Replaced', 'Stores that know of it', 'Actions']}
           rows={page.history.map((entry) => [
             <Time at={timeOf(entry.version)} />,
             entry.origin,
+            entry.author ?? <span class="faint">—</span>,
             entry.digest === null ? (
               <span class="faint">deleted</span>
             ) : (

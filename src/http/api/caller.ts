@@ -43,7 +43,7 @@ export const authenticateCaller = createMiddleware<AppEnv>(async (c, next) => {
 
 /** Returns what the audit log records about the caller. */
 export function callerAsActor(c: AppContext): Actor {
-  return actor(c, c.get('caller').id);
+  return actor(c, c.get('caller'));
 }
 
 /** Checks that the caller is an administrator. @throws OciError DENIED */

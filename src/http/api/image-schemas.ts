@@ -83,6 +83,14 @@ export const historyEntry = z
     version: z.int(),
     origin: z.string(),
     digest: z.string().nullable().openapi({ description: 'null for a deletion' }),
+    author: z
+      .string()
+      .nullable()
+      .openapi({
+        description:
+          'The name of the credential that wrote, or its id if it has no name. null for a write of Berth itself, ' +
+          'and for callers who may only read what is public',
+      }),
     replaced_at: time
       .nullable()
       .openapi({ description: 'When a store learned of the write that replaced this one; null if none did' }),

@@ -1,6 +1,6 @@
 /** One image: its replication state, the history of its tag, and prefetching it to a node. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { allows, mayPrefetch, pullableRanges } from '../../auth/credential.ts';
+import { allows, mayPrefetch, maySeeAuthors, pullableRanges } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
 import { readStoredManifest } from '../../oci/manifest.ts';
 import { namespaceId } from '../../namespaces/namespace.ts';
@@ -20,7 +20,7 @@ import { type SharedBlob, sharedBlobsOf } from '../../registry/shared-blobs.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { roomFor } from '../large-answer.ts';
 import { formatTime } from './administration.ts';
-import { requireValidAt } from './caller.ts';
+import { callerAsActor, requireValidAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { replicationOf } from './replication.ts';
 import {
@@ -131,7 +131,8 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const mayPush = allows(c.get('caller'), 'push', repository);
     const shown = entries.filter(({ digest, restorable }) => mayPush || digest === null || restorable);
     const next = last === undefined ? null : `${last.version}.${last.origin}`;
-    return c.json({ history: shown.map(viewOfEntry), last: next, complete }, 200);
+    const withAuthors = maySeeAuthors(c.get('caller'), repository);
+    return c.json({ history: shown.map((entry) => viewOfEntry(entry, withAuthors)), last: next, complete }, 200);
   });
 
   const shared = describe(
@@ -189,7 +190,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
         });
       });
     const manifest = readStoredManifest(stored.text, stored.mediaType);
-    const written = await registry.putManifest(repository, digest, manifest, stored.size, [tag]);
+    const written = await registry.putManifest(repository, digest, manifest, stored.size, [tag], callerAsActor(c));
     await recordRestore(c, repository, tag);
     return c.json({ digest, version: written }, 200);
   });
@@ -267,10 +268,11 @@ function viewOfListed({ digest, tags, createdAt, size, kind }: ListedImage): z.i
   return { digest, tags: shown, created_at: formatTime(createdAt), size, kind };
 }
 
-function viewOfEntry(entry: HistoryEntry): z.infer<typeof historyEntry> {
+function viewOfEntry(entry: HistoryEntry, withAuthors: boolean): z.infer<typeof historyEntry> {
   const { version, origin, digest, recorded_at: at, stores, current, restorable } = entry;
+  const author = withAuthors && entry.author !== '' ? entry.author : null;
   const replaced = at === null ? null : formatTime(at);
-  return { version, origin, digest, replaced_at: replaced, stores: [...stores], current, restorable };
+  return { version, origin, digest, author, replaced_at: replaced, stores: [...stores], current, restorable };
 }
 
 function historyOf(c: AppContext): TagHistory {

@@ -23,7 +23,7 @@ const UNLIMITED = -1;
 export function harborRoutes(platform: Hono<AppEnv>): void {
   platform.delete('/api/v2.0/projects/:project/repositories/:name{.+}', async (c) => {
     const repository = repositoryOf(c);
-    const by = actor(c, requireWrite(c, 'delete', repository).id);
+    const by = actor(c, requireWrite(c, 'delete', repository));
     await c.get('registry').deleteRepository(repository, by);
     return c.body(null, 200);
   });

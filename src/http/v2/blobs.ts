@@ -33,7 +33,7 @@ export function blobRoutes(v2: Hono<AppEnv>): void {
 
   v2.delete(PATH, async (c) => {
     const { repository, digest } = target(c);
-    const { id } = requireWrite(c, 'delete', repository);
+    const caller = requireWrite(c, 'delete', repository);
     const precondition = preconditionOf(c);
     if (precondition !== undefined) {
       // No transaction is needed: a digest always has the same content, so a concurrent write cannot change the
@@ -41,7 +41,7 @@ export function blobRoutes(v2: Hono<AppEnv>): void {
       await c.get('registry').resolveBlob({ repository, condition: 'granted' }, digest, false);
       requireHolds({ precondition }, digest);
     }
-    await c.get('registry').deleteBlob(repository, digest, actor(c, id));
+    await c.get('registry').deleteBlob(repository, digest, actor(c, caller));
     return c.body(null, 202);
   });
 }

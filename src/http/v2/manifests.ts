@@ -44,7 +44,7 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
 
   v2.put(PATH, async (c) => {
     const { repository, reference } = target(c, parseReference);
-    requireWrite(c, 'push', repository);
+    const by = actor(c, requireWrite(c, 'push', repository));
     const tags = tagsOf(c, reference);
     const bytes = await readManifestBody(c, MAX_MANIFEST_BYTES, organizationOf(repository));
     const digest = await digestOf(reference.kind === 'digest' ? algorithmOf(reference.digest) : 'sha256', bytes);
@@ -59,7 +59,7 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
     const condition = precondition && { reference, precondition };
     const version = await c
       .get('registry')
-      .putManifest(repository, digest, manifest, bytes.byteLength, tags, condition);
+      .putManifest(repository, digest, manifest, bytes.byteLength, tags, by, condition);
     c.header('Location', `/v2/${repository}/manifests/${digest}`);
     c.header('Docker-Content-Digest', digest);
     // Identifies this write in later requests for its replication state (docs/replication.md, "A push to a node").
@@ -72,7 +72,7 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
 
   v2.delete(PATH, async (c) => {
     const { repository, reference } = target(c);
-    const by = actor(c, requireWrite(c, 'delete', repository).id);
+    const by = actor(c, requireWrite(c, 'delete', repository));
     const precondition = preconditionOf(c);
     if (reference.kind === 'tag') await c.get('registry').deleteTag(repository, reference.tag, by, precondition);
     else await c.get('registry').deleteManifest(repository, reference.digest, by, precondition);

@@ -132,14 +132,14 @@ const HIDDEN_TAGS = `json_each(?1) AS deletion
   CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = m.repository AND t.digest = m.digest
     AND t.version <= m.deleted_version AND t.version > ${removedVersion('m.repository')}`;
 const KEEP_HIDDEN_TAGS = sql`
-  INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
-  SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS} WHERE true
+  INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at, author)
+  SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER), t.author FROM ${HIDDEN_TAGS} WHERE true
   ON CONFLICT DO NOTHING`.reading(perTag);
 const CHANGE_LOG_HIDDEN_TAGS = sql`
   INSERT OR REPLACE INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'tag', t.repository, t.name, t.version, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS}`.reading(perTag);
 const DELETE_HIDDEN_TAGS = sql`
-  UPDATE tags SET digest = NULL, origin = ?2, visible = 0 WHERE (repository, name) IN (
+  UPDATE tags SET digest = NULL, origin = ?2, visible = 0, author = '' WHERE (repository, name) IN (
     SELECT t.repository, t.name FROM ${HIDDEN_TAGS})`.reading(perTag);
 
 /**

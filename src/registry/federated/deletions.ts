@@ -13,7 +13,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
 import type { Precondition } from '../../oci/precondition.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
-import type { Actor } from '../../stores/organizations/audit-rows.ts';
+import { type Actor, authorOf } from '../../stores/organizations/audit-rows.ts';
 import { raiseClockTo, type CommitContext } from '../../stores/clock.ts';
 import type { BoundStatement } from '../../stores/database.ts';
 import {
@@ -35,6 +35,7 @@ import {
   mergeManifests,
   mergeTags,
   NO_MANIFEST,
+  type TagVersion,
   underRemoval,
 } from '../../stores/versions.ts';
 import { linksDeadUntil, knownRepository, mergeRemoval, removedBefore } from '../../stores/deletion/removals.ts';
@@ -76,7 +77,7 @@ export class FederatedDeletions {
       const deleted = deleteTag(central.database, this.#context(by), repository, tag, { versions }, shown);
       const version = await answerOfCentral(deleted);
       await this.#applyAtNode(
-        [{ repository, name: tag, digest: null, version: version ?? 0, origin: central.name }],
+        [{ repository, name: tag, digest: null, version: version ?? 0, origin: central.name, author: authorOf(by) }],
         [],
       );
       this.#federation.options.replication.wakeCentral();
@@ -145,7 +146,10 @@ export class FederatedDeletions {
       const local = { ...write, digest: index };
       // The tag's manifest was pushed with the tag or later. So if the tag is newer than the index's deletion, the
       // index is alive.
-      return mergeTags(local, remote.tags.get(tag)) === local && local.version > lifecycleOf(remote, index).deleted;
+      return (
+        mergeTags<TagVersion>(local, remote.tags.get(tag)) === local &&
+        local.version > lifecycleOf(remote, index).deleted
+      );
     });
   }
 

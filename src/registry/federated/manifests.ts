@@ -20,11 +20,11 @@ import { mergeClaims, NO_CLAIMS, typeOf } from '../../stores/manifests/manifest-
 import { mergeRows } from '../../stores/merge.ts';
 import { leaveToCentral } from '../../stores/organizations/usage-rows.ts';
 import {
+  type AuthoredTag,
   isAlive,
   mergeManifests,
   mergeTags,
   NO_MANIFEST,
-  type TagVersion,
   underRemoval,
 } from '../../stores/versions.ts';
 import type { ReadAccess } from '../access.ts';
@@ -50,7 +50,7 @@ const DESCRIPTOR: Want = { part: 'descriptor', milliseconds: CENTRAL_MILLISECOND
 interface Found {
   readonly row: ManifestRow;
   readonly contents: readonly string[];
-  readonly tag: TagVersion | undefined;
+  readonly tag: AuthoredTag | undefined;
   readonly from: 'node' | 'central';
   /** The database that has the document. */
   readonly database: Database;
@@ -267,7 +267,7 @@ export class FederatedManifests {
     repository: RepositoryName,
     reference: Reference,
     digest: Digest,
-    tag: TagVersion | undefined,
+    tag: AuthoredTag | undefined,
   ): Promise<void> {
     const { node, central, options } = this.#federation;
     const heads = await readHeads(central.database, [{ repository, digest }]);

@@ -11,7 +11,7 @@ import { OciError } from '../../oci/errors.ts';
 import type { Manifest } from '../../oci/manifest.ts';
 import type { Precondition } from '../../oci/precondition.ts';
 import type { Reference, RepositoryName, Tag } from '../../oci/reference.ts';
-import { BERTH_ITSELF } from '../../stores/organizations/audit-rows.ts';
+import { type Actor, BERTH_ITSELF } from '../../stores/organizations/audit-rows.ts';
 import { raiseClockTo, versionOf, type CommitContext } from '../../stores/clock.ts';
 import { type Committed, commitManifest, type ManifestCommit } from '../../stores/manifests/manifest-commit.ts';
 import { findShown } from '../../stores/deletion/shown.ts';
@@ -90,23 +90,25 @@ export class FederatedRegistry extends Uploads implements Registry {
     manifest: Manifest,
     size: number,
     tags: readonly Tag[],
+    by = BERTH_ITSELF,
     condition?: Conditional,
   ): Promise<number> {
     const { node } = this.#federation;
     const commit = { repository, digest, manifest, size, tags };
-    if (condition === undefined) return this.#commit(commit);
+    if (condition === undefined) return this.#commit(commit, by);
     // Read what the node shows first, so that any write here from now on is detected.
     return untilUndisturbed(async () => {
       const shown = await findShown(node.database, repository, condition.reference);
       requireHolds(condition, await this.#manifests.current(repository, condition.reference));
-      return this.#commit({ ...commit, shown });
+      return this.#commit({ ...commit, shown }, by);
     });
   }
 
-  async #commit(commit: ManifestCommit): Promise<number> {
+  async #commit(commit: ManifestCommit, by: Actor): Promise<number> {
     const { node, options } = this.#federation;
     const { repository, digest, manifest, tags } = commit;
-    const context: CommitContext = { origin: node.name, announces: true, now: options.now(), limits: options.limits };
+    const { limits } = options;
+    const context: CommitContext = { origin: node.name, announces: true, now: options.now(), by, limits };
     const write = (): Promise<Committed> =>
       commitManifest(node.database, context, commit).catch(async (refusal: unknown) => {
         const known = await requireKnownAtCentral(this.#federation, repository, digest, tags, refusal);

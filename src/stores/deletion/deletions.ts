@@ -5,7 +5,7 @@
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../oci/reference.ts';
-import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from '../organizations/audit-rows.ts';
+import { type Actor, auditCommitted, auditLink, authorOf, BERTH_ITSELF } from '../organizations/audit-rows.ts';
 import { committed, takeVersion, versionOf, type CommitContext, type TakenVersion } from '../clock.ts';
 import { type BoundStatement, type Database, type Repeatable, type Sql, sql } from '../database.ts';
 import { inFull, perTag } from '../rows-read.ts';
@@ -58,10 +58,10 @@ const TAKE_VERSION_IF_TAG_IS_VISIBLE = takeVersionAfter(
 );
 
 const DELETE_TAG = sql`
-  INSERT INTO tags (repository, name, digest, version, origin, visible)
-  SELECT ?1, ?2, NULL, clock.version, ?3, 0 FROM clock WHERE ${committed('?4')}
+  INSERT INTO tags (repository, name, digest, version, origin, visible, author)
+  SELECT ?1, ?2, NULL, clock.version, ?3, 0, ?5 FROM clock WHERE ${committed('?4')}
   ON CONFLICT (repository, name) DO UPDATE
-    SET digest = NULL, version = excluded.version, origin = excluded.origin, visible = 0`;
+    SET digest = NULL, version = excluded.version, origin = excluded.origin, visible = 0, author = excluded.author`;
 
 /**
  * Deletes a tag; its manifest stays. Returns the deletion's version; undefined if there was nothing to delete.
@@ -91,8 +91,8 @@ export async function deleteTag(
       ],
       judged: [SELECT_STILL_SHOWN, expected, repository],
       history: [INSERT_HISTORY, repository, JSON.stringify([tag]), context.now, id],
-      tag: [DELETE_TAG, repository, tag, context.origin, id],
-      changeLog: [CHANGE_LOG_TAG, repository, tag, context.now, id],
+      tag: [DELETE_TAG, repository, tag, context.origin, id, authorOf(context.by)],
+      changeLog: [CHANGE_LOG_TAG, repository, tag, context.now, id, authorOf(context.by)],
       audit: auditCommitted('delete tag', repository, [tag], context.by ?? BERTH_ITSELF, context.now, id),
     },
     ifTaken(seen),

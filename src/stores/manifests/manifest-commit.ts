@@ -12,6 +12,7 @@ import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { committed, versionOf, takeVersion, type CommitContext } from '../clock.ts';
 import { type Database, sql } from '../database.ts';
 import { perTag } from '../rows-read.ts';
+import { authorOf } from '../organizations/audit-rows.ts';
 import { DEFAULT_LIMITS } from '../organizations/limits.ts';
 import { forgetIndexesAbove, KEEPS_MEASURE, measureIndexes, measureOf } from './image-measure.ts';
 import { CLAIM, IS_OF_MANIFEST } from './manifest-type.ts';
@@ -122,10 +123,11 @@ const INSERT_CONTENT = sql`
   SELECT ?1, ?2, CAST(?3 AS INTEGER), ?4 FROM clock WHERE ${committed('?5')} ON CONFLICT DO NOTHING`;
 
 const UPSERT_TAGS = sql`
-  INSERT INTO tags (repository, name, digest, version, origin, visible)
-  SELECT ?1, tag.value, ?3, clock.version, ?4, 1 FROM clock CROSS JOIN json_each(?2) AS tag WHERE ${committed('?5')}
+  INSERT INTO tags (repository, name, digest, version, origin, visible, author)
+  SELECT ?1, tag.value, ?3, clock.version, ?4, 1, ?6 FROM clock CROSS JOIN json_each(?2) AS tag WHERE ${committed('?5')}
   ON CONFLICT (repository, name) DO UPDATE SET
-    digest = excluded.digest, version = excluded.version, origin = excluded.origin, visible = 1`;
+    digest = excluded.digest, version = excluded.version, origin = excluded.origin, visible = 1,
+    author = excluded.author`;
 
 // The manifest's entry also stands for one tag. Other tags have entries of their own.
 const UPSERT_OUTBOX_ENTRY = sql`
@@ -223,7 +225,7 @@ export async function commitManifest(
           : [
               [INSERT_HISTORY, repository, tagList, context.now, id],
               [TRIM_HISTORY, repository, tagList, (context.limits ?? DEFAULT_LIMITS).historyEntries, id],
-              [UPSERT_TAGS, repository, tagList, digest, context.origin, id],
+              [UPSERT_TAGS, repository, tagList, digest, context.origin, id, authorOf(context.by)],
             ],
       announcement: context.announces
         ? [

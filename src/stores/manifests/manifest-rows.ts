@@ -10,14 +10,14 @@ import type { Reference, RepositoryName } from '../../oci/reference.ts';
 import { type Database, sql } from '../database.ts';
 import type { TypeClaim, TypeClaims } from './manifest-type.ts';
 import { removedVersion } from '../deletion/removals.ts';
-import { type ManifestVersions, type TagVersion, underRemoval } from '../versions.ts';
+import { type AuthoredTag, type ManifestVersions, underRemoval } from '../versions.ts';
 
 /** The result of one query about a reference and its repository. */
 export interface ManifestRows {
   readonly repositoryExists: boolean;
   readonly public: boolean;
   /** Undefined for a reference by digest, and for a tag that the store does not know. */
-  readonly tag: TagVersion | undefined;
+  readonly tag: AuthoredTag | undefined;
   /**
    * The greatest version among the removals of the repository and its organization, already applied to `manifest`; 0
    * for none.
@@ -51,6 +51,7 @@ interface Joined {
   readonly tag_digest: Digest | null;
   readonly version: number | null;
   readonly origin: string;
+  readonly author: string;
   readonly digest: Digest | null;
   readonly created_version: number;
   readonly deleted_version: number;
@@ -68,8 +69,8 @@ const REPOSITORY_FACTS = `
 
 const MANIFEST_COLUMNS =
   'm.digest, m.created_version, m.deleted_version, m.media_type, m.typed, m.typed_otherwise, m.size, m.last_pull';
-const TAG_COLUMNS = 't.digest AS tag_digest, t.version, t.origin';
-const NO_TAG_COLUMNS = "NULL AS tag_digest, NULL AS version, '' AS origin";
+const TAG_COLUMNS = 't.digest AS tag_digest, t.version, t.origin, t.author';
+const NO_TAG_COLUMNS = "NULL AS tag_digest, NULL AS version, '' AS origin, '' AS author";
 
 // The clock has exactly one row. The query joins from it, so that it always returns a row with the facts about the
 // repository.
@@ -119,7 +120,9 @@ export async function findManifest(
     public: first.public === 1,
     removed: first.removed,
     tag:
-      first.version === null ? undefined : { digest: first.tag_digest, version: first.version, origin: first.origin },
+      first.version === null
+        ? undefined
+        : { digest: first.tag_digest, version: first.version, origin: first.origin, author: first.author },
     manifest:
       first.digest === null
         ? undefined

@@ -1,9 +1,9 @@
 /**
- * The history of tags. It keeps each replaced write of a tag, with the write's version and origin and the time of its
- * replacement. The configuration limits how many entries a tag keeps, and for how long. An organization with very many
- * tags keeps fewer entries of each ({@link MAX_HISTORY}). A push removes entries beyond that number. Maintenance
- * (`maintenance/histories.ts`) removes merged entries beyond that number, and entries that are too old. Readers never
- * see more than the configuration allows.
+ * The history of tags. It keeps each replaced write of a tag, with the write's version, origin and author, and the time
+ * of its replacement. The configuration limits how many entries a tag keeps, and for how long. An organization with
+ * very many tags keeps fewer entries of each ({@link MAX_HISTORY}). A push removes entries beyond that number.
+ * Maintenance (`maintenance/histories.ts`) removes merged entries beyond that number, and entries that are too old.
+ * Readers never see more than the configuration allows.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
@@ -12,14 +12,15 @@ import { type BoundStatement, type Database, sql } from '../database.ts';
 import { MAX_HISTORY } from '../organizations/limits.ts';
 import { ofRepository } from '../organizations/usage-rows.ts';
 import { keyed, paged, perTag } from '../rows-read.ts';
+import type { AuthoredTag } from '../versions.ts';
 
 /**
  * Keeps the current writes of tags that are about to be written. ?1 repository, ?2 JSON array of tags, ?3 milliseconds
  * since the epoch, ?4 commit id.
  */
 export const INSERT_HISTORY = sql`
-  INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
-  SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?3 AS INTEGER)
+  INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at, author)
+  SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?3 AS INTEGER), t.author
   FROM clock CROSS JOIN json_each(?2) AS tag CROSS JOIN tags t ON t.repository = ?1 AND t.name = tag.value
   WHERE ${committed('?4')} ON CONFLICT DO NOTHING`;
 
@@ -117,11 +118,7 @@ export async function trimHistories(
   return (await database.all(TRIM_HISTORIES, JSON.stringify(tags), kept.entries, kept.since, limit)).length;
 }
 
-export interface TagWrite {
-  readonly version: number;
-  readonly origin: string;
-  /** Null for a deletion. */
-  readonly digest: Digest | null;
+export interface TagWrite extends AuthoredTag {
   /**
    * When it was replaced, or lost, in milliseconds since the epoch; null if it is the tag's current row in the store.
    */
@@ -131,15 +128,15 @@ export interface TagWrite {
 /** The write after which a page of a history starts, latest first. */
 export type WritePosition = Pick<TagWrite, 'version' | 'origin'>;
 
-const SELECT_TAG = sql<TagWrite>`SELECT version, origin, digest, NULL AS recorded_at FROM tags WHERE repository = ?1
-  AND name = ?2`;
+const SELECT_TAG = sql<TagWrite>`SELECT version, origin, digest, author, NULL AS recorded_at FROM tags
+  WHERE repository = ?1 AND name = ?2`;
 const SELECT_HISTORY = sql<TagWrite>`
-  SELECT version, origin, digest, recorded_at FROM (
-    SELECT version, origin, digest, recorded_at FROM tag_history
+  SELECT version, origin, digest, author, recorded_at FROM (
+    SELECT version, origin, digest, author, recorded_at FROM tag_history
     WHERE repository = ?1 AND name = ?2 AND (version, origin) < (CAST(?3 AS INTEGER), ?4)
       AND version >= coalesce(${oldestKept('?1', '?2', '?5')}, 0) AND recorded_at >= CAST(?6 AS INTEGER)
     UNION ALL
-    SELECT version, origin, digest, NULL FROM tags
+    SELECT version, origin, digest, author, NULL FROM tags
     WHERE repository = ?1 AND name = ?2 AND (version, origin) < (CAST(?3 AS INTEGER), ?4))
   ORDER BY version DESC, origin DESC LIMIT CAST(?7 AS INTEGER)`.reading((run) => keyed(run) + 3 * run.asked(5));
 
@@ -163,10 +160,10 @@ export async function historyOfTag(
 }
 
 const SELECT_WRITE = sql`
-  SELECT version, origin, digest, recorded_at FROM tag_history
+  SELECT version, origin, digest, author, recorded_at FROM tag_history
   WHERE repository = ?1 AND name = ?2 AND version = CAST(?3 AS INTEGER) AND origin = ?4
   UNION ALL
-  SELECT version, origin, digest, NULL FROM tags
+  SELECT version, origin, digest, author, NULL FROM tags
   WHERE repository = ?1 AND name = ?2 AND version = CAST(?3 AS INTEGER) AND origin = ?4`;
 
 /** Returns one write of a tag; undefined if the store does not know it. */

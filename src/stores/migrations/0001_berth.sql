@@ -69,6 +69,7 @@ CREATE TABLE tags (
   version INTEGER NOT NULL,
   origin TEXT NOT NULL,
   visible INTEGER NOT NULL,
+  author TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (repository, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tags_visible ON tags (repository, name) WHERE visible = 1;
@@ -82,6 +83,7 @@ CREATE TABLE tag_history (
   origin TEXT NOT NULL,
   digest TEXT,
   recorded_at INTEGER NOT NULL,
+  author TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (repository, name, version, origin)
 ) STRICT, WITHOUT ROWID;
 
@@ -278,7 +280,8 @@ CREATE TABLE change_log (
   name TEXT NOT NULL,
   key TEXT NOT NULL,
   version INTEGER NOT NULL,
-  recorded_at INTEGER NOT NULL
+  recorded_at INTEGER NOT NULL,
+  author TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE UNIQUE INDEX change_log_deletions ON change_log (kind, name, key) WHERE kind IN ('tag', 'manifest', 'link');
 

@@ -17,12 +17,19 @@ import { atMost, paged } from '../rows-read.ts';
 export interface Actor {
   /** The id of the credential; '' for Berth itself. */
   readonly subject: string;
+  /** The credential's name; undefined if it has none. */
+  readonly name?: string | undefined;
   /** The host name of the request; '' for none. */
   readonly host: string;
 }
 
 /** The actor of changes that nobody asked for, such as those of maintenance. */
 export const BERTH_ITSELF: Actor = { subject: '', host: '' };
+
+/** Returns the author of what the actor writes: see `AuthoredTag`. */
+export function authorOf({ name, subject }: Actor = BERTH_ITSELF): string {
+  return name ?? subject;
+}
 
 export const AUDIT_ACTIONS = [
   'delete tag',

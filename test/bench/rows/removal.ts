@@ -22,7 +22,7 @@ async function fill(control: Control, count: number, blob: string): Promise<void
       `SELECT '${REPOSITORY}', ${digest}, 'application/vnd.oci.image.manifest.v1+json', '', NULL, 2, 1, 0, 0,
         json_array(json_object('kind', 'layer', 'digest', '${blob}', 'size', 1000)) FROM n`,
     ],
-    ['tags', `SELECT '${REPOSITORY}', printf('v%07d', i), ${digest}, 1, 'central', 1 FROM n`],
+    ['tags', `SELECT '${REPOSITORY}', printf('v%07d', i), ${digest}, 1, 'central', 1, '' FROM n`],
   ];
   for (const [into, select] of rows) await insert(control, 'central', count, into, select);
 }

@@ -97,7 +97,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     await database
       .prepare(
         `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
-        INSERT INTO tags SELECT t.repository, 'more' || i, t.digest, t.version, t.origin, 1 FROM n, tags t`,
+        INSERT INTO tags SELECT t.repository, 'more' || i, t.digest, t.version, t.origin, 1, '' FROM n, tags t`,
       )
       .run();
     const before = hosts.counts[host].rowsRead;

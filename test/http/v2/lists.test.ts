@@ -57,7 +57,7 @@ describe('tags', () => {
     await putImage('alice/app', 1, ['latest']);
     const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)';
     await env.DB_CENTRAL.prepare(
-      `INSERT INTO tags ${numbers} SELECT 'alice/app', printf('t%05d', i), 'x', 1, 'central', 1 FROM n`,
+      `INSERT INTO tags ${numbers} SELECT 'alice/app', printf('t%05d', i), 'x', 1, 'central', 1, '' FROM n`,
     ).run();
     const pages = await pagesFrom<{ tags: string[] }>('/v2/alice/app/tags/list?n=999999');
     expect(pages.map(({ tags }) => tags.length)).toEqual([1000, 201]);

@@ -47,7 +47,7 @@ async function fill(organization: string, images: number, organizations = 1): Pr
   // The test does not use the counts of these triggers.
   await withoutTriggers(env.DB_CENTRAL, async () => {
     await insert([
-      `INSERT INTO tags SELECT ${name}, 't' || i, ${digest}, 1000, 'central', 1 FROM n`,
+      `INSERT INTO tags SELECT ${name}, 't' || i, ${digest}, 1000, 'central', 1, '' FROM n`,
       `INSERT INTO manifests ${columns} SELECT ${name}, ${digest}, 'a/b', '', NULL, 2, 1, 0, 0, 1, '' FROM n`,
       `INSERT INTO manifests ${columns} SELECT ${name}, ${child}, 'a/b', '', NULL, 2, 1, 0, 0, 1, '' FROM n`,
       `INSERT INTO manifest_references (repository, digest, manifest, kind, size)
@@ -145,7 +145,7 @@ test('a page of the images of a digest ends early if they have many tags, and th
     );
     await insert(
       repositories * tagsEach,
-      `INSERT INTO tags SELECT ${name}, 't' || (i / ?2), ?3, 1000, 'central', 1 FROM n`,
+      `INSERT INTO tags SELECT ${name}, 't' || (i / ?2), ?3, 1000, 'central', 1, '' FROM n`,
     );
   });
   for (const patterns of [['alice/*'], ['alice/r007', 'alice/r100', 'alice/r249', 'alice/x/*']]) {

@@ -17,7 +17,7 @@ async function rowsReadWith(count: number): Promise<Record<string, number>> {
   await env.DB_CENTRAL.prepare('DELETE FROM tag_history').run();
   await env.DB_CENTRAL.prepare(
     `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
-     INSERT INTO tag_history SELECT ?2, ?3, i, 'central', ?4, ?5 FROM n`,
+     INSERT INTO tag_history SELECT ?2, ?3, i, 'central', ?4, ?5, '' FROM n`,
   )
     .bind(count, REPOSITORY, LATEST, image.digest, fixture.now)
     .run();
