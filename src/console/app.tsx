@@ -10,6 +10,8 @@ import type { ConsoleEnv } from './context.ts';
 import { ErrorPage } from './error-page.tsx';
 import { canonicalHost } from './host.ts';
 import { auditPages } from './pages/audit.tsx';
+import { differencePages } from './pages/difference.tsx';
+import { historyPages } from './pages/history.tsx';
 import { imageContentsPages } from './pages/image-contents.tsx';
 import { imagePages } from './pages/image.tsx';
 import { imagesPages } from './pages/images.tsx';
@@ -48,6 +50,8 @@ for (const pages of [
   repositoryPages,
   imagePages,
   imageContentsPages,
+  historyPages,
+  differencePages,
   organizationPages,
   replicationPages,
   storagePages,

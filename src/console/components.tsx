@@ -93,6 +93,22 @@ export function FirstRows<Entry>({
   );
 }
 
+/** The most characters of a text that a tenant wrote. */
+const MAX_CHARACTERS = 500;
+/** The most texts in one cell. */
+const MAX_LINES = 50;
+
+/** Texts that a tenant wrote, such as commands. */
+export const Lines: FC<{ of: readonly string[] }> = ({ of }) => {
+  const more = of.length - MAX_LINES;
+  const lines = [...of.slice(0, MAX_LINES).map(clipped), ...(more > 0 ? [`and ${more} more`] : [])];
+  return <code class="lines">{lines.join('\n')}</code>;
+};
+
+function clipped(text: string): string {
+  return text.length <= MAX_CHARACTERS ? text : `${text.slice(0, MAX_CHARACTERS)}…`;
+}
+
 /** One word that says how something is. Its color repeats what the word says. */
 export const State: FC<{ children: string }> = ({ children }) => (
   <span class={`state ${GOOD.has(children) ? 'good' : BAD.has(children) ? 'bad' : ''}`}>{children}</span>

@@ -42,6 +42,12 @@ const manifest = z.object({
 
 export type Descriptor = z.infer<typeof descriptor>;
 
+/** Names a platform, such as `linux/arm64/v8`. */
+export function platformOf(platform: Descriptor['platform']): string {
+  if (platform === undefined) return 'any';
+  return [platform.os, platform.architecture, platform.variant].filter((part) => part !== undefined).join('/');
+}
+
 export interface ShownManifest extends z.infer<typeof manifest> {
   /** The whole manifest, indented unless that makes it much larger. */
   readonly text: string;

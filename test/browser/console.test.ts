@@ -226,6 +226,26 @@ test('times are in the zone of the reader', async () => {
   expect(shown).toBe(expected.format(new Date(utc)));
 });
 
+test.each([
+  ['wide and light', WIDE, 'light', true],
+  ['narrow and dark, without scripts', NARROW, 'dark', false],
+] as const)('two writes of a tag are compared, %s', async (name, viewport, colorScheme, javaScriptEnabled) => {
+  const page = await signedIn('alice', { viewport, colorScheme, javaScriptEnabled });
+  await page.goto(address(`/images/${APP}:latest/history`));
+  await page
+    .getByRole('radio', { name: /^Compare from/ })
+    .last()
+    .check();
+  await page.getByRole('button', { name: 'Compare the two' }).click();
+  await page.getByRole('heading', { name: `Two images of ${APP}` }).waitFor();
+  const layers = page.getByRole('table', { name: 'Layers of the two images' });
+  expect(await layers.getByText('removed').count()).toBeGreaterThan(0);
+  if (javaScriptEnabled) expect(await problemsOf(page)).toEqual([]);
+  await page.screenshot({ path: pictureOf(`difference-${name}`), fullPage: true });
+  await page.getByRole('link', { name: 'Back to the history' }).click();
+  await page.getByRole('heading', { name: 'History of' }).waitFor();
+});
+
 test('an image is deleted, and put back from its history', async () => {
   const page = await signedIn('alice');
   await pushImage(loggedIn(server.current.url, 'alice'), APP, 'brief', imageOf(20));

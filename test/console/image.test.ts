@@ -6,11 +6,10 @@ import { imageOf, utf8 } from '../support/fixture.ts';
 import { ThreeHosts } from '../support/three-hosts.ts';
 import { parseConfig } from '../../src/console/image-config.ts';
 import { readable } from '../../src/console/readable.ts';
+import { CONFIG, layer, type Part, pushParts } from './pushed-image.ts';
 import { Reader } from './support.ts';
 
 const APP = 'alice/app';
-const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
-const CONFIG = 'application/vnd.oci.image.config.v1+json';
 const EVIL = '"><script>alert(1)</script>';
 
 let hosts: ThreeHosts;
@@ -20,30 +19,10 @@ beforeEach(async () => {
   hosts = await ThreeHosts.open();
 });
 
-interface Part {
-  readonly mediaType: string;
-  readonly text: string;
-}
+const push = (tag: string, config: Part, layers: readonly Part[]): Promise<string> =>
+  pushParts(hosts, APP, tag, config, layers);
 
-/** Pushes an image, and returns the digest of its manifest. */
-async function push(tag: string, config: Part, layers: readonly Part[]): Promise<string> {
-  const [described, ...others] = await Promise.all(
-    [config, ...layers].map(async ({ mediaType, text }) => {
-      const bytes = utf8(text);
-      expect((await hosts.putBlob('central', APP, bytes)).status).toBe(201);
-      return { mediaType, digest: await contentDigest('sha256', bytes), size: bytes.byteLength };
-    }),
-  );
-  const answer = await call('PUT', `/v2/${APP}/manifests/${tag}`, {
-    as: 'alice',
-    body: JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST, config: described, layers: others }),
-    headers: { 'Content-Type': MANIFEST },
-  });
-  expect(answer.status).toBe(201);
-  return answer.headers.get('Docker-Content-Digest') ?? '';
-}
-
-const LAYER: Part = { mediaType: 'application/vnd.oci.image.layer.v1.tar', text: 'not really an archive' };
+const LAYER = layer('not really an archive');
 
 describe('the config of an image', () => {
   test('is shown with the steps of its build and their layers', async () => {

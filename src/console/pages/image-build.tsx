@@ -1,13 +1,8 @@
 /** How an image was built, and what a container of it starts with. */
 import type { FC } from 'hono/jsx';
-import { Bytes, Facts, FirstRows, Table, Time } from '../components.tsx';
+import { Bytes, Facts, FirstRows, Lines, Table, Time } from '../components.tsx';
 import type { ShownConfig } from '../image-config.ts';
 import type { Descriptor } from '../manifest.ts';
-
-/** The most characters of a value or a command on the page. */
-const MAX_CHARACTERS = 500;
-/** The most values of one setting on the page. */
-const MAX_VALUES = 50;
 
 export const Build: FC<{ config: ShownConfig; layers: readonly Descriptor[] }> = ({ config, layers }) => {
   // Each step that has a layer made the next one, the lowest first.
@@ -20,7 +15,7 @@ export const Build: FC<{ config: ShownConfig; layers: readonly Descriptor[] }> =
       <Table
         caption="What a container starts with"
         columns={['Setting', 'Value']}
-        rows={config.settings.map(([name, values]) => [name, <code class="lines">{firstOf(values).join('\n')}</code>])}
+        rows={config.settings.map(([name, values]) => [name, <Lines of={values} />])}
         empty="The config sets nothing."
       />
       <h2>Build</h2>
@@ -29,7 +24,7 @@ export const Build: FC<{ config: ShownConfig; layers: readonly Descriptor[] }> =
         columns={['Step', 'Done', 'Layer']}
         of={steps}
         row={({ command, created, size }) => [
-          <code class="lines">{clipped(command)}</code>,
+          <Lines of={[command]} />,
           <Time at={created} none="not stated" />,
           size === undefined ? <span class="faint">none</span> : <Bytes of={size} />,
         ]}
@@ -38,12 +33,3 @@ export const Build: FC<{ config: ShownConfig; layers: readonly Descriptor[] }> =
     </>
   );
 };
-
-function firstOf(values: readonly string[]): string[] {
-  const more = values.length - MAX_VALUES;
-  return [...values.slice(0, MAX_VALUES).map(clipped), ...(more > 0 ? [`and ${more} more`] : [])];
-}
-
-function clipped(text: string): string {
-  return text.length <= MAX_CHARACTERS ? text : `${text.slice(0, MAX_CHARACTERS)}…`;
-}

@@ -2,7 +2,7 @@
 import type { FC } from 'hono/jsx';
 import type { SharedBlob } from '../answers.ts';
 import { Bytes, Digest, FirstRows, shortDigest } from '../components.tsx';
-import type { ShownManifest } from '../manifest.ts';
+import { platformOf, type ShownManifest } from '../manifest.ts';
 import { imagePath, titleOf, withQuery } from '../paths.ts';
 
 interface PartsProps {
@@ -28,9 +28,7 @@ export const Parts: FC<PartsProps> = ({
           columns={['Platform', 'Digest', 'Size']}
           of={manifest.manifests}
           row={({ platform, digest, size }) => [
-            platform === undefined
-              ? 'any'
-              : [platform.os, platform.architecture, platform.variant].filter((part) => part !== undefined).join('/'),
+            platformOf(platform),
             <Digest of={digest} href={imagePath(repository, digest)} />,
             <Bytes of={size} />,
           ]}

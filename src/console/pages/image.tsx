@@ -1,9 +1,9 @@
-/** One image: its contents, locations and referrers, and the writes of its tag. */
+/** One image: its contents, locations and referrers. */
 import { Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { FC } from 'hono/jsx';
-import type { HistoryEntry, ImageState, Pin, SharedBlob } from '../answers.ts';
-import { Bytes, Digest, Facts, FirstRows, Next, NotShown, State, Table, Time } from '../components.tsx';
+import type { ImageState, Pin, SharedBlob } from '../answers.ts';
+import { Bytes, Digest, Facts, FirstRows, NotShown, State, Table, Time } from '../components.tsx';
 import type { ConsoleEnv, SignedIn } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Form, Page } from '../layout.tsx';
@@ -17,62 +17,6 @@ import { Parts } from './image-parts.tsx';
 
 export function imagePages(): Hono<ConsoleEnv> {
   const pages = new Hono<ConsoleEnv>();
-
-  pages.get(imageRoute('/history'), async (c) => {
-    const reader = c.get('reader');
-    const { repository, reference } = splitImage(c.req.param('image') ?? '');
-    const page = await reader.registry.get<{ history: HistoryEntry[]; last: string | null; complete: boolean }>(
-      `${apiImage(repository, reference)}/history`,
-      { n: 50, last: c.req.query('last') ?? '' },
-    );
-    const path = imagePath(repository, reference);
-    return c.html(
-      <Page title={`History of ${repository}:${reference}`} reader={reader} section="/images">
-        {!page.complete && <p class="problem">A store does not answer, so writes that only it knows of are missing.</p>}
-        <Table
-          caption="Writes of the tag, latest first"
-          columns={['Written', 'At', 'By', 'Digest', 'Replaced', 'Stores that know of it', 'Actions']}
-          rows={page.history.map((entry) => [
-            <Time at={timeOf(entry.version)} />,
-            entry.origin,
-            entry.author ?? <span class="faint">—</span>,
-            entry.digest === null ? (
-              <span class="faint">deleted</span>
-            ) : (
-              <Digest of={entry.digest} href={imagePath(repository, entry.digest)} />
-            ),
-            entry.current ? <State>current</State> : <Time at={entry.replaced_at} none="—" />,
-            entry.stores.join(', '),
-            entry.restorable && !entry.current ? (
-              <Action
-                reader={reader}
-                action={`${path}/restore`}
-                fields={{ version: String(entry.version), origin: entry.origin }}
-                label="Put back"
-              />
-            ) : (
-              ''
-            ),
-          ])}
-          empty="This tag has no history."
-        />
-        <Next path={`${path}/history`} query={{}} last={page.last} />
-        <p>
-          <a href={path}>Back to the image</a>
-        </p>
-      </Page>,
-    );
-  });
-
-  pages.post(imageRoute('/restore'), async (c) => {
-    const { repository, reference } = splitImage(c.req.param('image') ?? '');
-    const form = await FormFields.of(c);
-    await c.get('reader').registry.change('POST', `${apiImage(repository, reference)}/restore`, {
-      version: Number(form.text('version')),
-      origin: form.text('origin'),
-    });
-    return c.redirect(`${imagePath(repository, reference)}/history`, 303);
-  });
 
   pages.post(imageRoute('/prefetch'), async (c) => {
     const { repository, reference } = splitImage(c.req.param('image') ?? '');
@@ -310,8 +254,3 @@ const Commands: FC<{ reader: SignedIn; title: string }> = ({ reader, title }) =>
     ))}
   </>
 );
-
-/** Returns the time within a version, which counts microseconds since the epoch. */
-function timeOf(version: number): string {
-  return new Date(Math.floor(version / 1000)).toISOString();
-}
