@@ -19,6 +19,7 @@ import { readableByListedOrigins } from './http/cors.ts';
 import { errorResponse } from './http/error-response.ts';
 import { frontPage } from './http/front-page.tsx';
 import { healthRoutes } from './http/health.ts';
+import { pacedPage, roomFor } from './http/large-answer.ts';
 import { addAllow, allowOptions, answerOptions, noRoute } from './http/methods.ts';
 import { metricsRoutes } from './http/metrics.ts';
 import { ownPagesOnly } from './http/own-pages.ts';
@@ -75,7 +76,8 @@ export function createApp(
     if (namespace === 'console') {
       const send = (request: Request): Response | Promise<Response> => app.fetch(request, c.env, c.executionCtx);
       return encryptedOnly(c, async () => {
-        c.res = await consoleApp.fetch(await withSmallBody(c), { runtime, url, send }, c.executionCtx);
+        const given = { runtime, url, send, makeRoom: roomFor(c) };
+        c.res = await pacedPage(c, await consoleApp.fetch(await withSmallBody(c), given, c.executionCtx));
       });
     }
     if (namespace === undefined) throw new OciError('HOST_UNKNOWN');

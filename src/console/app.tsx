@@ -5,6 +5,7 @@
 import { Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { logFailure } from '../log.ts';
+import { OciError } from '../oci/errors.ts';
 import { assetRoutes } from './assets.ts';
 import type { ConsoleEnv } from './context.ts';
 import { ErrorPage } from './error-page.tsx';
@@ -29,7 +30,8 @@ import { ownFormsOnly, signedInOnly } from './sign-in.ts';
 export const consoleApp = new Hono<ConsoleEnv>();
 
 consoleApp.onError((error, c) => {
-  const status = error instanceof RegistryError || error instanceof HTTPException ? error.status : 500;
+  const isKnown = error instanceof RegistryError || error instanceof HTTPException || error instanceof OciError;
+  const status = isKnown ? error.status : 500;
   const message = status === 500 ? 'something went wrong here: try again' : error.message;
   if (status === 500) logFailure({ console: c.req.path, cause: String(error) });
   c.status(status as 500);

@@ -11,6 +11,11 @@ export interface FromWorker {
   /** The URL as the browser sent it. */
   readonly url: URL;
   readonly send: Send;
+  /**
+   * Waits for room for a document that a page shows. Call it once a request.
+   * @throws OciError UNAVAILABLE
+   */
+  readonly makeRoom: (bytes: number) => Promise<void>;
 }
 
 /** The reader who has signed in, for the pages. */

@@ -85,14 +85,30 @@ export class RegistryClient {
     return unless(404, this.get<Answer>(path));
   }
 
-  /** Reads text; undefined if it is longer than the limit, in bytes. @throws RegistryError */
-  async textUpTo(limit: number, path: string, headers: Readonly<Record<string, string>>): Promise<string | undefined> {
+  /**
+   * Reads text.
+   * @param makeRoom waits for room for so many bytes
+   * @returns undefined if it is longer than the limit, in bytes
+   * @throws RegistryError, and what `makeRoom` throws
+   */
+  async textUpTo(
+    limit: number,
+    path: string,
+    headers: Readonly<Record<string, string>>,
+    makeRoom?: (bytes: number) => Promise<void>,
+  ): Promise<string | undefined> {
     const answer = await this.#ask('GET', path, { headers });
-    const length = answer.headers.get('Content-Length');
-    // Unlike `text`, this warns of no content type, which for blobs says nothing.
-    if (length !== null && Number(length) <= limit) return new TextDecoder().decode(await answer.arrayBuffer());
-    await answer.body?.cancel();
-    return undefined;
+    const length = Number(answer.headers.get('Content-Length') ?? Number.NaN);
+    let isRead = false;
+    try {
+      if (!(length <= limit)) return undefined;
+      await makeRoom?.(length);
+      isRead = true;
+      // Unlike `text`, this warns of no content type, which for blobs says nothing.
+      return new TextDecoder().decode(await answer.arrayBuffer());
+    } finally {
+      if (!isRead) await answer.body?.cancel();
+    }
   }
 
   /**

@@ -1,5 +1,6 @@
 /** The page of an image: its config, how it was built, and the documents among its parts. */
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { BUDGET_BYTES, isolateBudget } from '../../src/registry/buffering.ts';
 import { addUsers, call } from '../support/client.ts';
 import { digestOf as contentDigest } from '../../src/oci/digest.ts';
 import { imageOf, utf8 } from '../support/fixture.ts';
@@ -155,4 +156,31 @@ describe('a document among the parts', () => {
   ])('that %s is shown as it is, because its lines would take much memory', (_, text) => {
     expect(readable(text)).toBe(text);
   });
+
+  test('that clients do not read holds no more room than other answers, and the next waits', async () => {
+    await push('app', { mediaType: CONFIG, text: '{}' }, [{ ...SBOM, text: '"'.repeat(1024 * 1024) }]);
+    const reader = await Reader.signedIn('alice');
+    const [, path = ''] = /href="([^"]*\/contents\?[^"]*)"/.exec(await reader.text(`/images/${APP}:app`)) ?? [];
+    const unread: Response[] = [];
+    let waiting = reader.send('GET', path);
+    while (await isAnswered(waiting)) {
+      unread.push(await waiting);
+      waiting = reader.send('GET', path);
+    }
+    expect(unread.length).toBeGreaterThan(0);
+    expect(isolateBudget.inUse()).toBeLessThanOrEqual(BUDGET_BYTES / 2);
+    expect(await unread.pop()?.text()).toContain('&quot;&quot;');
+    const last = await waiting;
+    expect([last.status, last.headers.get('Content-Type')]).toEqual([200, 'text/html; charset=UTF-8']);
+    await Promise.all([...unread, last].map(async ({ body }) => body?.cancel()));
+    await vi.waitUntil(() => isolateBudget.inUse() === 0);
+  });
 });
+
+/** Returns whether an answer comes without waiting for room. */
+async function isAnswered(asked: Promise<Response>): Promise<boolean> {
+  let isDone = false;
+  void asked.then(() => (isDone = true));
+  await vi.waitUntil(() => isDone || isolateBudget.hasWaiters(), 10_000);
+  return isDone;
+}

@@ -17,7 +17,7 @@ export function imageContentsPages(): Hono<ConsoleEnv> {
     const { repository, reference } = splitImage(c.req.param('image') ?? '');
     const digest = c.req.query('digest');
     const path = await pathOf(registry, repository, reference, digest);
-    const stored = await registry.textUpTo(MAX_READABLE_BYTES, path, { Accept: ACCEPT });
+    const stored = await registry.textUpTo(MAX_READABLE_BYTES, path, { Accept: ACCEPT }, c.env.makeRoom);
     const text = stored === undefined ? undefined : readable(stored);
     const title = titleOf(repository, reference);
     return c.html(
