@@ -27,4 +27,5 @@ export type TagAtStores = z.infer<typeof tagAtStores>;
 export type QueueSeries = z.infer<typeof series.queueSeries>;
 export type HourOfQueue = z.infer<typeof series.hourOfQueue>;
 export type RepositoriesUsage = z.infer<typeof series.repositoriesUsage>;
+export type PushesByHour = z.infer<typeof series.pushesByHour>;
 export type UsageDays = z.infer<typeof series.usageDays>;

@@ -6,6 +6,7 @@ import { collectCentral } from './collection/central.ts';
 import { deleteObjects } from './collection/delete-objects.ts';
 import { collectNode } from './collection/node.ts';
 import { tombstones } from './collection/tombstones.ts';
+import { documentsOfHour } from './documents-of-hour.ts';
 import { evict } from './eviction/evict.ts';
 import { expiredUploads } from './expired-uploads.ts';
 import { histories } from './histories.ts';
@@ -41,7 +42,15 @@ export const EVERY_MINUTE: readonly Pass[] = [
     lanes: [
       {
         stores: 'all at once',
-        tasks: [changeLog, auditLog, expiredUploads, largestOrganizations, usageOfDay, measureRepositories],
+        tasks: [
+          changeLog,
+          auditLog,
+          expiredUploads,
+          largestOrganizations,
+          documentsOfHour,
+          usageOfDay,
+          measureRepositories,
+        ],
       },
     ],
     statements: 220,

@@ -1,9 +1,16 @@
-/** The latest pushes that central knows of, in all repositories. */
+/** The pushes that central knows of, in all repositories: the latest ones, and how many there were by the hour. */
 import type { Config } from '../config.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { VERSIONS_PER_MILLISECOND } from '../stores/clock.ts';
+import {
+  documentsByHour,
+  HOURS_OF_DOCUMENTS,
+  type HourOfDocuments,
+} from '../stores/manifests/documents-by-hour-rows.ts';
 import { latestPushes } from '../stores/manifests/latest-pushes.ts';
 import { composeStores } from './compose.ts';
+
+export { HOURS_OF_DOCUMENTS };
 
 interface Push {
   readonly repository: RepositoryName;
@@ -26,4 +33,10 @@ export async function latestPushesOf(config: Config, env: object, limit: number)
     pushedAt: Math.floor(version / VERSIONS_PER_MILLISECOND),
     origin,
   }));
+}
+
+/** Returns how many manifests were new to central in each of the last hours, oldest first. @throws OciError UNAVAILABLE */
+export function pushesByHourOf(config: Config, env: object, now: number, hours: number): Promise<HourOfDocuments[]> {
+  const [central] = composeStores(config, env);
+  return documentsByHour(central.database, now, hours);
 }

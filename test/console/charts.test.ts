@@ -1,6 +1,7 @@
 import { html as rendered } from 'hono/html';
 import { describe, expect, test } from 'vitest';
 import { LagOverLastDay, quantile } from '../../src/console/charts/lag.tsx';
+import { PushesOverLastDay } from '../../src/console/charts/pushes.tsx';
 import { placesAround, SystemMap } from '../../src/console/charts/system-map.tsx';
 import { RepositoriesTreemap } from '../../src/console/charts/treemap.tsx';
 import { UseOverTime } from '../../src/console/charts/use.tsx';
@@ -47,6 +48,20 @@ describe('a chart', () => {
     // Two lines: one of the hour five hours ago alone, and one of the last two hours.
     expect(/class="line line-1" d="([^"]*)"/.exec(html)?.[1]?.match(/M/g)).toHaveLength(2);
     expect(html).toContain('0.95 s');
+  });
+
+  test('of pushes has those of nodes too, if all queues answer', async () => {
+    const now = 500_000 * HOUR + HOUR / 2;
+    const at = new Date(500_000 * HOUR).toISOString();
+    const pushes = { hours: [{ at, manifests: 1234 }] };
+    const series = { bucket_seconds: BOUNDS, hours: [{ at, manifests: 7 }], complete: true };
+    const html = await htmlOf(PushesOverLastDay({ pushes, series, now } as never));
+    expect([countIn(html, 'class="dot-1"'), countIn(html, 'class="dot-2"')]).toEqual([1, 1]);
+    expect(html).toContain('<td>1,234</td><td>7</td>');
+    const partly = await htmlOf(PushesOverLastDay({ pushes, series: { ...series, complete: false }, now } as never));
+    expect(partly).toContain('<td>1,234</td><td>?</td>');
+    expect(await htmlOf(PushesOverLastDay({ pushes: undefined, series: undefined, now }))).toContain('does not answer');
+    expect(await htmlOf(PushesOverLastDay({ pushes: { hours: [] }, series: undefined, now }))).toContain('appear');
   });
 
   test('says which figures are missing, or that there are none', async () => {

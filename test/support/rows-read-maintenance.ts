@@ -11,6 +11,7 @@ import { expiredUploads } from '../../src/maintenance/expired-uploads.ts';
 import { largestOrganizations } from '../../src/maintenance/largest-organizations.ts';
 import { measureRepositories } from '../../src/maintenance/largest-repositories.ts';
 import { goRound } from '../../src/maintenance/round.ts';
+import { documentsOfHour } from '../../src/maintenance/documents-of-hour.ts';
 import { usageOfDay } from '../../src/maintenance/usage-of-day.ts';
 import * as maintenance from '../../src/maintenance/task-rows.ts';
 import * as outboxEntries from '../../src/stores/outbox-rows.ts';
@@ -121,6 +122,10 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
     [
       'the bytes of repositories',
       () => goRound(openRun({ central, nodes: [node], now: () => NOW }), measureRepositories, central),
+    ],
+    [
+      'documents of an hour',
+      () => goRound(openRun({ central, nodes: [node], now: () => NOW }), documentsOfHour, central),
     ],
     ['the use of a day', () => goRound(openRun({ central, nodes: [node], now: () => NOW }), usageOfDay, central)],
     ['expired uploads', () => goRound(openRun({ central, nodes: [node], now: () => NOW }), expiredUploads, central)],

@@ -17,6 +17,7 @@ import * as pins from '../../src/maintenance/eviction/pin-rows.ts';
 import { findShown } from '../../src/stores/deletion/shown.ts';
 import { openStore } from '../../src/stores/store.ts';
 import { sharedBlobs } from '../../src/stores/manifests/shared-blobs.ts';
+import { documentsByHour } from '../../src/stores/manifests/documents-by-hour-rows.ts';
 import { latestPushes } from '../../src/stores/manifests/latest-pushes.ts';
 import * as history from '../../src/stores/manifests/tag-history.ts';
 import { tagsOfManifest } from '../../src/stores/manifests/tags-above.ts';
@@ -90,6 +91,7 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['blobs of an image', () => images.blobsOfImage(database, BIG, TOP)],
     ['outbox entries of an image', () => images.outboxEntriesOfImage(database, BIG, TOP, TAG)],
     ['latest pushes', () => latestPushes(database, 10)],
+    ['documents by the hour', () => documentsByHour(database, NOW, 2160)],
     ['shared blobs', () => sharedBlobs(database, BIG, TAGGED, ALL.ranges)],
     ['pulls', () => recordPulls(database, BIG, [TAGGED, TOP], NOW)],
     ['links among blobs', () => blobs.linkedAmong(database, BIG, [COMMON, digest('e', 5)])],

@@ -1,7 +1,8 @@
 /** The start: whether everything is in step, at a glance. */
 import { Hono } from 'hono';
-import type { AuditEntry, LatestPush, Queue, QueueSeries } from '../answers.ts';
+import type { AuditEntry, LatestPush, PushesByHour, Queue, QueueSeries } from '../answers.ts';
 import { LagOverLastDay } from '../charts/lag.tsx';
+import { PushesOverLastDay } from '../charts/pushes.tsx';
 import { SystemMap } from '../charts/system-map.tsx';
 import { Live, Table, Time } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
@@ -17,13 +18,14 @@ export function overviewPages(): Hono<ConsoleEnv> {
     const reader = c.get('reader');
     if (reader.caller.kind !== 'administrator') return c.redirect('/images', 303);
     const { registry } = reader;
-    // An open page refreshes its tables, but not the chart.
+    // An open page refreshes its tables, but not the charts.
     const isWhole = c.req.header('HX-Request') === undefined;
-    const [{ queues }, latest, audit, series] = await Promise.all([
+    const [{ queues }, latest, audit, series, pushes] = await Promise.all([
       registry.get<{ queues: Queue[] }>('/api/replication/queues'),
       ifSoon(registry.get<{ pushes: LatestPush[] }>('/api/pushes?n=10')),
       ifSoon(registry.get<{ entries: AuditEntry[] }>('/api/audit?n=10')),
       isWhole ? unless(503, registry.get<QueueSeries>('/api/replication/series')) : undefined,
+      isWhole ? ifSoon(registry.get<PushesByHour>('/api/pushes/hours')) : undefined,
     ]);
     return c.html(
       <Page title="Overview" reader={reader} section="/">
@@ -62,6 +64,7 @@ export function overviewPages(): Hono<ConsoleEnv> {
             }
           />
         </Live>
+        {isWhole && <PushesOverLastDay pushes={pushes} series={series} now={Date.now()} />}
         {isWhole && queues.length > 0 && <LagOverLastDay series={series} now={Date.now()} />}
       </Page>,
     );

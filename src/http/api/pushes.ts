@@ -1,11 +1,12 @@
-/** The latest pushes, for administrators. */
+/** The latest pushes, and how many there were by the hour, for administrators. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { latestPushesOf } from '../../registry/latest-pushes.ts';
+import { HOURS_OF_DOCUMENTS, latestPushesOf, pushesByHourOf } from '../../registry/latest-pushes.ts';
 import type { AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { requireAdministrator } from './caller.ts';
 import { describe, json } from './describe.ts';
 import { pageSize } from './paging.ts';
+import { hoursQuery, pushesByHour } from './series-schemas.ts';
 import { latestPush } from './image-schemas.ts';
 
 /** The most pushes in an answer. */
@@ -38,5 +39,19 @@ export function pushRoutes(api: OpenAPIHono<AppEnv>): void {
       },
       200,
     );
+  });
+
+  const byHour = describe(
+    'get',
+    '/api/pushes/hours',
+    'Show how many manifests were new to central, by the hour',
+    { query: hoursQuery(HOURS_OF_DOCUMENTS) },
+    { 200: { description: 'The last hours', ...json(pushesByHour) } },
+  );
+  api.openapi(byHour, async (c) => {
+    requireAdministrator(c);
+    const { hours } = c.req.valid('query');
+    const found = await pushesByHourOf(c.get('runtime').config, c.env, Date.now(), hours);
+    return c.json({ hours: found.map(({ at, documents }) => ({ at: formatTime(at), manifests: documents })) }, 200);
   });
 }

@@ -61,6 +61,21 @@ export const queueSeries = z
   })
   .openapi('QueueSeries');
 
+export const pushesByHour = z
+  .object({
+    hours: z
+      .array(
+        z.object({
+          at: time.openapi({ description: 'The start of the hour' }),
+          manifests: z.int().openapi({
+            description: 'Manifests that were pushed to central or announced by nodes, and that it did not have',
+          }),
+        }),
+      )
+      .openapi({ description: 'Oldest first. An hour at whose start or end maintenance did not run is left out' }),
+  })
+  .openapi('PushesByHour');
+
 export const usageDays = z
   .object({
     days: z

@@ -53,6 +53,11 @@ CREATE TABLE manifest_contents (
   PRIMARY KEY (repository, digest, part)
 ) STRICT;
 
+CREATE TABLE documents_by_hour (
+  hour INTEGER PRIMARY KEY,
+  documents INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE manifest_references (
   digest TEXT NOT NULL,
   repository TEXT NOT NULL,

@@ -57,6 +57,7 @@ async function fill(berth: CountedBerth, repositories: number): Promise<Filled> 
         descriptors)`,
       `SELECT ${repository}, ${digest}, 'application/vnd.oci.image.manifest.v1+json', '', 2, 1, 0, 0, '[]' FROM n`,
     ],
+    [repositories, 'manifest_contents', `SELECT ${repository}, ${digest}, 0, '{}' FROM n`],
     [
       repositories * TAGS_PER_REPOSITORY,
       'tags',

@@ -108,6 +108,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   'get /api/deployment': {},
   'get /api/audit': {},
   'get /api/pushes': {},
+  'get /api/pushes/hours': {},
   'get /api/replication/queues': {},
   'get /api/replication/series': {},
   [`get ${QUEUE}/series`]: {},

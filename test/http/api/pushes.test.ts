@@ -1,8 +1,13 @@
 /** The latest pushes, over HTTP. */
 import { env } from 'cloudflare:workers';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { HOUR } from '../../../src/durations.ts';
+import { documentsOfHour } from '../../../src/maintenance/documents-of-hour.ts';
+import { goRound } from '../../../src/maintenance/round.ts';
+import { openStore } from '../../../src/stores/store.ts';
 import { call } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
+import { openRun } from '../../support/maintenance.ts';
 import { api, NODE1, startQueues, stopQueues } from '../../support/queues.ts';
 
 beforeEach(startQueues);
@@ -56,4 +61,59 @@ test('counts a document of several parts once', async () => {
 
 test('is empty while there are none', async () => {
   expect(await latest()).toEqual([]);
+});
+
+describe('by the hour', () => {
+  const central = openStore('central', env.DB_CENTRAL, env.BLOBS_CENTRAL);
+  const current = Math.floor(Date.now() / HOUR);
+
+  // No hour ends during a test.
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'], now: current * HOUR + HOUR / 2 }));
+  afterEach(() => void vi.useRealTimers());
+
+  /** Runs the task some hours ago. */
+  const note = (ago: number): Promise<unknown> =>
+    goRound(openRun({ central, nodes: [], now: () => (current - ago) * HOUR + 60_000 }), documentsOfHour, central);
+
+  async function byHour(query = ''): Promise<Record<string, number>> {
+    const { status, body } = await api('GET', `pushes/hours${query}`, { as: 'admin' });
+    expect(status).toBe(200);
+    const { hours } = body as { hours: { at: string; manifests: number }[] };
+    return Object.fromEntries(hours.map(({ at, manifests }) => [current - Date.parse(at) / HOUR, manifests]));
+  }
+
+  test('counts what is new to central, and once an hour only writes a row', async () => {
+    expect(await byHour()).toEqual({});
+    await note(3);
+    await putImage('alice/app', 1, ['a']);
+    await putImage('alice/app', 1, ['b']);
+    await note(3);
+    await putImage('alice/app', 2, ['c']);
+    await note(2);
+    await note(1);
+    await putImage('alice/app', 3, ['d']);
+    await note(0);
+    await putImage('alice/app', 4, ['e']);
+    expect(await byHour()).toEqual({ 3: 2, 2: 0, 1: 1, 0: 1 });
+    expect(await byHour('?hours=2')).toEqual({ 1: 1, 0: 1 });
+    const { rows } = (await env.DB_CENTRAL.prepare('SELECT count(*) AS rows FROM documents_by_hour').first()) as {
+      rows: number;
+    };
+    expect(rows).toBe(4);
+  });
+
+  test('leaves out hours at whose end maintenance did not run', async () => {
+    await note(5);
+    await note(3);
+    await note(2);
+    expect(await byHour()).toEqual({ 3: 0 });
+  });
+
+  test('goes back 90 days', async () => {
+    await note(2160);
+    await note(2159);
+    await note(0);
+    const { results } = await env.DB_CENTRAL.prepare('SELECT hour FROM documents_by_hour ORDER BY hour').all();
+    expect(results.map(({ hour }) => current - Number(hour))).toEqual([2159, 0]);
+  });
 });
