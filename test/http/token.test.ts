@@ -80,7 +80,7 @@ describe('the challenge', () => {
     expect((await call('GET', '/v2/bob/open/manifests/latest', { as: wrong })).status).toBe(401);
   });
 
-  test('of the ping answers an anonymous access token too', async () => {
+  test('answers an anonymous access token at the ping too', async () => {
     expect((await call('GET', '/v2/', { as: await tokenFor(undefined) })).status).toBe(401);
   });
 });

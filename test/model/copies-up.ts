@@ -1,8 +1,8 @@
 /**
  * One blob of one manifest, which is pushed at a node and at central: which copies up are due (`locations.copy_up_for`)
  * and which bytes may go. The moves stand for `announceTo`, `settle` and `forgetStoreSlice` of src/replication, and for
- * the collection, release and eviction of src/maintenance, all leases having ended. A copy may be cut off anywhere. The
- * node's store is forgotten once its queue has ended and no change waits.
+ * the collection, release and eviction of src/maintenance, after all leases have ended. A copy may be cut off anywhere.
+ * The node's store is forgotten once its queue has ended and no change waits.
  */
 import type { SmallModel } from './small-model.ts';
 

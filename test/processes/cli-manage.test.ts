@@ -279,7 +279,7 @@ describe('failures', () => {
     expect(await as(user, args)).toEqual({ code: 1, stdout: '', stderr: expect.stringMatching(message) });
   });
 
-  test('a login is asked for where there is none', async () => {
+  test('without a login, the error says how to log in', async () => {
     const { code, stderr } = await berth(['org', 'ls', '--host', hostOf()], {
       env: { DOCKER_CONFIG: registry.folder },
     });

@@ -40,9 +40,9 @@ async function succeeds(command: string, options: { env?: NodeJS.ProcessEnv; inp
 
 /**
  * Runs a command until it succeeds, while each step of the API fails.
- * @param faults how a step fails: one for each time that it is called
- * @param again what to run after a failure
- * @param of which steps fail; all by default
+ * @param faults the ways in which a step fails, one for each time that it is called
+ * @param again the command to run after a failure
+ * @param of the steps that fail; all by default
  * @returns the steps that failed
  */
 async function runWithFaults(
@@ -176,7 +176,7 @@ test(
   20 * MINUTES,
 );
 
-/** Returns how much of the node central still lacks. */
+/** Returns the number of the node's entries and blobs that central still lacks. */
 async function depthOf(authorization: string): Promise<number> {
   await account.runtime.scheduled();
   const url = new URL('/api/replication/queues/fra', CENTRAL);

@@ -246,7 +246,7 @@ describe('in the storage of the Durable Object', () => {
     });
   });
 
-  test('an hour that is over becomes one row, which the hour 90 days later takes the place of', async () => {
+  test('an hour that is over becomes one row, which the hour 90 days later replaces', async () => {
     await runInDurableObject(queueOf(env, config, 'node1'), (_queue: ReplicationQueue, { storage: { sql } }) => {
       const writes = { rows: 0 };
       const start = 500_000 * HOUR;

@@ -132,7 +132,7 @@ test('a blob that central lost is lacking there', async () => {
   expect(await statesOf()).toEqual(['announced', 'absent', 'absent']);
 });
 
-test('a tag that was deleted at central is listed no more, though a node has yet to hear of it', async () => {
+test('a tag that was deleted at central is no longer listed, even if a node has yet to hear of it', async () => {
   await hosts.push('node1', REPOSITORY, 1, 'latest');
   await hosts.drain();
   await env.DB_CENTRAL.prepare('UPDATE tags SET digest = NULL, visible = 0, version = version + 1').run();
@@ -172,7 +172,7 @@ test('pages follow each other through the tags of all stores, with at most three
   expect(names).toEqual(['a', 'b', 'c']);
 });
 
-test('of an image with 300 descriptors or more, nothing is claimed', async () => {
+test('nothing is claimed of an image with 300 descriptors or more', async () => {
   await hosts.push('central', REPOSITORY, 1, 'latest');
   const series = JSON.stringify(Array.from({ length: 300 }, (_, i) => i));
   await env.DB_CENTRAL.prepare(

@@ -157,7 +157,7 @@ describe('a batch that may run again', () => {
     expect(attempts).toHaveLength(times);
   });
 
-  test('and one that may not, once', async () => {
+  test('any other batch runs once', async () => {
     const attempts: string[] = [];
     await expect(failing('D1_ERROR: Network connection lost.', attempts).batch([])).rejects.toMatchObject({
       kind: 'UNAVAILABLE',

@@ -11,7 +11,7 @@ import { countD1, type Counts, noCounts } from '../support/counting.ts';
 import { digest } from '../support/adversary.ts';
 
 const LIMIT = 20;
-/** Patterns that no order sorts, of which some match one repository, and some match what others do. */
+/** Unsorted patterns. Some match one repository, and some match what others match too. */
 const RANGES = rangesOf([
   ...Array.from({ length: 28 }, (_, i) => `alice/t${(i * 11) % 28}/*`),
   'alice/t3',

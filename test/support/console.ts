@@ -1,6 +1,6 @@
 /**
- * Records what the code under test prints, and the secrets that it must not print. Every request prints a line, and to
- * show it would take longer than to answer: only the lines of a test that fails are shown.
+ * Records what the code under test prints, and the secrets that it must not print. Every request prints a line, which
+ * takes longer to show than the request to answer. So only the lines of a failing test are shown.
  */
 import { Secrets } from './secrets.ts';
 

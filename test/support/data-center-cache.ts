@@ -15,7 +15,7 @@ export class DataCenterCache {
 
   async put(url: string, response: Response): Promise<void> {
     const seconds = /^max-age=(\d+)$/.exec(response.headers.get('Cache-Control') ?? '')?.[1];
-    if (seconds === undefined) throw new TypeError('the response says not how long to keep it');
+    if (seconds === undefined) throw new TypeError('the response does not say how long to keep it');
     this.kept.set(url, { text: await response.text(), until: Date.now() + 1000 * Number(seconds) });
   }
 

@@ -9,10 +9,10 @@ import { lineOnChange, untilDone } from '../waiting.ts';
 
 export function prefetch(berth: Command): void {
   const command = withJson(berth.command('prefetch'))
-    .description('copy an image to a node before it is pulled there, and wait until it is')
+    .description('copy an image to a node before it is pulled there, and wait for the copy')
     .argument('<image>', '[HOST/]ORG/NAME[:TAG|@DIGEST]')
     .argument('<node>', 'the name of the node')
-    .option('--timeout <duration>', 'stop waiting after this time; 0 waits for nothing', seconds, 600)
+    .option('--timeout <duration>', 'stop waiting after this time; 0 does not wait', seconds, 600)
     .action(async (text: string, node: string, { timeout }: { readonly timeout: number }) => {
       const image = parseImageReference(text);
       const api = await connected(command, image.host);
@@ -37,6 +37,6 @@ export function prefetch(berth: Command): void {
   withExamples(
     command,
     ['berth prefetch index.example.com/acme/app:1.2 fra'],
-    ['berth prefetch index.example.com/acme/app:1.2 fra --timeout 0', 'start the copy, and wait for nothing'],
+    ['berth prefetch index.example.com/acme/app:1.2 fra --timeout 0', 'start the copy, and do not wait for it'],
   );
 }

@@ -42,10 +42,10 @@ export class LocalDestination {
     this.#folder = name.kind === 'oci' ? name.path : `${name.path}.partial`;
   }
 
-  /** @throws Failure before anything is written, if the archive is for docker and it can't load the image */
+  /** @throws Failure before anything is written, if the archive is for docker, which can't load the image */
   async open(root: StoredManifest, signal: AbortSignal): Promise<ImageDestination> {
     if (this.#name.kind === 'docker-archive') dockerImageIn(root);
-    // An archive has one image, so the list that another pull has left here goes.
+    // An archive has one image, so the list that an earlier pull left here is removed.
     if (this.#name.kind !== 'oci') await rm(join(this.#folder, 'index.json'), { force: true });
     this.#layout = new LayoutDestination(this.#folder, signal);
     return this.#layout;

@@ -1,6 +1,6 @@
 /**
  * `npm run doctor -- <url>`: examines a deployment from outside, as its clients and operators see it. It pushes to a
- * repository of its own, and removes it whatever happens, also after Ctrl-C.
+ * repository of its own, and removes it whatever happens, even after Ctrl-C.
  */
 import { parseArguments, WrongUse } from './arguments.ts';
 import type { Line } from './line.ts';
@@ -24,7 +24,7 @@ async function main(): Promise<number> {
       // The second signal ends the process.
       if (stopping.signal.aborted) process.exit(ended);
       status = ended;
-      console.error('\nCleaning up; once more to stop at once.');
+      console.error('\nCleaning up. Interrupt once more to stop at once.');
       stopping.abort(new Error('stopped'));
     });
   }

@@ -16,7 +16,7 @@ export function descriptorsOf(row: string): string {
     WHERE large.repository = ${row}.repository AND large.digest = ${row}.digest))`;
 }
 
-/** SQL for what the row of a manifest has of its descriptors. */
+/** SQL for the column of a manifest's row with its descriptors; NULL if they are too long for the row. */
 export function inline(descriptors: string): string {
   return `iif(length(${descriptors}) > ${MOST_INLINE}, NULL, ${descriptors})`;
 }

@@ -266,7 +266,7 @@ export class Hash {
 
   /**
    * Returns the digest of an object's content, whose bytes are dropped.
-   * @param size how many bytes those are
+   * @param size the size of the content, in bytes
    * @throws OciError UNAVAILABLE if the store takes too long for them
    */
   static async of(algorithm: Algorithm, content: ReadableStream<Uint8Array>, size: number): Promise<Digest> {
@@ -281,7 +281,7 @@ export class Hash {
     await this.#writer.write(bytes);
   }
 
-  /** Adds all of a stream to what is hashed. */
+  /** Adds all of a stream to the hash. */
   async updateFrom(content: ReadableStream<Uint8Array>): Promise<void> {
     this.#writer.releaseLock();
     try {

@@ -82,7 +82,7 @@ describe('a first chunk that breaks off', () => {
 });
 
 test.each([0, PART])(
-  'of many chunks for the offset %i exactly one wins, and no other replaces its part',
+  'exactly one of many chunks for the offset %i wins, and no other replaces its part',
   async (at) => {
     const first = bytesOf(99, PART);
     const from = at === 0 ? open : await patch(fixture, open, first);

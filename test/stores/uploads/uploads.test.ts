@@ -278,7 +278,7 @@ describe('order', () => {
     expect((await fixture.registry.appendChunk(session(current), 10, bodyOf(bytesOf(2, 10)))).size).toBe(20);
   });
 
-  test('of many concurrent chunks for one offset exactly one wins, and the others leave nothing', async () => {
+  test('exactly one of many concurrent chunks for one offset wins, and the others leave nothing', async () => {
     for (const offset of [0, 50]) {
       const at =
         offset === 0

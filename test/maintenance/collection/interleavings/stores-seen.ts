@@ -22,7 +22,10 @@ export interface StoreSeen {
   /** Versions of removals, by the name of a repository or organization. */
   readonly removals: ReadonlyMap<string, number>;
   readonly locations: readonly { readonly digest: Digest; readonly store: HostName; readonly key: string }[];
-  /** By repository and digest, until when a link is usable without a location, in milliseconds since the epoch. */
+  /**
+   * By repository and digest: the end of the time for which a link is usable without a location, in milliseconds since
+   * the epoch.
+   */
   readonly links: ReadonlyMap<string, number | null>;
   readonly chunks: ReadonlySet<string>;
   readonly repositories: ReadonlySet<string>;
