@@ -6,7 +6,7 @@
 import { textOf } from './answer.ts';
 import { type Challenge, parseChallenge } from './challenge.ts';
 import { ContentError } from './content-error.ts';
-import type { Credential } from './credential.ts';
+import type { Credential, CredentialFor } from './credential.ts';
 import { RegistryError, refusalOf } from './registry-error.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { Request } from './transport.ts';
@@ -25,14 +25,14 @@ interface Token {
 
 export class Authorization {
   readonly #registry: URL;
-  readonly #credential: () => Promise<Credential | undefined>;
+  readonly #credential: CredentialFor;
   readonly #surroundings: Surroundings;
   #challenge: Challenge | undefined;
   /** By scopes. */
   readonly #tokens = new Map<string, Token>();
 
   /** @param credential called once the registry asks for a login */
-  constructor(registry: URL, credential: () => Promise<Credential | undefined>, surroundings: Surroundings) {
+  constructor(registry: URL, credential: CredentialFor, surroundings: Surroundings) {
     this.#registry = registry;
     this.#credential = credential;
     this.#surroundings = surroundings;
@@ -44,7 +44,7 @@ export class Authorization {
    */
   async headerFor(scope: string): Promise<string | undefined> {
     if (this.#challenge === undefined) return undefined;
-    if (this.#challenge.scheme === 'basic') return basicHeader(await this.#credential());
+    if (this.#challenge.scheme === 'basic') return basicHeader(await this.#credential(this.#registry));
     return this.#tokenFor(this.#challenge, scope);
   }
 
@@ -87,7 +87,7 @@ export class Authorization {
     scope: string,
   ): Promise<{ header: string; refreshAt: number }> {
     const { realm } = challenge;
-    const credential = await this.#credential();
+    const credential = await this.#credential(realm);
     if (credential !== undefined && realm.protocol !== 'https:' && this.#registry.protocol === 'https:') {
       throw new ContentError(
         `${this.#registry.host} wants its password sent to ${realm.host} without encryption: ask who runs it`,

@@ -33,6 +33,8 @@ export interface CopyOptions {
   readonly tag: string | undefined;
   /** Whether the manifests that refer to the image are copied, and those that refer to them. */
   readonly referrers: boolean;
+  /** Chooses which manifests of an index are copied; all of them by default. */
+  readonly select?: (children: readonly Descriptor[]) => readonly Descriptor[];
   /** The most blobs, or manifests, that are copied at once. */
   readonly jobs: number;
   /** Ends the copy. A failure aborts it, too. */
@@ -63,7 +65,7 @@ export async function copyImage(
   options: CopyOptions,
 ): Promise<void> {
   const { jobs, abort, progress } = options;
-  const plan = new Plan(source, options.referrers);
+  const plan = new Plan(source, options);
   await plan.add(root);
   const manifests = [...plan.manifests.values()];
   const present = new Set<Digest>();
@@ -95,11 +97,11 @@ class Plan {
   /** The largest height of all. */
   height = 0;
   readonly #source: ImageSource;
-  readonly #withReferrers: boolean;
+  readonly #options: Pick<CopyOptions, 'referrers' | 'select'>;
 
-  constructor(source: ImageSource, withReferrers: boolean) {
+  constructor(source: ImageSource, options: Pick<CopyOptions, 'referrers' | 'select'>) {
     this.#source = source;
-    this.#withReferrers = withReferrers;
+    this.#options = options;
   }
 
   /** Adds a manifest and what belongs to it. @returns its height */
@@ -107,13 +109,14 @@ class Plan {
     const known = this.manifests.get(manifest.digest);
     if (known !== undefined) return known.height;
     const links = linksOf(manifest);
+    const { referrers, select = (children) => children } = this.#options;
     let height = 0;
-    for (const child of links.children) {
+    for (const child of select(links.children)) {
       height = Math.max(height, 1 + (await this.add(await this.#source.readManifest(child))));
     }
     this.manifests.set(manifest.digest, { manifest, links, height });
     this.height = Math.max(this.height, height);
-    if (this.#withReferrers) {
+    if (referrers) {
       for (const referrer of await this.#source.referrers(manifest.digest)) {
         await this.add(await this.#source.readManifest(referrer));
       }

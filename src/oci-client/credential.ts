@@ -1,2 +1,9 @@
 /** A user with a password, or what `docker login` calls an identity token: a refresh token of OAuth 2. */
 export type Credential = { readonly username: string; readonly password: string } | { readonly identityToken: string };
+
+/**
+ * Finds the credential for a registry.
+ * @param receiver the address that it will be sent to: the registry, or the token service that the registry names
+ * @throws Error if the credential must not be sent there
+ */
+export type CredentialFor = (receiver: URL) => Promise<Credential | undefined>;

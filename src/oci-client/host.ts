@@ -1,6 +1,6 @@
 import { textOf } from './answer.ts';
 import { Authorization } from './authorization.ts';
-import type { Credential } from './credential.ts';
+import type { CredentialFor } from './credential.ts';
 import { RegistryError, refusalOf } from './registry-error.ts';
 import { isTransient, withRetries } from './retry.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -34,7 +34,7 @@ export class Host {
   readonly #authorization: Authorization;
 
   /** @param url its root, such as `https://registry.example/` */
-  constructor(url: URL, surroundings: Surroundings, credential: () => Promise<Credential | undefined>) {
+  constructor(url: URL, surroundings: Surroundings, credential: CredentialFor) {
     this.url = url;
     this.surroundings = surroundings;
     this.#authorization = new Authorization(url, credential, surroundings);

@@ -10,12 +10,15 @@ import {
 import { bytesUpTo, textOf } from './answer.ts';
 import { type Descriptor, mediaTypeOf, objectIn, parseDescriptor, type StoredManifest } from './descriptor.ts';
 import type { Call, Host, RepeatableCall } from './host.ts';
+import { namesPage, type NamesPage, nextPage } from './names-page.ts';
 import { RegistryError } from './registry-error.ts';
 import { withRetries } from './retry.ts';
 
 const MANIFESTS = [OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST, DOCKER_MANIFEST_LIST, DOCKER_MANIFEST, '*/*;q=0.5'].join(', ');
 /** The most pages of a list that are read. */
 const MAX_PAGES = 100;
+/** The most referrers of a manifest. A list without end would fill the memory. */
+const MAX_REFERRERS = 10_000;
 
 /** One repository of a registry: each method is one operation of the distribution spec. */
 export class Repository {
@@ -123,19 +126,18 @@ export class Repository {
   /** Lists the tags, in the registry's order; undefined if there is no such repository. */
   async tags(): Promise<string[] | undefined> {
     const found: string[] = [];
-    let target: string | URL | undefined = `${this.#root}/tags/list?n=1000`;
-    for (let page = 0; target !== undefined && page < MAX_PAGES; page += 1) {
-      const response: Response = await this.#callAgain({ method: 'GET', target, expect: [200, 404] });
-      if (response.status === 404) {
-        await textOf(response);
-        return undefined;
-      }
-      const bytes = await bytesUpTo(response, MAX_MANIFEST_BYTES);
-      const { tags } = objectIn(bytes, `the list of tags of ${this.name}`);
-      if (Array.isArray(tags)) found.push(...tags.filter((tag): tag is string => typeof tag === 'string'));
-      target = nextPage(response, new URL(target, this.host.url));
+    let page = await this.tagsPage();
+    if (page === undefined) return undefined;
+    for (let pages = 1; page !== undefined; pages += 1) {
+      found.push(...page.names);
+      page = page.next === undefined || pages >= MAX_PAGES ? undefined : await this.tagsPage(page.next);
     }
     return found;
+  }
+
+  /** Lists a page of the tags, the first by default; undefined if there is no such repository. */
+  tagsPage(target: string | URL = `${this.#root}/tags/list?n=1000`): Promise<NamesPage | undefined> {
+    return namesPage(this.host, target, { field: 'tags', scope: this.scope, signal: this.signal });
   }
 
   async hasBlob(digest: Digest): Promise<boolean> {
@@ -194,6 +196,7 @@ export class Repository {
       if (response.status === 404) return this.#referrersByTag(digest);
       const bytes = await bytesUpTo(response, MAX_MANIFEST_BYTES);
       found.push(...descriptorsIn(bytes, `the list of referrers of ${digest}`));
+      if (found.length > MAX_REFERRERS) throw this.#nonsense(response, `${digest} has too many referrers to list`);
       target = nextPage(response, new URL(target, this.host.url));
     }
     return found;
@@ -222,10 +225,4 @@ function descriptorsIn(bytes: Uint8Array, where: string): Descriptor[] {
 /** distribution-spec, "Referrers Tag Schema". */
 export function referrersTagOf(digest: Digest): string {
   return `${algorithmOf(digest)}-${hexOf(digest).slice(0, 64)}`;
-}
-
-/** RFC 8288; distribution-spec, "Listing Referrers". */
-function nextPage({ headers }: Response, page: URL): URL | undefined {
-  const target = /<([^>]*)>\s*;\s*rel="?next"?/i.exec(headers.get('link') ?? '')?.[1];
-  return target !== undefined && URL.canParse(target, page) ? new URL(target, page) : undefined;
 }

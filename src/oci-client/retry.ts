@@ -5,7 +5,7 @@ import { TransportError } from './transport.ts';
 /** The most tries in a row without any progress. */
 const ATTEMPTS = 6;
 const FIRST_WAIT_MS = 500;
-/** The longest wait before another attempt, even if the registry asks for more. */
+/** The longest wait by a timer, even if the registry asks for more. */
 const LONGEST_WAIT_MS = 60_000;
 
 /** Those above 504 are Cloudflare's, for what happens between its edge and a Worker. */
@@ -41,7 +41,7 @@ export class Patience {
     const asked = error instanceof RegistryError ? retryAfter(error.headers) : undefined;
     // Some clients must be sooner than others, or all come back at once.
     const wait = asked ?? backoff * (0.75 + Math.random() / 2);
-    await (this.#surroundings.sleep ?? sleep)(Math.min(wait, LONGEST_WAIT_MS), this.#signal);
+    await (this.#surroundings.sleep ?? sleepBriefly)(wait, this.#signal);
   }
 }
 
@@ -68,16 +68,20 @@ function retryAfter(headers: Headers): number | undefined {
   return Number.isNaN(wait) ? undefined : Math.max(0, wait);
 }
 
-function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+/** Waits by a timer, for a minute at most. @throws the signal's reason once it is aborted */
+export function sleepBriefly(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const end = () => {
       clearTimeout(timer);
       reject(signal?.reason as Error);
     };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', end);
-      resolve();
-    }, milliseconds);
+    const timer = setTimeout(
+      () => {
+        signal?.removeEventListener('abort', end);
+        resolve();
+      },
+      Math.min(milliseconds, LONGEST_WAIT_MS),
+    );
     signal?.addEventListener('abort', end, { once: true });
   });
 }

@@ -11,6 +11,9 @@ export interface StreamingHash {
 export interface Surroundings {
   readonly transport: Transport;
   readonly startHash: (algorithm: Algorithm) => StreamingHash;
-  /** Waits; by default, with a timer. @throws the signal's reason once it is aborted */
+  /**
+   * Waits for as long as a registry asks. By default, with a timer, and for a minute at most.
+   * @throws the signal's reason once it is aborted
+   */
   readonly sleep?: (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
 }
