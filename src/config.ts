@@ -197,6 +197,8 @@ const environment = z.object({
   PLATFORM_AUTH_URL: platformUrl.optional(),
 });
 
+const OTHER_BINDINGS = ['REPLICATION_QUEUE', 'ORGANIZATION_IMPORTS', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS'];
+
 /** Parses the Worker's variables and secrets. @throws ConfigError naming the first missing or invalid value */
 export function parseConfig(env: object): Config {
   const parsed = environment.safeParse(gatherNodes(env));
@@ -250,7 +252,7 @@ export function parseConfig(env: object): Config {
       );
   }
   const bindings = config.stores.flatMap((store) => [databaseBinding(store), bucketBinding(store)]);
-  for (const binding of [...bindings, 'REPLICATION_QUEUE', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS']) {
+  for (const binding of [...bindings, ...OTHER_BINDINGS]) {
     if (!(binding in env)) throw new ConfigError(`${binding}: the binding is missing from wrangler.toml`);
   }
   return config;

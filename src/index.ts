@@ -4,6 +4,7 @@ import { isHourly } from './maintenance/triggers.ts';
 import { logLine } from './log.ts';
 import { wakeAllQueues } from './replication/queues.ts';
 
+export { OrganizationImports } from './import/durable-object.ts';
 export { ReplicationQueue } from './replication/durable-object.ts';
 
 const app = createApp();

@@ -11,6 +11,7 @@ const environment = {
   DB_CENTRAL: {},
   BLOBS_CENTRAL: {},
   REPLICATION_QUEUE: {},
+  ORGANIZATION_IMPORTS: {},
   CREDENTIAL_CHECKS: {},
   ADDRESS_CHECKS: {},
 };
@@ -304,12 +305,16 @@ describe('the error of a configuration names', () => {
     );
   });
 
-  test.each(['DB_CENTRAL', 'BLOBS_CENTRAL', 'REPLICATION_QUEUE', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS'])(
-    'a missing binding: %s',
-    (binding) => {
-      expect(problemOf(without(binding))).toBe(`${binding}: the binding is missing from wrangler.toml`);
-    },
-  );
+  test.each([
+    'DB_CENTRAL',
+    'BLOBS_CENTRAL',
+    'REPLICATION_QUEUE',
+    'ORGANIZATION_IMPORTS',
+    'CREDENTIAL_CHECKS',
+    'ADDRESS_CHECKS',
+  ])('a missing binding: %s', (binding) => {
+    expect(problemOf(without(binding))).toBe(`${binding}: the binding is missing from wrangler.toml`);
+  });
 
   test("a host of the console that is a registry's too", () => {
     const { hosts } = environment.REGISTRY.central;

@@ -1,6 +1,7 @@
 /** The types of the API's answers, inferred from its schemas. The schemas themselves stay out of the bundle. */
 import type { z } from 'zod';
 import type * as images from '../../src/http/api/image-schemas.ts';
+import type * as imports from '../../src/http/api/import-schemas.ts';
 import type * as queues from '../../src/http/api/queue-schemas.ts';
 import type * as schemas from '../../src/http/api/schemas.ts';
 
@@ -9,6 +10,8 @@ export type CreatedCredential = z.infer<typeof schemas.createdCredential>;
 export type Deployment = z.infer<typeof schemas.deployment>;
 export type HistoryEntry = z.infer<typeof images.historyEntry>;
 export type Image = z.infer<typeof images.image>;
+export type Import = z.infer<typeof imports.importReport>;
+export type ImportSummary = z.infer<typeof imports.importSummary>;
 export type OnlyHere = z.infer<typeof queues.onlyHere>;
 export type Organization = z.infer<typeof schemas.organization>;
 export type ParkedJob = z.infer<typeof queues.parkedJob>;

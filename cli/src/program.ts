@@ -6,6 +6,7 @@ import { credential } from './commands/credential.ts';
 import { gateway } from './commands/gateway.ts';
 import { history, restore } from './commands/history.ts';
 import { images } from './commands/images.ts';
+import { importing, imports } from './commands/import.ts';
 import { inspect } from './commands/inspect.ts';
 import { login, logout } from './commands/login.ts';
 import { org } from './commands/org.ts';
@@ -28,6 +29,8 @@ const COMMANDS: readonly ((berth: Command) => void)[] = [
   push,
   pull,
   copy,
+  importing,
+  imports,
   gateway,
   images,
   tags,

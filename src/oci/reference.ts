@@ -72,10 +72,14 @@ export function organizationOf(repository: RepositoryName): OrganizationName {
   return repository.slice(0, repository.indexOf('/')) as OrganizationName;
 }
 
+export function isTag(text: string): text is Tag {
+  return TAG.test(text);
+}
+
 /** @throws OciError TAG_INVALID */
 export function parseTag(text: string): Tag {
-  if (!TAG.test(text)) throw new OciError('TAG_INVALID', { detail: { tag: text.slice(0, 200) } });
-  return text as Tag;
+  if (!isTag(text)) throw new OciError('TAG_INVALID', { detail: { tag: text.slice(0, 200) } });
+  return text;
 }
 
 /**

@@ -24,6 +24,8 @@ export interface Surroundings {
   /** Lets work continue after the response: `ctx.waitUntil`. */
   readonly defer: (work: Promise<unknown>) => void;
   readonly queues: Queues;
+  /** Counts the statements of a registry that works outside a request. */
+  readonly meter?: StatementMeter;
 }
 
 /**
@@ -40,8 +42,9 @@ const likelyKeys = new LikelyKeys();
 
 /** Composes a namespace's registry: over central's store alone, or over a node's store and central's. */
 export function composeRegistry(surroundings: Surroundings, namespace: Namespace): Registry {
-  const { config, signer, now, defer, env, queues } = surroundings;
-  const [store, central] = [bindStore(env, namespace.store), bindStore(env, config.central.store)];
+  const { config, signer, now, defer, env, queues, meter } = surroundings;
+  const open = (name: StoreName): Store => (meter === undefined ? bindStore(env, name) : openBound(env, name, meter));
+  const [store, central] = [open(namespace.store), open(config.central.store)];
   const options = {
     signer,
     now,

@@ -44,5 +44,11 @@ async function forgetQueues(): Promise<void> {
       await storage.deleteAll();
     });
   }
+  for (const id of await listDurableObjectIds(env.ORGANIZATION_IMPORTS)) {
+    await runInDurableObject(env.ORGANIZATION_IMPORTS.get(id), async (_imports, { storage }) => {
+      await storage.deleteAlarm();
+      await storage.deleteAll();
+    });
+  }
   await evictAllDurableObjects();
 }

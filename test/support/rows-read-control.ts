@@ -41,6 +41,7 @@ export function control(database: Database, data: ControlData): [string, Operati
     ['log in', () => data.credentialBySecret('hash5')],
     ['credentials', () => data.credentials(MALLORY, '', 10)],
     ['add a credential', () => data.addCredential(credential)],
+    ['whether it is there', () => data.hasValidCredential('new', NOW)],
     ['record its use', () => data.recordUse('new', NOW)],
     ['remove that credential', () => data.removeCredential('new', NOW)],
     ['an organization', () => data.organization(MALLORY)],

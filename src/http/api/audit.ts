@@ -24,10 +24,9 @@ export const auditEntry = z
     action: z.enum(AUDIT_ACTIONS),
     organization: z.string().nullable(),
     repository: z.string().nullable(),
-    key: z
-      .string()
-      .nullable()
-      .openapi({ description: 'The tag, the digest, the name of the credential or store, or the quota in bytes' }),
+    key: z.string().nullable().openapi({
+      description: 'The tag, the digest, the name of the credential or store, the import, or the quota in bytes',
+    }),
     by: z
       .object({ id: z.string(), name: z.string().nullable() })
       .nullable()
@@ -83,6 +82,17 @@ export function auditRoutes(api: OpenAPIHono<AppEnv>): void {
 /** Records an action on a queue or a store, in central's audit log. */
 export function recordStoreAction(c: AppContext, action: AuditAction, store: StoreName): Promise<void> {
   const about = { organization: '', repository: '', key: store };
+  return auditLogOf(c).note(c.get('runtime').config.central.store, action, about, callerAsActor(c), Date.now());
+}
+
+/** Records what was done with an import, in central's audit log. */
+export function recordImport(
+  c: AppContext,
+  action: AuditAction,
+  organization: OrganizationName,
+  id: string,
+): Promise<void> {
+  const about = { organization, repository: '', key: id };
   return auditLogOf(c).note(c.get('runtime').config.central.store, action, about, callerAsActor(c), Date.now());
 }
 

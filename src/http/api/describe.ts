@@ -39,7 +39,7 @@ const ERRORS: Readonly<Record<number, Described>> = {
   408: { description: 'The body stopped arriving' },
   409: { description: 'It already exists, or is still in use', of: (method) => method !== 'get' },
   413: { description: 'The body is larger than 64 KiB' },
-  429: { description: 'Too many logins or prefetches', headers: RETRY_AFTER },
+  429: { description: 'Too many logins, prefetches or imports', headers: RETRY_AFTER },
   503: { description: 'A store does not answer, or the registry is not configured', headers: RETRY_AFTER },
 };
 

@@ -10,6 +10,7 @@ import { noStore } from '../no-store.ts';
 import { callerRoutes } from './caller-description.ts';
 import { credentialRoutes } from './credentials.ts';
 import { deploymentRoutes } from './deployment.ts';
+import { importRoutes } from './imports.ts';
 import { imageRoutes } from './images.ts';
 import { organizationRoutes } from './organizations.ts';
 import { pinRoutes } from './pins.ts';
@@ -68,6 +69,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   repositoryRoutes(api);
   tagRoutes(api);
   imageRoutes(api);
+  importRoutes(api);
   pinRoutes(api);
   replicationRoutes(api);
   seriesRoutes(api);

@@ -54,6 +54,8 @@ export const AUDIT_ACTIONS = [
   'retry jobs',
   'announce all',
   'forget store',
+  'start import',
+  'cancel import',
   'refuse login',
 ] as const;
 

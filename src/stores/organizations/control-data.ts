@@ -55,6 +55,8 @@ const INSERT_CREDENTIAL = sql<{ id: string }>`
     AND NOT ${hasTooManyCredentials('?3')})
   ON CONFLICT DO NOTHING RETURNING id`.reading(atMost(MAX_CREDENTIALS));
 const SELECT_CREDENTIAL = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name = ?2`;
+const SELECT_VALID_CREDENTIAL = sql`
+  SELECT 1 FROM credentials WHERE id = ?1 AND (expires_at IS NULL OR expires_at > CAST(?2 AS INTEGER))`;
 const DELETE_CREDENTIAL = sql<{ id: string }>`DELETE FROM credentials WHERE id = ?1 RETURNING id`;
 
 // The change log tells the nodes which rows to read again. The entry for a removal is written while the row still
@@ -195,6 +197,11 @@ export class ControlData {
 
   credential(organization: OrganizationName | '', name: string): Promise<CredentialRow | undefined> {
     return this.#database.first<CredentialRow>(SELECT_CREDENTIAL, organization, name);
+  }
+
+  /** Returns whether a credential is stored and has not expired. */
+  async hasValidCredential(id: string, now: number): Promise<boolean> {
+    return (await this.#database.first(SELECT_VALID_CREDENTIAL, id, now)) !== undefined;
   }
 
   /**

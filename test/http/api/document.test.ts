@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { STALLED_MILLISECONDS } from '../../../src/stores/uploads/body-reader.ts';
 import { basic, call, type CallOptions, type UserName } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
+import { startImport, stopImports } from '../../support/imports.ts';
 import { startQueues, stopQueues } from '../../support/queues.ts';
 import { workerWith } from '../../support/worker-with.ts';
 
@@ -52,6 +53,7 @@ const PARAMETERS: Readonly<Record<string, string>> = {
   name: 'reader',
   store: 'node1',
   node: 'node1',
+  import: '11111111-1111-4111-8111-111111111111',
 };
 
 /** Parameters of things that do not exist. */
@@ -62,6 +64,7 @@ const ABSENT: Readonly<Record<string, string>> = {
   name: 'none',
   store: 'nowhere',
   node: 'nowhere',
+  import: '22222222-2222-4222-8222-222222222222',
 };
 
 const body = (fields: object) => async (): Promise<object> => fields;
@@ -85,6 +88,10 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   [`post ${ORGANIZATION}/credentials`]: { body: body({ name: 'x', rights: ['pull'] }) },
   [`delete ${ORGANIZATION}/credentials/{name}`]: {},
   [`get ${ORGANIZATION}/audit`]: {},
+  [`get ${ORGANIZATION}/imports`]: {},
+  [`post ${ORGANIZATION}/imports`]: { body: body({ from: 'http://localhost:9', repositories: ['app'] }) },
+  [`get ${ORGANIZATION}/imports/{import}`]: {},
+  [`delete ${ORGANIZATION}/imports/{import}`]: {},
   [`get ${ORGANIZATION}/repositories`]: {},
   [`post ${ORGANIZATION}/repositories`]: { body: body({ name: 'x' }) },
   [`get ${REPOSITORY}`]: {},
@@ -133,6 +140,7 @@ beforeAll(async () => {
   document = await (await call('GET', '/api/openapi.json')).json();
 });
 afterEach(stopQueues);
+afterEach(stopImports);
 beforeEach(startQueues);
 beforeEach(async () => {
   await putImage('alice/app', 1, ['latest']);
@@ -146,6 +154,9 @@ beforeEach(async () => {
     ),
     env.DB_CENTRAL.prepare("INSERT INTO change_log_positions (store, position, applied_at) VALUES ('retired', 0, 0)"),
   ]);
+  await startImport('alice', PARAMETERS['import'] ?? '');
+  // The upstream of an import that is started.
+  vi.stubGlobal('fetch', async () => new Response(null, { status: 404 }));
 });
 
 /** Headers that any HTTP answer may have; the document need not describe them. */

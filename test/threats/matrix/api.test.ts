@@ -175,6 +175,24 @@ const ROUTES: readonly Route[] = [
   })),
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/credentials`, answer: found(200, there) },
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/audit`, answer: () => [200] },
+  { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/imports`, answer: found(200, there) },
+  // The import of an administrator is for the whole organization, which a limited credential may not see.
+  ...['GET', 'DELETE'].map((method): Route => ({
+    needs: 'organization',
+    holdsAt: method === 'GET' ? undefined : ['central'],
+    method,
+    path: (subject) => `${of(subject)}/imports/11111111-1111-4111-8111-111111111111`,
+    answer: () => [404, 'NOT_FOUND'],
+  })),
+  {
+    needs: 'organization',
+    method: 'POST',
+    path: (subject) => `${of(subject)}/imports`,
+    // It is refused after its caller was.
+    body: () => ({ from: 'https://127.0.0.2', repositories: ['base'] }),
+    grants: () => ({ rights: ['push'], registries: ['central'] }),
+    answer: () => [400, 'FIELD_INVALID'],
+  },
   ...NEW_CREDENTIALS.map(([fields, grants]): Route => ({
     needs: 'organization',
     method: 'POST',

@@ -1,0 +1,86 @@
+/** The schemas of imports. Like `schemas.ts`, they import nothing that needs the Workers runtime. */
+import { z } from '@hono/zod-openapi';
+import { organizationParam, time } from './schemas.ts';
+
+export const importParam = organizationParam.extend({
+  import: z.uuid().openapi({ description: 'The id of an import' }),
+});
+
+const names = (what: string, example: string) =>
+  z
+    .array(z.string().min(1).max(255))
+    .min(1)
+    .max(100)
+    .openapi({ example: [example], description: `${what}, or patterns of them: * stands for any characters` });
+
+export const newImport = z
+  .strictObject({
+    from: z.string().min(1).max(300).openapi({
+      example: 'https://registry.example.com',
+      description: 'The URL of a registry, or one of hub, ghcr, quay, gcr, k8s, ecr-public',
+    }),
+    credential: z
+      .strictObject({
+        user: z
+          .string()
+          .min(1)
+          .max(255)
+          .regex(/^[^:]*$/, 'must not have a colon'),
+        secret: z.string().min(1).max(8192),
+        login_host: z
+          .string()
+          .regex(/^[a-z0-9.-]+(?::\d{1,5})?$/, 'must be <host> or <host>:<port>')
+          .optional()
+          .openapi({ description: "The host of the token service, if it is not the registry's" }),
+      })
+      .optional()
+      .openapi({ description: 'Kept while the import runs, and never shown' }),
+    repositories: names('Names of repositories at the upstream', 'team/*'),
+    tags: names('Tags', 'v1.*').default(['*']),
+    platforms: z
+      .array(z.string().regex(/^[a-z0-9]+\/[a-z0-9_]+(?:\/[a-z0-9.]+)?$/, 'must be like linux/amd64 or linux/arm/v7'))
+      .min(1)
+      .max(20)
+      .optional()
+      .openapi({ description: 'The platforms to copy of indexes; all by default' }),
+    referrers: z.boolean().default(false).openapi({ description: 'Whether signatures and the like are copied too' }),
+    as: z
+      .string()
+      .min(1)
+      .max(255)
+      .default('*')
+      .openapi({ example: 'mirror/*', description: "The name in the organization. * stands for the upstream's name" }),
+    dry_run: z.boolean().default(false).openapi({ description: 'Whether to count only what would be copied' }),
+  })
+  .openapi('NewImport');
+
+const amount = z.object({
+  done: z.int(),
+  total: z.int().openapi({ description: 'As far as it is known: it grows while lists are read' }),
+});
+const copied = z.object({ copied: z.int(), present: z.int().openapi({ description: 'There already' }) });
+
+export const importReport = z
+  .object({
+    id: z.uuid(),
+    state: z.enum(['running', 'done', 'failed', 'cancelled']),
+    error: z.string().nullable().openapi({ description: 'Why it failed' }),
+    created_at: time,
+    ended_at: time.nullable(),
+    waits_until: time.nullable().openapi({ description: 'When it goes on, if it waits for the upstream' }),
+    from: z.string(),
+    dry_run: z.boolean(),
+    repositories: amount,
+    tags: amount,
+    manifests: copied,
+    blobs: copied,
+    bytes: amount.openapi({ description: 'Bytes of the blobs that are copied' }),
+    skipped: z.int().openapi({ description: 'How much was left out' }),
+    report: z
+      .array(z.object({ what: z.string(), reason: z.string() }))
+      .openapi({ description: 'What was left out, and why: the first 100 entries' }),
+  })
+  .openapi('Import');
+
+/** An entry of a list of imports. */
+export const importSummary = importReport.omit({ report: true }).openapi('ImportSummary');

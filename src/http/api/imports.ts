@@ -1,0 +1,143 @@
+/** Imports: repositories of another registry are copied into an organization. */
+import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { administeredPatterns, includesAll } from '../../auth/delegation.ts';
+import { Imports, type ImportReport, type ImportRequest } from '../../import/imports.ts';
+import { OciError } from '../../oci/errors.ts';
+import type { OrganizationName } from '../../oci/reference.ts';
+import type { AppContext, AppEnv } from '../context.ts';
+import { formatTime } from './administration.ts';
+import { recordImport } from './audit.ts';
+import { requireAdministratorOf, requireValidAt } from './caller.ts';
+import { body, describe, json } from './describe.ts';
+import { waitQuery } from './image-schemas.ts';
+import { importParam, importReport, importSummary, newImport } from './import-schemas.ts';
+import { organizationParam } from './schemas.ts';
+import { SharedLooks } from './shared-looks.ts';
+
+const IMPORTS = '/api/organizations/{organization}/imports';
+const IMPORT = `${IMPORTS}/{import}` as const;
+
+export function importRoutes(api: OpenAPIHono<AppEnv>): void {
+  const start = describe(
+    'post',
+    IMPORTS,
+    'Start to copy repositories of another registry into the organization',
+    { params: organizationParam, ...body(newImport) },
+    { 202: { description: 'It runs at central. What the caller may not push to is left out', ...json(importReport) } },
+  );
+  api.openapi(start, async (c) => {
+    const { organization } = c.req.valid('param');
+    requireAdministratorOf(c, organization);
+    requireValidAt(c, ['central']);
+    const { credential, ...asked } = c.req.valid('json');
+    const report = await importsOf(c, organization).start(
+      requestOf(asked, credential?.login_host),
+      c.get('caller'),
+      credential && { user: credential.user, secret: credential.secret },
+    );
+    await recordImport(c, 'start import', organization, report.id);
+    return c.json(view(report), 202);
+  });
+
+  const list = describe(
+    'get',
+    IMPORTS,
+    'List the imports of the last 30 days, the latest first',
+    { params: organizationParam },
+    { 200: { description: 'At most 100', ...json(z.object({ imports: z.array(importSummary) })) } },
+  );
+  api.openapi(list, async (c) => {
+    const { organization } = c.req.valid('param');
+    requireAdministratorOf(c, organization);
+    const reports = await importsOf(c, organization).list();
+    const shown = reports.filter((each) => mayManage(c, organization, each)).map(summary);
+    return c.json({ imports: shown }, 200);
+  });
+
+  const looks = new SharedLooks<ImportReport>();
+  const get = describe(
+    'get',
+    IMPORT,
+    'Show how far an import is, or wait for its end',
+    { params: importParam, query: waitQuery },
+    { 200: { description: 'What it has copied and left out', ...json(importReport) } },
+  );
+  api.openapi(get, async (c) => {
+    const { organization, import: id } = c.req.valid('param');
+    const { wait } = c.req.valid('query');
+    const look = (): Promise<ImportReport> => manageable(c, organization, id);
+    return c.json(
+      view(await looks.until(`${organization}/${id}`, look, ({ state }) => state !== 'running', wait)),
+      200,
+    );
+  });
+
+  const cancel = describe(
+    'delete',
+    IMPORT,
+    'Cancel an import. What it has copied stays',
+    { params: importParam },
+    { 200: { description: 'It does not run any more', ...json(importReport) } },
+  );
+  api.openapi(cancel, async (c) => {
+    const { organization, import: id } = c.req.valid('param');
+    requireAdministratorOf(c, organization);
+    requireValidAt(c, ['central']);
+    const { state } = await manageable(c, organization, id);
+    const report = await importsOf(c, organization).cancel(id);
+    if (state === 'running') await recordImport(c, 'cancel import', organization, id);
+    return c.json(view(report), 200);
+  });
+}
+
+function requestOf(asked: Omit<z.infer<typeof newImport>, 'credential'>, loginHost: string | undefined): ImportRequest {
+  const { from, repositories, tags, platforms, referrers, as, dry_run: isDry } = asked;
+  return { from, loginHost, repositories, tags, platforms, referrers, as, isDry };
+}
+
+/** Returns an import that the caller may see. @throws OciError DENIED, NOT_FOUND */
+async function manageable(c: AppContext, organization: OrganizationName, id: string): Promise<ImportReport> {
+  requireAdministratorOf(c, organization);
+  const report = await importsOf(c, organization).report(id);
+  if (mayManage(c, organization, report)) return report;
+  throw new OciError('NOT_FOUND', { message: `there is no import ${id}` });
+}
+
+/** Returns whether a caller may see an import: its own, or one that writes only where the caller may manage. */
+function mayManage(c: AppContext, organization: OrganizationName, { importer }: ImportReport): boolean {
+  const delegate = c.get('delegate');
+  const isOwn = importer.id === delegate.credential.id;
+  return isOwn || includesAll(administeredPatterns(delegate, organization), importer.patterns);
+}
+
+function importsOf(c: AppContext, organization: OrganizationName): Imports {
+  return new Imports(c.get('runtime').config, c.env, organization);
+}
+
+function timeOf(at: number | undefined): string | null {
+  return at === undefined ? null : formatTime(at);
+}
+
+function view(report: ImportReport): z.infer<typeof importReport> {
+  return { ...summary(report), report: report.report.map((each) => ({ ...each })) };
+}
+
+function summary(report: ImportReport): z.infer<typeof importSummary> {
+  const { id, state, madeAt, endedAt, waitsUntil, request, skipped } = report;
+  return {
+    id,
+    state,
+    error: report.error ?? null,
+    created_at: formatTime(madeAt),
+    ended_at: timeOf(endedAt),
+    waits_until: timeOf(waitsUntil),
+    from: request.from,
+    dry_run: request.isDry,
+    repositories: { ...report.repositories },
+    tags: { ...report.tags },
+    manifests: { ...report.manifests },
+    blobs: { ...report.blobs },
+    bytes: { ...report.bytes },
+    skipped,
+  };
+}

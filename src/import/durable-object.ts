@@ -1,0 +1,253 @@
+/**
+ * The Durable Object that runs the imports of one organization. They take turns, an image at a time, in slices of an
+ * alarm. It is not a replication queue: an import may take days, and no announcement waits for it.
+ *
+ * A run that is killed leaves its alarm, which fires again, and its state, which says what is left.
+ */
+import { DurableObject } from 'cloudflare:workers';
+import { SigningKeys } from '../auth/signing-keys.ts';
+import { type Config, parseConfig } from '../config.ts';
+import { DAY, HOUR } from '../durations.ts';
+import { logFailure } from '../log.ts';
+import type { OrganizationName } from '../oci/reference.ts';
+import { composeControlData, composeRegistry } from '../registry/compose.ts';
+import type { Registry } from '../registry/registry.ts';
+import { composeQueues } from '../replication/queues.ts';
+import { StatementMeter } from '../stores/statement-meter.ts';
+import { parseUpstream } from '../upstream/address.ts';
+import { connectUpstream, Postponed } from '../upstream/connect.ts';
+import { reachOf } from '../upstream/reach.ts';
+import { MAX_ATTEMPTS, mayPass, reasonOf, waitAfter } from './failure.ts';
+import { isGlob } from './glob.ts';
+import { type Import, ImportsState, type NewImport } from './import-state.ts';
+import { type ImportReport, reportOf } from './report.ts';
+import { targetOf } from './request.ts';
+import { Slice, SliceOver } from './slice.ts';
+import { ImportFailed, ImportWork, type Step } from './work.ts';
+
+/** The most imports of an organization that run. */
+const MAX_RUNNING = 10;
+/** The longest wait that an upstream may ask for. */
+const LONGEST_WAIT_MILLISECONDS = 6 * HOUR;
+/** How often in a row an upstream may put an import off. */
+const MAX_FAILURES = 100;
+/** How often imports that ended long ago are looked for. */
+const EXPIRY_MILLISECONDS = DAY;
+
+/** What this instance knows of an import that runs. */
+interface Running {
+  readonly work: ImportWork;
+  readonly abort: AbortController;
+}
+
+export class OrganizationImports extends DurableObject<Env> {
+  readonly #config: Config;
+  readonly #state: ImportsState;
+  /** Counts the statements of all that runs in this object. */
+  readonly #meter = new StatementMeter();
+  readonly #running = new Map<string, Running>();
+  #registry: Registry | undefined;
+  #alarmRuns = false;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#config = parseConfig(env);
+    this.#state = new ImportsState(ctx.storage.sql);
+  }
+
+  /** Starts an import. @returns undefined if too many run already */
+  async start(organization: OrganizationName, made: NewImport): Promise<ImportReport | undefined> {
+    this.#state.expire(made.incarnation, Date.now());
+    if (this.#state.running().length >= MAX_RUNNING) return undefined;
+    const { id, request } = made;
+    this.#state.add(made, request.repositories.some(isGlob) ? '' : undefined);
+    for (const name of request.repositories.filter((each) => !isGlob(each))) {
+      const target = targetOf(organization, request, name);
+      if (target !== undefined) this.#state.addRepository(id, name, target);
+    }
+    await this.ctx.storage.put('organization', organization);
+    await this.#wake();
+    return this.#report(id, made.incarnation);
+  }
+
+  /** Returns an import of the organization that was created then; undefined if there is none. */
+  async report(id: string, incarnation: number): Promise<ImportReport | undefined> {
+    const report = this.#report(id, incarnation);
+    if (report?.state === 'running') await this.#wake();
+    return report;
+  }
+
+  reports(incarnation: number): readonly ImportReport[] {
+    return this.#state.list(incarnation).map((each) => this.#reportOf(each));
+  }
+
+  /** Cancels an import that runs. What it has copied stays. */
+  cancel(id: string, incarnation: number): ImportReport | undefined {
+    const found = this.#state.get(id);
+    if (found?.incarnation !== incarnation) return undefined;
+    if (found.state === 'running') {
+      this.#state.end(id, 'cancelled', undefined, Date.now());
+      this.#running.get(id)?.abort.abort(new Error('the import was cancelled'));
+    }
+    return this.#report(id, incarnation);
+  }
+
+  override async alarm(): Promise<void> {
+    const organization = await this.ctx.storage.get<OrganizationName>('organization');
+    if (organization === undefined) return;
+    const slice = new Slice(this.#meter);
+    this.#alarmRuns = true;
+    try {
+      this.#state.expire(undefined, Date.now());
+      for (let due = this.#nextDue(); due !== undefined && !slice.isOver; due = this.#nextDue())
+        await this.#advance(organization, due, slice);
+    } finally {
+      this.#alarmRuns = false;
+      await this.#schedule();
+    }
+  }
+
+  #nextDue(): Import | undefined {
+    const now = Date.now();
+    return this.#state.running().find(({ dueAt }) => dueAt <= now);
+  }
+
+  async #advance(organization: OrganizationName, due: Import, slice: Slice): Promise<void> {
+    const { id, failures } = due;
+    this.#state.serve(id, Date.now());
+    let step: Step | undefined;
+    try {
+      await this.#requireStill(organization, due);
+      const { work } = await this.#runningOf(organization, due);
+      step = work.next(due);
+      if (step === undefined) return this.#end(id, 'done');
+      await work.take(due, step, slice);
+      if (failures > 0) this.#state.putOff(id, 0, 0);
+    } catch (error) {
+      this.#noteFailure(due, step, error);
+    } finally {
+      // What a step did after it was cancelled is nobody's work any more.
+      const { state = 'cancelled', error, endedAt = 0 } = this.#state.get(id) ?? {};
+      if (state !== 'running') this.#end(id, state, error, endedAt);
+    }
+  }
+
+  /** @throws ImportFailed if the organization, or the credential that the import pushes for, is gone */
+  async #requireStill(organization: OrganizationName, { incarnation, importer }: Import): Promise<void> {
+    const control = composeControlData(this.env, this.#config.central);
+    const [found, isValid] = await Promise.all([
+      control.organization(organization),
+      importer.isStored ? control.hasValidCredential(importer.id, Date.now()) : true,
+    ]);
+    if (found?.created_at !== incarnation) throw new ImportFailed(`the organization ${organization} was removed`);
+    if (!isValid) throw new ImportFailed('the credential that started the import was removed, or has expired');
+  }
+
+  #noteFailure(due: Import, step: Step | undefined, error: unknown): void {
+    const { id, failures, credential } = due;
+    const isRunning = this.#state.get(id)?.state === 'running';
+    if (!isRunning || error instanceof SliceOver) return;
+    const reason = reasonOf(error, credential);
+    if (error instanceof ImportFailed || failures >= MAX_FAILURES) return this.#end(id, 'failed', reason);
+    if (error instanceof Postponed) {
+      const wait = Math.min(error.milliseconds, LONGEST_WAIT_MILLISECONDS);
+      return this.#state.putOff(id, Date.now() + wait, failures + 1);
+    }
+    if (reason === reasonOf(undefined, undefined)) logFailure({ import: id, error: String(error) });
+    if (mayPass(error) && attemptsOf(step, failures) + 1 < MAX_ATTEMPTS) {
+      if (step?.kind === 'tags') this.#state.noteFailure(id, step.repository.name, undefined);
+      if (step?.kind === 'image') this.#state.noteFailure(id, step.tag.repository, step.tag.tag);
+      return this.#state.putOff(id, Date.now() + waitAfter(failures), failures + 1);
+    }
+    this.#skip(id, step, reason);
+  }
+
+  #skip(id: string, step: Step | undefined, reason: string): void {
+    switch (step?.kind) {
+      case 'image': {
+        const { repository, tag } = step.tag;
+        this.#state.skip(id, `${repository}:${tag}`, reason);
+        return this.#state.finishTag(id, repository, tag);
+      }
+      case 'tags':
+        this.#state.skip(id, step.repository.name, reason);
+        return this.#state.addTags(id, step.repository.name, [], undefined);
+      case 'catalog':
+      case undefined:
+        return this.#end(id, 'failed', reason);
+    }
+  }
+
+  #end(id: string, state: Exclude<Import['state'], 'running'>, error?: string, at = Date.now()): void {
+    this.#state.end(id, state, error, at);
+    this.#running.delete(id);
+  }
+
+  async #runningOf(organization: OrganizationName, { id, request, credential }: Import): Promise<Running> {
+    const known = this.#running.get(id);
+    if (known !== undefined) return known;
+    const reach = reachOf(this.#config);
+    const upstream = parseUpstream(request.from, request.loginHost, reach);
+    const abort = new AbortController();
+    const running = {
+      abort,
+      work: new ImportWork({
+        organization,
+        state: this.#state,
+        registry: await this.#registryOfCentral(),
+        upstream,
+        host: connectUpstream(upstream, credential, reach),
+        signal: abort.signal,
+      }),
+    };
+    this.#running.set(id, running);
+    return running;
+  }
+
+  async #registryOfCentral(): Promise<Registry> {
+    if (this.#registry !== undefined) return this.#registry;
+    const defer = (work: Promise<unknown>): void => this.ctx.waitUntil(work);
+    const surroundings = {
+      config: this.#config,
+      env: this.env,
+      signer: await SigningKeys.import(this.#config.signingKeys),
+      now: () => Date.now(),
+      defer,
+      queues: composeQueues(this.#config, this.env, defer),
+      meter: this.#meter,
+    };
+    this.#registry = composeRegistry(surroundings, this.#config.central);
+    return this.#registry;
+  }
+
+  #report(id: string, incarnation: number): ImportReport | undefined {
+    const found = this.#state.get(id);
+    return found?.incarnation === incarnation ? this.#reportOf(found) : undefined;
+  }
+
+  #reportOf(of: Import): ImportReport {
+    return reportOf(of, this.#state, this.#running.get(of.id)?.work.inFlight ?? { copied: 0, total: 0 });
+  }
+
+  /** Makes sure that the alarm fires, should it have been lost. */
+  async #wake(): Promise<void> {
+    if (!this.#alarmRuns) await this.#schedule();
+  }
+
+  async #schedule(): Promise<void> {
+    const [first] = this.#state.running().toSorted((a, b) => a.dueAt - b.dueAt);
+    if (first !== undefined) return this.ctx.storage.setAlarm(Math.max(Date.now(), first.dueAt));
+    if (!this.#state.isEmpty) return this.ctx.storage.setAlarm(Date.now() + EXPIRY_MILLISECONDS);
+  }
+}
+
+function attemptsOf(step: Step | undefined, failures: number): number {
+  if (step?.kind === 'tags') return step.repository.attempts;
+  return step?.kind === 'image' ? step.tag.attempts : failures;
+}
+
+/** Returns the Durable Object of an organization's imports. */
+export function importsOf(env: object, organization: OrganizationName): DurableObjectStub<OrganizationImports> {
+  const { ORGANIZATION_IMPORTS: all } = env as { ORGANIZATION_IMPORTS: DurableObjectNamespace<OrganizationImports> };
+  return all.get(all.idFromName(organization));
+}

@@ -1,0 +1,53 @@
+/** Decides what a failed step means for its import. This file is pure. */
+import { isTransient } from '../oci-client/retry.ts';
+import { ContentError } from '../oci-client/content-error.ts';
+import { RegistryError } from '../oci-client/registry-error.ts';
+import { OciError } from '../oci/errors.ts';
+import type { UpstreamCredential } from '../upstream/connect.ts';
+
+/** Refusals of this registry that another attempt may not meet. */
+const PASSING: ReadonlySet<string> = new Set([
+  'UNAVAILABLE',
+  'CLIENT_GONE',
+  'BODY_STALLED',
+  'UPLOAD_UNKNOWN',
+  'CHUNK_OUT_OF_ORDER',
+  // What was copied first can be collected before the manifest comes, if the import was put off for long.
+  'MANIFEST_BLOB_UNKNOWN',
+]);
+
+/** How often a step is tried. */
+export const MAX_ATTEMPTS = 6;
+const FIRST_WAIT_MILLISECONDS = 2000;
+const LONGEST_WAIT_MILLISECONDS = 10 * 60_000;
+
+/** Returns whether the same step may succeed later. An error that nobody expected may. */
+export function mayPass(error: unknown): boolean {
+  if (error instanceof OciError) return PASSING.has(error.kind);
+  if (error instanceof RegistryError || error instanceof ContentError) return isTransient(error);
+  return true;
+}
+
+/** Returns how long an import waits after so many failures in a row, in milliseconds. */
+export function waitAfter(failures: number): number {
+  return Math.min(LONGEST_WAIT_MILLISECONDS, FIRST_WAIT_MILLISECONDS * 4 ** Math.min(failures, 10));
+}
+
+/** Returns why a step failed, for people, without the credential: a hostile upstream could send it back. */
+export function reasonOf(error: unknown, credential: UpstreamCredential | undefined): string {
+  const isKnown = error instanceof Error && EXPECTED.has(error.name);
+  const reason = isKnown ? error.message : 'something went wrong in the registry';
+  if (credential === undefined) return reason;
+  const { user, secret } = credential;
+  const basic = new TextEncoder().encode(`${user}:${secret}`).toBase64();
+  return [basic, secret, encodeURIComponent(secret)].reduce((text, hidden) => text.replaceAll(hidden, '…'), reason);
+}
+
+const EXPECTED: ReadonlySet<string> = new Set([
+  'ContentError',
+  'ImportFailed',
+  'OciError',
+  'Postponed',
+  'RegistryError',
+  'TransportError',
+]);

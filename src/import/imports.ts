@@ -1,0 +1,97 @@
+/** Starts, shows and cancels the imports of organizations. */
+import type { Credential } from '../auth/credential.ts';
+import type { Config } from '../config.ts';
+import { OciError } from '../oci/errors.ts';
+import type { OrganizationName } from '../oci/reference.ts';
+import { composeControlData } from '../registry/compose.ts';
+import type { UpstreamCredential } from '../upstream/connect.ts';
+import { reachOf } from '../upstream/reach.ts';
+import { importsOf, type OrganizationImports } from './durable-object.ts';
+import type { ImportReport } from './report.ts';
+import { checkImport, importerOf, type ImportRequest } from './request.ts';
+
+export type { ImportReport, ImportRequest };
+
+export class Imports {
+  readonly #config: Config;
+  readonly #env: object;
+  readonly #organization: OrganizationName;
+
+  constructor(config: Config, env: object, organization: OrganizationName) {
+    this.#config = config;
+    this.#env = env;
+    this.#organization = organization;
+  }
+
+  /**
+   * Starts an import.
+   * @throws OciError FIELD_INVALID, DENIED, NOT_FOUND without the organization, TOO_MANY_REQUESTS
+   */
+  async start(
+    request: ImportRequest,
+    caller: Credential,
+    credential: UpstreamCredential | undefined,
+  ): Promise<ImportReport> {
+    const importer = importerOf(caller, this.#organization);
+    checkImport(this.#organization, request, importer, reachOf(this.#config));
+    const incarnation = await this.#incarnation();
+    const isStored = await composeControlData(this.#env, this.#config.central).hasValidCredential(
+      caller.id,
+      Date.now(),
+    );
+    const made = {
+      id: crypto.randomUUID(),
+      madeAt: Date.now(),
+      incarnation,
+      request,
+      importer: { ...importer, isStored },
+      credential,
+    };
+    const report = await this.#ask((imports) => imports.start(this.#organization, made));
+    if (report !== undefined) return report;
+    throw new OciError('TOO_MANY_REQUESTS', {
+      message: `too many imports of ${this.#organization} are running: wait for one, or cancel it`,
+      headers: { 'Retry-After': '60' },
+    });
+  }
+
+  async list(): Promise<readonly ImportReport[]> {
+    const incarnation = await this.#incarnation();
+    return this.#ask((imports) => imports.reports(incarnation));
+  }
+
+  /** @throws OciError NOT_FOUND */
+  async report(id: string): Promise<ImportReport> {
+    const incarnation = await this.#incarnation();
+    return found(id, await this.#ask((imports) => imports.report(id, incarnation)));
+  }
+
+  /** Cancels an import, unless it has ended. @throws OciError NOT_FOUND */
+  async cancel(id: string): Promise<ImportReport> {
+    const incarnation = await this.#incarnation();
+    return found(id, await this.#ask((imports) => imports.cancel(id, incarnation)));
+  }
+
+  /** Returns when the organization was created. An earlier one of its name is none of its business. */
+  async #incarnation(): Promise<number> {
+    const control = composeControlData(this.#env, this.#config.central);
+    const row = await control.organization(this.#organization);
+    if (row !== undefined) return row.created_at;
+    throw new OciError('NOT_FOUND', { message: `there is no organization ${this.#organization}` });
+  }
+
+  async #ask<Answer>(
+    question: (imports: DurableObjectStub<OrganizationImports>) => PromiseLike<Answer>,
+  ): Promise<Answer> {
+    try {
+      return await question(importsOf(this.#env, this.#organization));
+    } catch (cause) {
+      throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
+    }
+  }
+}
+
+function found(id: string, report: ImportReport | undefined): ImportReport {
+  if (report !== undefined) return report;
+  throw new OciError('NOT_FOUND', { message: `there is no import ${id}` });
+}

@@ -1,0 +1,64 @@
+/** An import as its callers see it. It never has the credential of the upstream. */
+import type { Count, Import, ImportsState, Skipped } from './import-state.ts';
+import type { Importer, ImportRequest } from './request.ts';
+import type { InFlight } from './work.ts';
+
+export interface Amount {
+  readonly done: number;
+  /** As far as it is known: it grows while lists are read. */
+  readonly total: number;
+}
+
+export interface Copied {
+  readonly copied: number;
+  /** Already there. */
+  readonly present: number;
+}
+
+export interface ImportReport {
+  readonly id: string;
+  readonly state: Import['state'];
+  readonly error: string | undefined;
+  /** Milliseconds since the epoch. */
+  readonly madeAt: number;
+  readonly endedAt: number | undefined;
+  /** When it goes on, if it waits for the upstream. */
+  readonly waitsUntil: number | undefined;
+  readonly importer: Importer;
+  readonly request: ImportRequest;
+  readonly repositories: Amount;
+  readonly tags: Amount;
+  readonly manifests: Copied;
+  readonly blobs: Copied;
+  readonly bytes: Amount;
+  readonly skipped: number;
+  /** The first entries of the list of what was skipped. */
+  readonly report: readonly Skipped[];
+}
+
+export function reportOf(
+  { id, state, error, madeAt, endedAt, dueAt, failures, importer, request }: Import,
+  imports: ImportsState,
+  { copied, total }: InFlight,
+): ImportReport {
+  const counts = imports.counts(id);
+  const count = (name: Count): number => counts.get(name) ?? 0;
+  const bytes = count('bytes copied');
+  return {
+    id,
+    state,
+    error,
+    madeAt,
+    endedAt,
+    waitsUntil: state === 'running' && failures > 0 ? dueAt : undefined,
+    importer,
+    request,
+    repositories: { done: count('repositories done'), total: count('repositories') },
+    tags: { done: count('tags done'), total: count('tags') },
+    manifests: { copied: count('manifests copied'), present: count('manifests present') },
+    blobs: { copied: count('blobs copied'), present: count('blobs present') },
+    bytes: { done: bytes + copied, total: bytes + total },
+    skipped: count('skipped'),
+    report: imports.skipped(id),
+  };
+}

@@ -1,0 +1,189 @@
+/**
+ * The work of one import, in steps: read a page of the catalog, read a page of a repository's tags, copy one image. A
+ * step that is repeated, because its run was killed, finds what it did before and does only the rest.
+ */
+import { copyImage, type CopyProgress } from '../oci-client/copy-image.ts';
+import type { Host } from '../oci-client/host.ts';
+import { repositoriesPage } from '../oci-client/names-page.ts';
+import { Repository } from '../oci-client/repository.ts';
+import type { Digest } from '../oci/digest.ts';
+import { isRepositoryName, type OrganizationName, type RepositoryName, parseTag, isTag } from '../oci/reference.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { Upstream } from '../upstream/address.ts';
+import { upstreamName } from '../upstream/connect.ts';
+import { isGlob } from './glob.ts';
+import type { Import, ImportsState, RepositoryLeft, TagLeft } from './import-state.ts';
+import { KeptSource } from './kept-source.ts';
+import { selectPlatforms } from './platforms.ts';
+import { isWanted, mayImportTo, targetOf } from './request.ts';
+import type { Slice } from './slice.ts';
+import { StoreDestination } from './store-destination.ts';
+
+/** How many blobs of an image are copied at once. */
+const JOBS = 3;
+/** The most pages of a list, which a hostile upstream could link without end. */
+const MAX_PAGES = 500;
+const MAX_REPOSITORIES = 10_000;
+const MAX_TAGS = 100_000;
+
+/** Why an import can't go on at all. */
+export class ImportFailed extends Error {
+  override readonly name = 'ImportFailed';
+}
+
+/** A step, by what it is about. */
+export type Step =
+  | { readonly kind: 'catalog' }
+  | { readonly kind: 'tags'; readonly repository: RepositoryLeft }
+  | { readonly kind: 'image'; readonly tag: TagLeft };
+
+export interface WorkOptions {
+  readonly organization: OrganizationName;
+  readonly state: ImportsState;
+  readonly registry: Registry;
+  readonly upstream: Upstream;
+  readonly host: Host;
+  /** Aborted when the import is cancelled. */
+  readonly signal: AbortSignal;
+}
+
+/** Bytes of the image under way. */
+export interface InFlight {
+  /** Bytes that have arrived of blobs that are not whole. */
+  readonly copied: number;
+  /** Bytes of the blobs that are not whole. */
+  readonly total: number;
+}
+
+export class ImportWork {
+  readonly #options: WorkOptions;
+  #blobs = new Map<Digest, { readonly size: number; copied: number }>();
+
+  constructor(options: WorkOptions) {
+    this.#options = options;
+  }
+
+  get inFlight(): InFlight {
+    const blobs = [...this.#blobs.values()];
+    return {
+      copied: blobs.reduce((sum, { copied }) => sum + copied, 0),
+      total: blobs.reduce((sum, { size }) => sum + size, 0),
+    };
+  }
+
+  /** Returns the next step of an import; undefined if none is left. */
+  next({ id, catalog }: Import): Step | undefined {
+    const { state } = this.#options;
+    if (catalog !== undefined) return { kind: 'catalog' };
+    const repository = state.repositoryToList(id);
+    if (repository !== undefined) return { kind: 'tags', repository };
+    const tag = state.tagToCopy(id);
+    return tag === undefined ? undefined : { kind: 'image', tag };
+  }
+
+  /** @throws SliceOver, ImportFailed, or what the upstream or the registry refuses it with */
+  take(of: Import, step: Step, slice: Slice): Promise<void> {
+    switch (step.kind) {
+      case 'catalog':
+        return this.#readCatalog(of);
+      case 'tags':
+        return this.#readTags(of, step.repository);
+      case 'image':
+        return this.#copyImage(of, step.tag, slice);
+    }
+  }
+
+  async #readCatalog({ id, request, importer, catalog, pages }: Import): Promise<void> {
+    const { state, host, signal } = this.#options;
+    const page = await repositoriesPage(host, catalog === '' ? undefined : catalog, signal);
+    if (page === undefined) {
+      throw new ImportFailed(`${host.url.host} does not list its repositories: name each of them in full`);
+    }
+    for (const name of page.names) {
+      if (!isRepositoryName(`o/${name}`) || !isWanted(request.repositories, name)) continue;
+      const target = targetOf(this.#options.organization, request, name);
+      if (target === undefined) state.skip(id, name, 'its name here would be invalid: choose another with `as`');
+      else if (!mayImportTo(importer, target)) state.skip(id, name, `the credential may not push to ${target}`);
+      else state.addRepository(id, name, target);
+    }
+    const isTooLong = pages >= MAX_PAGES || (state.counts(id).get('repositories') ?? 0) > MAX_REPOSITORIES;
+    if (isTooLong) throw new ImportFailed('the upstream lists too many repositories: choose fewer by a pattern');
+    state.setCatalog(id, page.next?.href);
+  }
+
+  async #readTags({ id, request }: Import, { name, next, pages }: RepositoryLeft): Promise<void> {
+    const { state, host } = this.#options;
+    if (!request.tags.some(isGlob)) return state.addTags(id, name, request.tags, undefined);
+    const source = this.#sourceOf(name);
+    const page = await source.tagsPage(next === '' ? undefined : new URL(next));
+    if (page === undefined) {
+      state.skip(id, name, `${host.url.host} has no such repository, or does not show it to this login`);
+      return state.addTags(id, name, [], undefined);
+    }
+    const wanted = page.names.filter((tag) => isTag(tag) && isWanted(request.tags, tag));
+    const isTooLong = pages >= MAX_PAGES;
+    if (isTooLong) state.skip(id, name, 'the list of its tags does not end: the rest was left out');
+    state.addTags(id, name, wanted, isTooLong ? undefined : page.next?.href);
+    if ((state.counts(id).get('tags') ?? 0) > MAX_TAGS)
+      throw new ImportFailed('these are too many tags for one import: choose fewer by patterns');
+  }
+
+  async #copyImage(
+    { id, request, importer }: Import,
+    { repository, target, tag }: TagLeft,
+    slice: Slice,
+  ): Promise<void> {
+    const { state, registry, signal } = this.#options;
+    const source = this.#sourceOf(repository);
+    const { isDry } = request;
+    const by = { subject: importer.id, name: importer.name, host: '' };
+    const destination = new StoreDestination({ registry, repository: target, state, id, slice, signal, by, isDry });
+    const digest = await source.headManifest(tag);
+    if (digest !== undefined && !request.referrers && (await destination.hasTag(parseTag(tag), digest))) {
+      state.count(id, 'manifests present');
+      return state.finishTag(id, repository, tag);
+    }
+    const kept = new KeptSource(source, state, id);
+    const root = await kept.root(tag, digest);
+    if (root === undefined) {
+      state.skip(id, `${repository}:${tag}`, 'the upstream has no such tag');
+      return state.finishTag(id, repository, tag);
+    }
+    const { platforms, referrers } = request;
+    const present = new Set<Digest>();
+    await copyImage(kept, destination, root, {
+      tag,
+      referrers,
+      ...(platforms === undefined ? {} : { select: (children) => selectPlatforms(platforms, children) }),
+      jobs: JOBS,
+      abort: new AbortController(),
+      progress: this.#progress(id, target, present),
+    }).finally(() => this.#blobs.clear());
+    state.count(id, 'manifests present', state.copies.manifestsPresent(id));
+    state.count(id, 'blobs present', present.size);
+    state.finishTag(id, repository, tag);
+  }
+
+  #sourceOf(name: string): Repository {
+    const { host, upstream, signal } = this.#options;
+    return new Repository(host, upstreamName(upstream, name), 'pull', signal);
+  }
+
+  #progress(id: string, target: RepositoryName, present: Set<Digest>): CopyProgress {
+    const { state } = this.#options;
+    return {
+      planned: (blobs) => {
+        this.#blobs = new Map(blobs.map(({ digest, size }) => [digest, { size, copied: 0 }]));
+      },
+      bytes: (digest, bytes) => {
+        const blob = this.#blobs.get(digest);
+        if (blob !== undefined) blob.copied = bytes;
+      },
+      ended: (digest, how) => {
+        this.#blobs.delete(digest);
+        // An earlier run of this import may have brought it.
+        if (how !== 'done' && state.copies.repositoryWith(id, digest) !== target) present.add(digest);
+      },
+    };
+  }
+}

@@ -1,0 +1,41 @@
+/** Registries that many images come from, with what each needs. */
+
+export interface Preset {
+  readonly registry: string;
+  /** The host of its token service. */
+  readonly loginHost: string;
+  /** Whether it lists its repositories. */
+  readonly hasCatalog: boolean;
+  /** The path that a name of one component stands below: Docker Hub's `alpine` is `library/alpine`. */
+  readonly library?: string;
+}
+
+const HUB: Preset = {
+  registry: 'https://registry-1.docker.io',
+  loginHost: 'auth.docker.io',
+  hasCatalog: false,
+  library: 'library',
+};
+
+export const PRESETS = {
+  hub: HUB,
+  ghcr: { registry: 'https://ghcr.io', loginHost: 'ghcr.io', hasCatalog: false },
+  quay: { registry: 'https://quay.io', loginHost: 'quay.io', hasCatalog: true },
+  gcr: { registry: 'https://gcr.io', loginHost: 'gcr.io', hasCatalog: true },
+  k8s: { registry: 'https://registry.k8s.io', loginHost: 'registry.k8s.io', hasCatalog: false },
+  'ecr-public': { registry: 'https://public.ecr.aws', loginHost: 'public.ecr.aws', hasCatalog: false },
+} as const satisfies Readonly<Record<string, Preset>>;
+
+/** Other names that people know Docker Hub by. */
+const HUB_HOSTS: ReadonlySet<string> = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
+
+/** Returns the preset of that name; undefined if there is none. */
+export function presetNamed(name: string): Preset | undefined {
+  return Object.hasOwn(PRESETS, name) ? PRESETS[name as keyof typeof PRESETS] : undefined;
+}
+
+/** Returns the preset for a registry that is given by its host; undefined if it has none. */
+export function presetOfHost(host: string): Preset | undefined {
+  if (HUB_HOSTS.has(host)) return HUB;
+  return Object.values(PRESETS).find(({ registry }) => new URL(registry).host === host);
+}

@@ -1,0 +1,119 @@
+import { describe, expect, test } from 'vitest';
+import type { Credential } from '../../src/auth/credential.ts';
+import { matchesGlob } from '../../src/import/glob.ts';
+import { selectPlatforms } from '../../src/import/platforms.ts';
+import { checkImport, importerOf, type ImportRequest, targetOf } from '../../src/import/request.ts';
+import type { Descriptor } from '../../src/oci-client/descriptor.ts';
+import type { OrganizationName } from '../../src/oci/reference.ts';
+
+const ALICE = 'alice' as OrganizationName;
+const REACH = { isOwn: () => false, allowsLoopback: false };
+const WHOLE = { patterns: ['alice/*'] };
+
+const requestOf = (fields: Partial<ImportRequest>): ImportRequest => ({
+  from: 'https://registry.example',
+  loginHost: undefined,
+  repositories: ['app'],
+  tags: ['*'],
+  platforms: undefined,
+  referrers: false,
+  as: '*',
+  isDry: false,
+  ...fields,
+});
+
+const check = (fields: Partial<ImportRequest>, importer = WHOLE) =>
+  checkImport(ALICE, requestOf(fields), importer, REACH);
+
+test.each([
+  ['app', 'app', true],
+  ['app', 'apps', false],
+  ['*', '', true],
+  ['*', 'a/b', true],
+  ['team/*', 'team/a/b', true],
+  ['team/*', 'team', false],
+  ['*/app', 'team/app', true],
+  ['v1.*-alpine', 'v1.2-alpine', true],
+  ['v1.*-alpine', 'v1.-alpine', true],
+  ['v1.*-alpine', 'v1-alpine', false],
+  ['a*a', 'a', false],
+  ['a*b*c', 'abbc', true],
+  ['a*b*c', 'acb', false],
+  ['**', 'x', true],
+])('the pattern %s and the name %s: %s', (pattern, name, isMatch) => {
+  expect(matchesGlob(pattern, name)).toBe(isMatch);
+});
+
+test('a hostile pattern takes no time', () => {
+  const begun = Date.now();
+  expect(matchesGlob(`${'*a'.repeat(100)}b`, 'a'.repeat(100_000))).toBe(false);
+  expect(Date.now() - begun).toBeLessThan(1000);
+});
+
+test('a name is kept, or put where * stands', () => {
+  expect(targetOf(ALICE, { as: '*' }, 'team/app')).toBe('alice/team/app');
+  expect(targetOf(ALICE, { as: 'hub/*' }, 'alpine')).toBe('alice/hub/alpine');
+  expect(targetOf(ALICE, { as: 'base' }, 'library/alpine')).toBe('alice/base');
+  expect(targetOf(ALICE, { as: '../*' }, 'app')).toBeUndefined();
+  expect(targetOf(ALICE, { as: '*' }, 'x'.repeat(250))).toBeUndefined();
+});
+
+describe('a request is refused', () => {
+  test.each<[string, Partial<ImportRequest>, string]>([
+    ['patterns where there is no catalog', { from: 'hub', repositories: ['library/*'] }, 'name each of them in full'],
+    ['one name for several', { repositories: ['a', 'b'], as: 'c' }, 'write *'],
+    ['one name for a pattern', { repositories: ['a*'], as: 'c' }, 'write *'],
+    ['a name that is none', { repositories: ['../etc'] }, 'is not a name'],
+    ['a tag that is none', { tags: ['../x'] }, 'is not a tag'],
+    ['a name that makes none', { as: '-*' }, 'no valid name'],
+  ])('%s', (_, fields, reason) => {
+    expect(() => check(fields)).toThrow(reason);
+  });
+
+  test('if the credential may not push to it', () => {
+    expect(() => check({ repositories: ['app'] }, { patterns: ['alice/team/*'] })).toThrow(
+      /may not push to alice\/app/,
+    );
+    expect(() => check({ repositories: ['team/app'] }, { patterns: ['alice/team/*'] })).not.toThrow();
+  });
+});
+
+test('only those who may push to an organization import into it', () => {
+  const member = (fields: object): Credential => ({
+    kind: 'organization',
+    id: 'x',
+    organization: ALICE,
+    rights: ['push', 'admin'],
+    repositories: ['alice/a'],
+    ...fields,
+  });
+  expect(importerOf({ kind: 'administrator', id: 'a' }, ALICE)).toEqual({ id: 'a', patterns: ['alice/*'] });
+  expect(importerOf(member({}), ALICE)).toEqual({ id: 'x', patterns: ['alice/a'] });
+  for (const other of [member({ rights: ['pull', 'admin'] }), member({ organization: 'bob' })])
+    expect(() => importerOf(other, ALICE)).toThrow('may not push to alice');
+  expect(() => importerOf({ kind: 'platform', id: 'p' }, ALICE)).toThrow('may not push to alice');
+});
+
+test('platforms are chosen with their attestations, and what has no platform stays', () => {
+  const child = (digest: string, platform?: object, about?: string): Descriptor =>
+    ({
+      mediaType: 'a/b',
+      digest,
+      size: 1,
+      ...(platform && { platform }),
+      ...(about !== undefined && { annotations: { 'vnd.docker.reference.digest': about } }),
+    }) as unknown as Descriptor;
+  const unknown = { os: 'unknown', architecture: 'unknown' };
+  const children = [
+    child('amd64', { os: 'linux', architecture: 'amd64' }),
+    child('v7', { os: 'linux', architecture: 'arm', variant: 'v7' }),
+    child('v6', { os: 'linux', architecture: 'arm', variant: 'v6' }),
+    child('of amd64', unknown, 'amd64'),
+    child('of v6', unknown, 'v6'),
+    child('any'),
+  ];
+  const chosen = (...platforms: string[]) => selectPlatforms(platforms, children).map(({ digest }) => digest);
+  expect(chosen('linux/amd64')).toEqual(['amd64', 'of amd64', 'any']);
+  expect(chosen('linux/arm/v7')).toEqual(['v7', 'any']);
+  expect(chosen('linux/arm')).toEqual(['v7', 'v6', 'of v6', 'any']);
+});
