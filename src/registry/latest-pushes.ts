@@ -35,7 +35,10 @@ export async function latestPushesOf(config: Config, env: object, limit: number)
   }));
 }
 
-/** Returns how many manifests were new to central in each of the last hours, oldest first. @throws OciError UNAVAILABLE */
+/**
+ * Returns the number of manifests that were new to central in each of the last hours, oldest first.
+ * @throws OciError UNAVAILABLE
+ */
 export function pushesByHourOf(config: Config, env: object, now: number, hours: number): Promise<HourOfDocuments[]> {
   const [central] = composeStores(config, env);
   return documentsByHour(central.database, now, hours);

@@ -133,7 +133,8 @@ const HIDDEN_TAGS = `json_each(?1) AS deletion
     AND t.version <= m.deleted_version AND t.version > ${removedVersion('m.repository')}`;
 const KEEP_HIDDEN_TAGS = sql`
   INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at, author)
-  SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER), t.author FROM ${HIDDEN_TAGS} WHERE true
+  SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER), t.author
+  FROM ${HIDDEN_TAGS} WHERE true
   ON CONFLICT DO NOTHING`.reading(perTag);
 const CHANGE_LOG_HIDDEN_TAGS = sql`
   INSERT OR REPLACE INTO change_log (kind, name, key, version, recorded_at)

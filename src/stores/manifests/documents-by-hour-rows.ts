@@ -18,9 +18,8 @@ const NOTE = sql<{ hour: number }>`
   ON CONFLICT (hour) DO NOTHING RETURNING hour`;
 const DELETE_OLD = sql`
   DELETE FROM documents_by_hour WHERE hour IN (
-    SELECT hour FROM documents_by_hour WHERE hour <= CAST(?1 AS INTEGER) ORDER BY hour LIMIT CAST(?2 AS INTEGER))`.reading(
-  paged(2, 4),
-);
+    SELECT hour FROM documents_by_hour WHERE hour <= CAST(?1 AS INTEGER)
+    ORDER BY hour LIMIT CAST(?2 AS INTEGER))`.reading(paged(2, 4));
 
 /** Notes the latest document unless the hour has its note. @returns whether it had none */
 export async function noteDocuments(database: Database, now: number): Promise<boolean> {
