@@ -1,7 +1,7 @@
 import type { Taken } from './room.ts';
 import type { Repeatable } from '../../../src/oci-client/upload-session.ts';
 
-/** How many bytes are handed on at once. A connection brings 64 KiB at a time. */
+/** The number of bytes to hand on at once. A connection brings 64 KiB at a time. */
 const PIECE_BYTES = 512 * 1024;
 
 /** A part of a client's body. It is read when it is first sent, and kept in memory until it is forgotten. */

@@ -10,7 +10,7 @@ import type { IncomingMessage } from 'node:http';
 import { Chunk } from './chunk.ts';
 import type { Room, Taken } from './room.ts';
 
-/** How long a client is waited for, in milliseconds. */
+/** The longest wait for a client, in milliseconds. */
 export interface Patience {
   /** While it sends nothing. */
   readonly idleMs: number;
@@ -21,9 +21,9 @@ export interface Patience {
 export const PATIENCE: Patience = { idleMs: 300_000, awaitedMs: 30_000 };
 /** The bytes that a client must bring in a millisecond of waiting for it, once others wait for its room. */
 const LEAST_PER_MS = 64;
-/** How often a client that is waited for is looked at. */
+/** The time between two looks at a client that is late. */
 const LOOK_MS = 250;
-/** How long a body is read on after its answer. A client that learns of a refusal stops sending. */
+/** The time for which to read a body after its answer. A client that learns of a refusal stops sending. */
 const DISCARD_MS = 10_000;
 
 /** The error for a client that sends no more, or too little, although it has announced more. */

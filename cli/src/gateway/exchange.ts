@@ -8,7 +8,7 @@ import { ClientBody, ClientStalled, type Patience } from './client-body.ts';
 import { answerHeaders } from './headers.ts';
 import type { Room } from './room.ts';
 
-/** How long a client may read nothing of an answer, in milliseconds. */
+/** The time for which a client may read nothing of an answer, in milliseconds. */
 const UNREAD_MS = 300_000;
 
 export class Exchange {

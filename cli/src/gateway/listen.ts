@@ -5,7 +5,7 @@ import { Failure } from '../errors.ts';
 
 /** Some clients take `localhost` as IPv4, others as IPv6. */
 const ADDRESSES = ['127.0.0.1', '::1'] as const;
-/** How many ports to try, because a port may be free for IPv4 alone. */
+/** The number of ports to try, because a port may be free for IPv4 alone. */
 const TRIES = 10;
 
 export interface Listening {

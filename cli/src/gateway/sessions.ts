@@ -1,6 +1,6 @@
 /** Remembers from the host's answers how many bytes it has of each upload, so that a chunk can say where it starts. */
 
-/** How many uploads to remember. The host can be asked for the sizes of older ones. */
+/** The number of uploads to remember. The host can be asked for the sizes of older ones. */
 const REMEMBERED = 1000;
 
 export class Sessions {

@@ -7,7 +7,7 @@ import { textOf } from '../../../src/oci-client/answer.ts';
 import { REFRESH_AFTER, tokenIn } from '../../../src/oci-client/authorization.ts';
 import type { Request, Transport } from '../../../src/oci-client/transport.ts';
 
-/** How many tokens' requests to remember. A push of an image has one token, and a few for its mounts. */
+/** The number of tokens whose requests to remember. A push of an image has one token, and a few for its mounts. */
 const REMEMBERED = 100;
 
 interface Token {

@@ -17,7 +17,7 @@ export interface LatestPush {
   readonly origin: string;
 }
 
-/** How many documents to look at for each push: parts of an index, signatures and large documents are among them. */
+/** Documents to look at for each push. Parts of an index, signatures and large documents are among them. */
 const DOCUMENTS_EACH = 20;
 
 // The subquery for the tag returns the first of the tags on the manifest.

@@ -16,9 +16,9 @@ export interface SharedBlob {
   readonly tag: Tag | null;
 }
 
-/** How many references to each blob are looked at. Those of deleted manifests are among them until a sweep. */
+/** The number of references to look at for each blob. Those of deleted manifests are among them until a sweep. */
 const EXAMINED = 10;
-/** How many of the image's blobs are looked up. */
+/** The number of the image's blobs to look up. */
 const MOST_BLOBS = 100;
 
 const SELECT_SHARED = sql<SharedBlob>`
