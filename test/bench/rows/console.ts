@@ -62,7 +62,7 @@ async function fill(berth: CountedBerth, repositories: number): Promise<Filled> 
       repositories * TAGS_PER_REPOSITORY,
       'tags',
       `SELECT printf('alice/r%05d', i / ${TAGS_PER_REPOSITORY}), 'v' || (i % ${TAGS_PER_REPOSITORY}),
-        'sha256:' || printf('%064x', i / ${TAGS_PER_REPOSITORY}), 1, 'central', 1 FROM n`,
+        'sha256:' || printf('%064x', i / ${TAGS_PER_REPOSITORY}), 1, 'central', 1, '' FROM n`,
     ],
     [repositories, 'organizations (name, created_at)', "SELECT printf('org%05d', i), 0 FROM n"],
     [
@@ -81,7 +81,7 @@ async function fill(berth: CountedBerth, repositories: number): Promise<Filled> 
   const measured = { organization: 'alice', count: repositories, bytes: 1e9, largest };
   await control.sql(
     'central',
-    `INSERT INTO largest_repositories VALUES ('alice', ${Date.now()}, '${JSON.stringify(measured)}')`,
+    `INSERT OR REPLACE INTO largest_repositories VALUES ('alice', ${Date.now()}, '${JSON.stringify(measured)}')`,
   );
   for (const [count, into, select] of rows) await insert(control, 'central', count, into, select);
   await control.settled();

@@ -45,7 +45,7 @@ async function fill(berth: CountedBerth, { tags, referrers }: typeof SMALL): Pro
     'central',
     tags,
     'tags',
-    `SELECT '${repository}', printf('v%07d', i), '${image.digest}', 1, 'central', 1 FROM n`,
+    `SELECT '${repository}', printf('v%07d', i), '${image.digest}', 1, 'central', 1, '' FROM n`,
   );
   const digest = "'sha256:' || printf('%064x', i)";
   await insert(
