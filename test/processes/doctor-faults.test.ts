@@ -66,7 +66,7 @@ const OF_IMAGES: readonly Case[] = [
         return answer;
       },
     },
-    [/^pull: GET manifests\/\S+ gives other bytes: byte 10 is another$/],
+    [/^pull: GET manifests\/\S+ gives other bytes: byte 10 differs$/],
     /transformations/,
   ],
   [
