@@ -55,7 +55,7 @@ export interface Config {
   readonly chunkMaxBytes: number;
   /** The number of successful reads that one log line stands for; 1 logs every read. */
   readonly readsPerLogLine: number;
-  /** Hosts of the console, in the form of those of a registry; none if there is no console. */
+  /** Hosts of the console, in the same form as a registry's; empty if there is no console. */
   readonly consoleHosts: readonly string[];
   /** Origins whose pages may read what their user may read, such as `https://ui.example.com`. */
   readonly corsOrigins: readonly string[];

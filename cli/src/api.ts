@@ -8,7 +8,7 @@ import { type Transport, TransportError } from '../../src/oci-client/transport.t
 
 /** The longest that an answer may take, on top of the time that it was asked to wait for something. */
 const ANSWER_SECONDS = 60;
-/** The most items on a page of a list, and of a list of credentials. */
+/** The most items on a page of a list. Lists of credentials have shorter pages. */
 const PAGE = 1000;
 
 /** The most bytes of an answer that are read. The longest page of Berth's lists has a few MiB. */

@@ -3,7 +3,7 @@
  *
  * An *organization* credential has rights on repositories of its organization. A *platform* credential pulls from every
  * organization and can do nothing else: nodes boot images with it. An *administrator* manages organizations,
- * credentials and repositories. Like every logged-in caller, it sees only public and official images.
+ * credentials and repositories. It may pull only what every logged-in caller may: public and official images.
  */
 import { isRepositoryName, type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 
@@ -69,8 +69,8 @@ export function allows(credential: Credential, action: Action, repository: Repos
 }
 
 /**
- * Returns whether the credential may learn who wrote a repository's tags: an administrator, and one of the repository's
- * organization that may pull. Everybody else only reads what is public.
+ * Returns whether the credential may learn who wrote a repository's tags. An administrator may, and so may a credential
+ * of the repository's organization that may pull from it. Other callers only read the tags.
  */
 export function maySeeAuthors(credential: Credential, repository: RepositoryName): boolean {
   if (credential.kind !== 'organization') return credential.kind === 'administrator';

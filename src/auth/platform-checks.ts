@@ -7,10 +7,10 @@
  * - Anyone can make up bad tokens, so they have their own room: no number of them evicts a good answer.
  * - Requests wait for each other's calls. A cancelled request never settles the promises that it created. So a call
  *   continues after its response (`defer`), and a request that waits for longer than a call can take asks itself.
- * - A platform that is away for a token that was good is away for the others, too. Then one of these tokens asks every
- *   few seconds for all of them. An answer that may concern one token, such as a 429, makes no other wait. Other tokens
- *   neither wait for that nor cause it, because anyone may send one that the platform fails for; the limits of failed
- *   logins hold for them.
+ * - A platform that is away for one token that was good is away for all such tokens. Then one of them asks every few
+ *   seconds for all of them. An answer that may concern only one token, such as a 429, makes no other wait. Tokens that
+ *   are not known to have been good neither wait in this way nor make others wait, because anyone may send one that the
+ *   platform fails for; the limits of failed logins hold for them.
  */
 import type { OrganizationName } from '../oci/reference.ts';
 import { KEPT_MILLISECONDS } from './access-token.ts';

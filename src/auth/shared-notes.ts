@@ -28,7 +28,7 @@ export class SharedNotes {
     return (await this.#keys.verify(signedText(name, text), signature)) ? text : undefined;
   }
 
-  /** Leaves a note for so many seconds. Never rejects. */
+  /** Leaves a note for `seconds` seconds. Never rejects. */
   async write(name: string, text: string, seconds: number): Promise<void> {
     const note = `${await this.#keys.sign(signedText(name, text))}${text}`;
     const response = new Response(note, { headers: { 'Cache-Control': `max-age=${seconds}` } });

@@ -9,7 +9,7 @@ export class FormFields {
     this.#fields = fields;
   }
 
-  /** @throws HTTPException 400 if the body is no form */
+  /** @throws HTTPException 400 if the body is not a form */
   static async of(c: ConsoleContext): Promise<FormFields> {
     try {
       return new FormFields(await c.req.parseBody({ all: true }));

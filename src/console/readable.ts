@@ -13,7 +13,7 @@ const MAX_VALUES = 50_000;
 const envelope = z.object({ payloadType: z.string(), payload: z.base64() });
 
 /**
- * Returns text to show: JSON indented, and the payload of an envelope besides.
+ * Returns text to show: JSON is indented, and the payload of an envelope follows it.
  * @param stored the contents, decoded from UTF-8
  * @returns undefined if the contents are not text
  */
@@ -37,7 +37,7 @@ function indented(document: unknown, stored: string): string {
   return text.length <= 4 * Math.max(stored.length, 1024) ? text : stored;
 }
 
-/** Parses JSON; undefined if the text is none, or if it would cost much memory. */
+/** Parses JSON; undefined if the text is not JSON, or if it would cost much memory. */
 export function fromJson(stored: string): unknown {
   if (jsonExcess(stored, MAX_DEPTH, MAX_VALUES) !== undefined) return undefined;
   try {

@@ -34,7 +34,7 @@ export async function unless<Answer>(status: number, answer: Promise<Answer>): P
 /** The time that a page waits for one of its parts. */
 const SOON_MILLISECONDS = 1000;
 
-/** The same for a part for which the API itself waits a second for each node. */
+/** The time that a page waits for a part for which the API itself waits a second for each node. */
 export const WITH_NODES_MILLISECONDS = 1500;
 
 /** Awaits a part of a page; undefined if a store does not answer in time. @throws RegistryError */
@@ -87,7 +87,7 @@ export class RegistryClient {
 
   /**
    * Reads text.
-   * @param makeRoom waits for room for so many bytes
+   * @param makeRoom waits for room for the given number of bytes
    * @returns undefined if it is longer than the limit, in bytes
    * @throws RegistryError, and what `makeRoom` throws
    */
@@ -104,7 +104,7 @@ export class RegistryClient {
       if (!(length <= limit)) return undefined;
       await makeRoom?.(length);
       isRead = true;
-      // Unlike `text`, this warns of no content type, which for blobs says nothing.
+      // Unlike `text`, this does not warn about the content type, which says nothing about a blob.
       return new TextDecoder().decode(await answer.arrayBuffer());
     } finally {
       if (!isRead) await answer.body?.cancel();

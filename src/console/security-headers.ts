@@ -18,6 +18,6 @@ export const securityHeaders = secureHeaders({
   // Without any referrer, browsers would send the origin `null` with a form (Fetch §3.1).
   referrerPolicy: 'same-origin',
   xFrameOptions: 'DENY',
-  // Over HTTPS alone the Worker adds it, without subdomains.
+  // The Worker itself adds it, only to answers over HTTPS, and without subdomains.
   strictTransportSecurity: false,
 });

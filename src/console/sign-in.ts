@@ -44,7 +44,7 @@ export function endSession(c: ConsoleContext): void {
   deleteCookie(c, cookieName(c), attributes(c));
 }
 
-/** Lets readers with a session pass, and leads others to the page to sign in, and then back. */
+/** Lets readers with a session pass, and sends others to the sign-in page, which then leads back. */
 export const signedInOnly = createMiddleware<ConsoleEnv>(async (c, next) => {
   const sessions = new Sessions(c.env.runtime.keys);
   const session = await sessionOf(c, sessions);
@@ -53,7 +53,7 @@ export const signedInOnly = createMiddleware<ConsoleEnv>(async (c, next) => {
   if (session === undefined || registry === undefined || caller === undefined) {
     if (getCookie(c, cookieName(c)) !== undefined) endSession(c);
     else if (isLinkFromElsewhere(c)) return c.html(continuePage(), 200, { 'Cache-Control': 'no-store' });
-    // The script would show the page to sign in where a part of this page was.
+    // The script would put the sign-in page in place of a part of this page.
     if (c.req.header('HX-Request') !== undefined)
       throw new HTTPException(401, { message: 'the session has ended: sign in again' });
     const { pathname, search } = c.env.url;

@@ -13,8 +13,8 @@ export interface ResumableHash {
   digest(): Digest;
   /**
    * Returns the state as text of at most 273 characters: `<algorithm>:<base64url>`. The bytes are the eight words of
-   * the state, the number of bytes hashed so far, in 8 bytes, and those of them that do not fill a block, all
-   * big-endian.
+   * the state, the number of bytes hashed so far, in 8 bytes, both big-endian, and the last bytes, which do not fill a
+   * block.
    */
   save(): string;
 }

@@ -16,7 +16,7 @@ const SESSION = /(\/blobs\/uploads\/[0-9a-f-]{0,36}).*/s;
 const LONG = /[\w-]{40,}/g;
 const UPPER_CASE = /[A-Z]/;
 
-/** Tells most paths, which hold no secret, at once. */
+/** Matches every path that may hold a secret. Most paths need no further look. */
 const MAY_HAVE_SECRETS = /[%A-Z]|\/blobs\/uploads\//;
 
 /** Returns the path without secrets. @param path as the router has it, or a part of it with its own log field */

@@ -1,4 +1,4 @@
-/** What imports have copied, and the image under way: a part of {@link ImportsState}. */
+/** The content that imports have copied, and the image under way: a part of {@link ImportsState}. */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 

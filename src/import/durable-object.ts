@@ -25,16 +25,16 @@ import { targetOf } from './request.ts';
 import { Slice, SliceOver } from './slice.ts';
 import { ImportFailed, ImportWork, type Step } from './work.ts';
 
-/** The most imports of an organization that run. */
+/** The most imports of an organization that run at once. */
 const MAX_RUNNING = 10;
 /** The longest wait that an upstream may ask for. */
 const LONGEST_WAIT_MILLISECONDS = 6 * HOUR;
-/** How often in a row an upstream may put an import off. */
+/** The most times in a row that an import may be put off, by its upstream or by a failure. */
 const MAX_FAILURES = 100;
-/** How often imports that ended long ago are looked for. */
+/** The time between two searches for imports that ended long ago. */
 const EXPIRY_MILLISECONDS = DAY;
 
-/** What this instance knows of an import that runs. */
+/** The part of a running import that this instance keeps in memory. */
 interface Running {
   readonly work: ImportWork;
   readonly abort: AbortController;
@@ -70,7 +70,7 @@ export class OrganizationImports extends DurableObject<Env> {
     return this.#report(id, made.incarnation);
   }
 
-  /** Returns an import of the organization that was created then; undefined if there is none. */
+  /** Returns an import of this incarnation of the organization; undefined if there is none. */
   async report(id: string, incarnation: number): Promise<ImportReport | undefined> {
     const report = this.#report(id, incarnation);
     if (report?.state === 'running') await this.#wake();
@@ -126,7 +126,7 @@ export class OrganizationImports extends DurableObject<Env> {
     } catch (error) {
       this.#noteFailure(due, step, error);
     } finally {
-      // What a step did after it was cancelled is nobody's work any more.
+      // If the import was cancelled during the step, end it again, to drop what the step has noted since.
       const { state = 'cancelled', error, endedAt = 0 } = this.#state.get(id) ?? {};
       if (state !== 'running') this.#end(id, state, error, endedAt);
     }

@@ -12,23 +12,23 @@ const PASSING: ReadonlySet<string> = new Set([
   'BODY_STALLED',
   'UPLOAD_UNKNOWN',
   'CHUNK_OUT_OF_ORDER',
-  // What was copied first can be collected before the manifest comes, if the import was put off for long.
+  // The first blobs can be collected before the manifest comes, if the import was put off for long.
   'MANIFEST_BLOB_UNKNOWN',
 ]);
 
-/** How often a step is tried. */
+/** The most times that a step is tried. */
 export const MAX_ATTEMPTS = 6;
 const FIRST_WAIT_MILLISECONDS = 2000;
 const LONGEST_WAIT_MILLISECONDS = 10 * 60_000;
 
-/** Returns whether the same step may succeed later. An error that nobody expected may. */
+/** Returns whether the same step may succeed later: also true for an error of an unknown kind. */
 export function mayPass(error: unknown): boolean {
   if (error instanceof OciError) return PASSING.has(error.kind);
   if (error instanceof RegistryError || error instanceof ContentError) return isTransient(error);
   return true;
 }
 
-/** Returns how long an import waits after so many failures in a row, in milliseconds. */
+/** Returns how long an import waits after `failures` failures in a row, in milliseconds. */
 export function waitAfter(failures: number): number {
   return Math.min(LONGEST_WAIT_MILLISECONDS, FIRST_WAIT_MILLISECONDS * 4 ** Math.min(failures, 10));
 }

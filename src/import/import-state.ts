@@ -10,7 +10,7 @@ import type { UpstreamCredential } from '../upstream/connect.ts';
 import { CopiesState } from './copies-state.ts';
 import type { Importer, ImportRequest } from './request.ts';
 
-/** How long an ended import is shown. */
+/** The time for which an ended import is shown. */
 const SHOWN_MILLISECONDS = 30 * DAY;
 /** The most imports that are shown. */
 const MAX_SHOWN = 100;
@@ -64,7 +64,7 @@ export interface Import {
   readonly id: string;
   /** Milliseconds since the epoch, as are the times below. */
   readonly madeAt: number;
-  /** When the organization was created that it belongs to. */
+  /** When the organization that it belongs to was created. */
   readonly incarnation: number;
   readonly request: ImportRequest;
   readonly importer: Importer;
@@ -73,11 +73,11 @@ export interface Import {
   readonly error: string | undefined;
   readonly endedAt: number | undefined;
   readonly dueAt: number;
-  /** How often it has failed in a row. */
+  /** The number of failures in a row. */
   readonly failures: number;
   /** The address of the next page of the catalog: '' for the first, undefined if no page is left. */
   readonly catalog: string | undefined;
-  /** How many pages of the catalog were read. */
+  /** The number of pages of the catalog that were read. */
   readonly pages: number;
 }
 
@@ -186,7 +186,7 @@ export class ImportsState {
 
   /**
    * Deletes imports that ended long ago, or are too many.
-   * @param incarnation if given, also those of earlier organizations of the name
+   * @param incarnation if given, imports of earlier organizations of the name are deleted as well
    */
   expire(incarnation: number | undefined, now: number): void {
     const ended = this.#imports(`WHERE state <> 'running' ORDER BY made_at DESC`);

@@ -72,7 +72,7 @@ export class Imports {
     return found(id, await this.#ask((imports) => imports.cancel(id, incarnation)));
   }
 
-  /** Returns when the organization was created. An earlier one of its name is none of its business. */
+  /** Returns when the organization was created, which distinguishes it from an earlier one of its name. */
   async #incarnation(): Promise<number> {
     const control = composeControlData(this.#env, this.#config.central);
     const row = await control.organization(this.#organization);

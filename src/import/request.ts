@@ -1,4 +1,4 @@
-/** What an import is asked to do. This file is pure. */
+/** The request for an import. This file is pure. */
 import { type Credential, matches, type RepositoryPattern } from '../auth/credential.ts';
 import { OciError } from '../oci/errors.ts';
 import { isRepositoryName, isTag, nameProblem, type OrganizationName, type RepositoryName } from '../oci/reference.ts';
@@ -78,7 +78,7 @@ export function checkImport(
   return upstream;
 }
 
-/** Returns the repository that one of the upstream goes to; undefined if that has no valid name. */
+/** Returns the repository that an upstream's repository is copied to; undefined if it would have no valid name. */
 export function targetOf(
   organization: OrganizationName,
   { as }: Pick<ImportRequest, 'as'>,

@@ -6,9 +6,9 @@ export class SliceOver extends Error {
   override readonly name = 'SliceOver';
 }
 
-/** How long a run begins new work. A piece of work is small enough to end within Cloudflare's 15 minutes. */
+/** The time in which a run begins new work. A piece of work is small enough to end within Cloudflare's 15 minutes. */
 const SLICE_MILLISECONDS = 2 * 60_000;
-/** How many statements of D1 a run uses before it begins nothing new. D1 may end an invocation after 1,000. */
+/** The statements of D1 after which a run begins nothing new. D1 may end an invocation after 1,000. */
 const STATEMENTS = 600;
 
 export class Slice {

@@ -51,7 +51,7 @@ export class StoreDestination implements ImageDestination {
     this.#requireWanted();
     const digest = parseDigest(content.digest, 'the digest of a layer');
     if (await this.#hasBlob(digest)) return 'exists';
-    // Only from where this import has brought its bytes to: a digest alone must not open another repository.
+    // Only from a repository to which this import brought the bytes: a digest alone must not open another one.
     const elsewhere = state.copies.repositoryWith(id, digest);
     if (elsewhere !== undefined) {
       const access = { repository: elsewhere, condition: 'granted' } as const;

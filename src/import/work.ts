@@ -19,14 +19,14 @@ import { isWanted, mayImportTo, targetOf } from './request.ts';
 import type { Slice } from './slice.ts';
 import { StoreDestination } from './store-destination.ts';
 
-/** How many blobs of an image are copied at once. */
+/** The most blobs of an image that are copied at once. */
 const JOBS = 3;
 /** The most pages of a list, which a hostile upstream could link without end. */
 const MAX_PAGES = 500;
 const MAX_REPOSITORIES = 10_000;
 const MAX_TAGS = 100_000;
 
-/** Why an import can't go on at all. */
+/** The error of an import that can't go on at all. */
 export class ImportFailed extends Error {
   override readonly name = 'ImportFailed';
 }

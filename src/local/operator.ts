@@ -4,7 +4,7 @@ import { Refusal } from './wrangler-toml.ts';
 
 export interface Operator {
   readonly print: (line: string) => void;
-  /** Runs a command in a folder. With `keep`, its stdout is returned in place of shown, and it cannot prompt. */
+  /** Runs a command in a folder. With `keep`, its stdout is returned and not shown, and it cannot prompt. */
   readonly run: (command: readonly string[], folder: string, keep?: boolean) => Ran;
 }
 

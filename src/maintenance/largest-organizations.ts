@@ -11,7 +11,7 @@ const ORGANIZATIONS = 5000;
 
 /** The start of the next slice, as JSON. */
 interface Position {
-  /** The organization after which the next one comes. */
+  /** The last organization that was read. */
   readonly after: string;
   readonly largest: readonly UsedByOrganization[];
 }

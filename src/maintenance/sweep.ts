@@ -19,7 +19,7 @@ export const sweep: Task = {
   },
 };
 
-/** After the last removal comes the first again, since each may need many slices. Undefined if none is left. */
+/** Returns the removal after `last`, or the first again, since each may need many slices. Undefined if none is left. */
 async function nextRemoval(database: Database, last: string): Promise<RemovedName | undefined> {
   const [name] = await unsweptRemovals(database, last, 1);
   return name === undefined && last !== '' ? nextRemoval(database, '') : name;

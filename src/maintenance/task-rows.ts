@@ -69,8 +69,8 @@ const SAVE_STOP = sql`
     round_started_at = min(round_started_at, excluded.round_started_at), next_at = min(next_at, excluded.next_at)`;
 
 /**
- * Saves that a slice failed. Unlike {@link saveTask}, it keeps the row's position, and when the round began and the
- * next slice is due, unless a clock that was ahead wrote these times.
+ * Saves that a slice failed. Unlike {@link saveTask}, it keeps the row's position. It also keeps the times at which the
+ * round began and the next slice is due, unless a clock that was ahead wrote them.
  */
 export function saveStop(task: TaskState): BoundStatement {
   return [SAVE_STOP, ...valuesOf(task)];

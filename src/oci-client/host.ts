@@ -76,7 +76,7 @@ export class Host {
       try {
         return (await this.#ask({ method, target, scope, headers, ...content, expect: [], signal })).response;
       } catch (error) {
-        // A login that may work later is a request that may work later.
+        // If the login may work later, so may the request.
         if (!(error instanceof RegistryError) || !isTransient(error)) throw error;
         return new Response(null, { status: error.status, headers: error.headers });
       }

@@ -43,7 +43,7 @@ export class Repository {
     return this.host.call({ scope: this.scope, signal: this.signal, ...call });
   }
 
-  /** Returns the digest and the media type of a manifest; undefined if there is none. */
+  /** Returns the digest of a manifest; undefined if there is none, or no digest is stated. */
   async headManifest(reference: string): Promise<Digest | undefined> {
     const response = await this.#callAgain({
       method: 'HEAD',

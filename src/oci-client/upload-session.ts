@@ -112,7 +112,7 @@ class Upload {
       const length = Math.min(most, this.#options.limit.bytes, this.#left);
       const outcome = await outcomeOf(this.#sendChunk(length));
       if (isSuccess(outcome)) {
-        // Only a success shows that the size was the reason of the refusals before it.
+        // Only a success shows that the size was the reason for the refusals before it.
         this.#options.limit.lower(Math.max(most, length));
         await this.#advance(outcome, this.session.size + length);
         continue;

@@ -1,4 +1,4 @@
-/** The limits of a manifest (docs/limits.md). They are apart from its parser, which is large, for clients. */
+/** The limits of a manifest (docs/limits.md). Clients import them from here, without the parser, which is large. */
 
 /** The largest manifest accepted, in bytes. The spec asks for at least 4 MB ("Pushing Manifests"). */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;

@@ -2,7 +2,7 @@
  * The SQL of announcements. It reads, at a node, the rows that outbox entries stand for, and merges them into central
  * in one transaction.
  *
- * If a manifest of the node has no outbox entry, central already has it. So with its own row, an outbox entry brings
+ * If a manifest of the node has no outbox entry, central already has it. So besides its own row, an outbox entry brings
  * only the manifests reachable from it that have outbox entries themselves. Children go before the index that lists
  * them, and manifests before their tags, so that an image never resolves elsewhere before all of its parts do.
  */

@@ -98,7 +98,7 @@ export class BytesLane {
       if (current.seen !== undefined) this.#backoff.end();
       return;
     }
-    // A run that still has time had no room for a buffer: try again soon, without counting an attempt.
+    // If the run still has time, there was no room for a buffer: try again soon, without counting an attempt.
     if (failure instanceof OutOfTime && !mayGoOn()) return;
     if (!(failure instanceof OutOfTime || isUnavailable(failure))) throw failure;
     this.#backoff.begin(now(), random());

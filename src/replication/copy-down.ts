@@ -73,7 +73,7 @@ export async function copyBlobDown(
         return { key: await transfer(object, keeper, mayGoOn), size: location.size };
       } catch (error) {
         if (error instanceof OutOfTime) throw error;
-        // Try the next location. If all fail, report an error that a later attempt can overcome, if there is one.
+        // Try the next location. If all fail, prefer an error that is not permanent, so that the copy is retried.
         if (failure === undefined || failure instanceof PermanentError) failure = error;
       }
     }
@@ -82,8 +82,9 @@ export async function copyBlobDown(
 }
 
 /**
- * The most of an image that is copied down in advance. An image may be an index of indexes, with gigabytes of manifests
- * and millions of references, and a request for it costs its sender nothing. A pull still finds what is left out.
+ * The limits on how much of an image is copied down in advance. An image may be an index of indexes, with gigabytes of
+ * manifests and millions of references, and a request for it costs its sender nothing. A pull still finds what is left
+ * out.
  */
 export const COPIED_DOWN_AT_MOST = {
   levels: LEVELS_BELOW,

@@ -1,7 +1,7 @@
 /**
  * Finds the blobs that a node's queue has to copy up or down. Each look continues with the organizations after those of
- * the previous look. In an organization with many copies up that are not due, it continues after those, so that they
- * hide none that is.
+ * the previous look. In an organization with many copies up that are not due, it continues after those, so that they do
+ * not hide one that is due.
  */
 import type { Digest } from '../oci/digest.ts';
 import { type OrganizationName, organizationOf } from '../oci/reference.ts';
@@ -29,7 +29,7 @@ export class DueBlobs {
   /** The organizations after which the next look for copies up, and for copies down, starts. */
   #copiesUpAfter = '';
   #copiesDownAfter = '';
-  /** The positions to go on from in organizations of which a look has examined many copies up and found few due. */
+  /** The positions where the next look goes on, in organizations with many copies up of which few were due. */
   readonly #positions = new Map<string, CopyPosition>();
 
   constructor(options: Pair & { readonly state: QueueState }) {

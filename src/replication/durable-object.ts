@@ -171,7 +171,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     }
   }
 
-  /** Returns whether a run that begins now may go on: for so many milliseconds, and {@link STATEMENTS}. */
+  /** Returns a function that tells whether a run that begins now may go on: for this time and {@link STATEMENTS}. */
   #until(milliseconds: number): () => boolean {
     const [end, most] = [Date.now() + milliseconds, this.#meter.counted + STATEMENTS];
     return () => Date.now() < end && this.#meter.counted < most;

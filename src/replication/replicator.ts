@@ -48,8 +48,8 @@ export class Replicator {
   }
 
   /**
-   * Returns when the metadata lane has to run again: when the next failed job is due or a backoff ends, or now if its
-   * last run was cut off. Undefined if there is nothing to wait for.
+   * Returns when a lane has to run again: when the next failed job is due or a backoff ends, or now if the metadata
+   * lane's last run was cut off. Undefined if there is nothing to wait for.
    */
   nextRetry(): number | undefined {
     const now = this.#options.now();

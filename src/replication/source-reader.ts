@@ -22,7 +22,7 @@ export class SourceReader {
   readonly #reader: ReadableStreamBYOBReader;
   readonly #loan: Loan;
   readonly #range: SourceRange;
-  /** The number of bytes of the object before the next read. */
+  /** The offset in the object at which the next read starts, in bytes. */
   #position: number;
   #buffer = new ArrayBuffer(BUFFER_BYTES);
   /** Whether reading has failed. */

@@ -2,7 +2,7 @@
  * Returns the state of a repository's tags at each store. A page costs each store two round trips, and a third to note
  * the sizes of images. If a node's store does not answer within a second, its tags have the state `unknown`. Without
  * central there is no page, because only central is sure to know of a removal. A node that has yet to hear of one would
- * show what a deleted repository, or a previous owner of the organization's name, had.
+ * show the tags of a deleted repository, or of a previous owner of the organization's name.
  */
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';

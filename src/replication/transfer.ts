@@ -30,7 +30,7 @@ export const PART_BYTES = 8 * 1024 * 1024;
 /** The bytes that are read back and hashed before other work gets a turn. */
 const READ_BACK_BYTES = 16 * 1024 * 1024;
 
-/** The longest that an object may take that is copied in one piece: as long as a run of the queue. */
+/** The longest that copying an object in one piece may take: as long as a run of the queue. */
 const WHOLE_MILLISECONDS = 5 * MINUTE;
 
 export interface Transfer {

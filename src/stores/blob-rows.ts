@@ -42,8 +42,8 @@ export interface BlobRows {
   /** Whether the repository may read the blob, according to this store's rows. */
   readonly linked: boolean;
   /**
-   * At a node: bytes of a blob whose link central's promise makes usable for another g; undefined for any other blob,
-   * or if the size is unknown. Only {@link findBlobAndPromise} looks for it.
+   * At a node: bytes of a blob whose link is usable for another g because central promised it; undefined for any other
+   * blob, or if the size is unknown. Only {@link findBlobAndPromise} looks for it.
    */
   readonly promised?: number | undefined;
   /** Nearest first; empty if the blob is not linked. */

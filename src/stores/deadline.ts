@@ -50,7 +50,7 @@ export async function forPage<Answer>(asked: Promise<Answer>): Promise<Answer | 
   }
 }
 
-/** The longest that a store may take for so many bytes, in milliseconds: a minute, and a second for each MiB. */
+/** The longest that a store may take for `bytes` bytes, in milliseconds: a minute, and a second for each MiB. */
 export function millisecondsFor(bytes: number): number {
   return MINUTE + (bytes / 1024 ** 2) * 1000;
 }

@@ -62,7 +62,7 @@ const ROWS_PER_TAG = 12;
 
 /**
  * Bounds a statement that reads all tags on one manifest, or on each that an element of the JSON arrays names. A store
- * lets its own clients put only so many on a manifest, and merges what other stores took.
+ * limits how many its own clients put on a manifest, and merges what other stores took.
  */
 export const perTag: ReadsAtMost = (run) =>
   keyed(run) + ROWS_PER_TAG * Math.max(1, run.keys) * STORES * MAX_TAGS_ON_MANIFEST;

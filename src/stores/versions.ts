@@ -36,7 +36,7 @@ export const NO_MANIFEST: ManifestVersions = { created: 0, deleted: 0 };
 /**
  * Returns a number above 0 if `a` wins over `b`. The greater version wins; between equal versions a deletion wins, then
  * the greater origin, then the greater digest. Maintenance can write the same deletion as somebody who asked for one:
- * then the greater author wins, who is not Berth itself.
+ * then the greater author wins, so Berth itself, whose author is '', loses.
  */
 export function compareTags(a: TagVersion, b: TagVersion): number {
   if (a.version !== b.version) return a.version - b.version;

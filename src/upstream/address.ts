@@ -16,7 +16,7 @@ export interface Upstream {
   readonly library: string | undefined;
 }
 
-/** What an address may be. */
+/** The limits of the addresses that Berth may send requests to. */
 export interface Reach {
   /** Whether a URL is one of this registry's own hosts. */
   readonly isOwn: (url: URL) => boolean;

@@ -14,7 +14,7 @@ export interface UpstreamCredential {
   readonly secret: string;
 }
 
-/** Thrown instead of a wait that an upstream asks for, if it is long. */
+/** Thrown in place of a long wait that an upstream asks for. */
 export class Postponed extends Error {
   override readonly name = 'Postponed';
   readonly milliseconds: number;

@@ -47,7 +47,7 @@ const goodClaims: JWTPayload = {
   exp: SECONDS + 300,
 };
 
-/** Returns a token with any claims and header, signed with one of the registry's own keys. */
+/** Returns a token with any claims and header, signed with one of the registry's own keys unless another is given. */
 function signed(
   claims: JWTPayload,
   header: { alg: string; kid?: string } = goodHeader,
@@ -87,7 +87,7 @@ describe('an access token', () => {
     expect(await new AccessTokens(keys).verify(token, 'central', NOW)).toMatchObject({ scopes: [] });
   });
 
-  test('lives for at most five minutes, and at least longer than clients cache tokens', async () => {
+  test('lives for at most five minutes, and for at least as long as clients cache tokens', async () => {
     expect(TOKEN_SECONDS + SKEW_SECONDS).toBe(300);
     expect(TOKEN_SECONDS).toBeGreaterThanOrEqual(60);
     const { token } = await issueAccessToken(keys, request);
@@ -154,7 +154,7 @@ describe('a token is refused', () => {
     ['that has expired', () => signed({ ...goodClaims, exp: SECONDS - SKEW_SECONDS })],
     ['without an end', () => signed(without('exp'))],
     [
-      'that is older than any may be',
+      'that is older than tokens may become',
       () => signed({ ...goodClaims, iat: SECONDS - TOKEN_SECONDS - SKEW_SECONDS - 1, exp: SECONDS + 60 }),
     ],
     ['without a beginning', () => signed(without('iat'))],

@@ -50,17 +50,17 @@ describe.each(['the same isolate', 'another isolate'])('in %s', (where) => {
     expect(await (await remembering(login)).recall('other', NOW)).toBeUndefined();
   });
 
-  test('it does not answer beyond the end of its credential', async () => {
+  test('a good login does not answer beyond the end of its credential', async () => {
     const known = await remembering({ ...login, expiresAt: NOW + 1000 });
     expect(await known.recall('hash', NOW + 999)).toMatchObject({ login: { expiresAt: NOW + 1000 } });
     expect(await known.recall('hash', NOW + 1000)).toEqual({ login: undefined });
   });
 
-  test('it is not trusted before it was good, if the clock was set back', async () => {
+  test('a good login is not trusted for a time before it, if the clock was set back', async () => {
     expect(await (await remembering(login)).recall('hash', NOW - 72 * HOUR)).toBeUndefined();
   });
 
-  test('it is forgotten', async () => {
+  test('a good login can be forgotten', async () => {
     const known = await remembering(login);
     known.forget('hash', defer);
     await Promise.all(deferred);
@@ -118,7 +118,7 @@ describe('the cache of the data center', () => {
     expect(await (await isolate()).recall('hash', NOW)).toBeUndefined();
   });
 
-  test('works as the runtime has it', async () => {
+  test('works in the runtime itself', async () => {
     vi.unstubAllGlobals();
     const hash = crypto.randomUUID();
     (await isolate()).remember(hash, login, Date.now(), defer);

@@ -16,7 +16,7 @@ const answering = (status: number, body: BodyInit | null = null, headers: Header
   return async () => new Response(body, { status, headers });
 };
 
-test('sends the token, follows no redirect, and caches nothing', async () => {
+test('a call sends the token, follows no redirect, and caches nothing', async () => {
   const calls: [string, RequestInit][] = [];
   const answer = await ask(async (...call) => {
     calls.push(call);

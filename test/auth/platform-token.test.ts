@@ -143,7 +143,7 @@ describe("the platform's answer", () => {
       null,
       ['alice'],
     ].map(body),
-  ])('is none: %j', (text) => {
+  ])('names no organization: %j', (text) => {
     expect(organizationIn(text)).toBeUndefined();
   });
 });

@@ -63,7 +63,7 @@ export class Control {
     await this.#post('/bench/link', 204, { store, delay, away: state === 'away', stalled: state === 'stalled' });
   }
 
-  /** Lets each call of D1 and R2 take as long as in a deployment, in addition to links; undefined ends that. */
+  /** Makes D1 and R2 as slow as in a deployment, in addition to the delays of links; undefined ends that. */
   async profile(profile: Profile | undefined): Promise<void> {
     await this.#post('/bench/profile', 204, profile);
   }

@@ -57,7 +57,7 @@ export interface Price {
   readonly parts: string;
 }
 
-/** @param times of the action: a million by default */
+/** @param times the number of actions: a million by default */
 export function priceOf(operations: Operations, times = 1_000_000): Price {
   const parts = Object.entries(DOLLARS)
     .map(([field, [name, dollars]]) => {

@@ -42,7 +42,7 @@ describe('signing in', () => {
     await page.getByLabel('Secret').waitFor();
   });
 
-  test('lasts for links of other sites', async () => {
+  test('holds for a link from another site', async () => {
     const page = await signedIn('alice');
     await page.goto(`http://localhost:${server.current.port}/`);
     // The registry's own page says where the console is.
@@ -162,7 +162,7 @@ test('an open page that nobody sees asks for nothing', async () => {
   await page.waitForResponse(address(`/images/${APP}`));
 });
 
-test('a read of the API is tried', async () => {
+test('an operation that reads can be tried from the reference', async () => {
   const page = await signedIn('alice', { viewport: NARROW });
   await page.goto(address('/reference'));
   await page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })");
@@ -174,7 +174,7 @@ test('a read of the API is tried', async () => {
   expect(await page.locator('pre').textContent()).toContain('"organization": "alice"');
 });
 
-test('a change of the API is tried, once it is confirmed', async () => {
+test('an operation that writes can be tried from the reference, once it is confirmed', async () => {
   const page = await signedIn('alice', { viewport: NARROW, colorScheme: 'dark' });
   await page.goto(address('/reference'));
   const operation = page.locator('details').filter({ hasText: 'POST /api/organizations/{organization}/repositories' });

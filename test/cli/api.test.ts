@@ -34,7 +34,7 @@ test.each(['.', '..'])('a path has no part that leads elsewhere: %s', (part) => 
   expect(() => path`/api/organizations/${part}/credentials/${'ci'}`).toThrow(`"${part}" is no name`);
 });
 
-test.each([200, 500])('of an answer without end only a part is read, with status %i', async (status) => {
+test.each([200, 500])('only a part of an endless answer is read, with status %i', async (status) => {
   let isLeft = false;
   const endless = new ReadableStream<Uint8Array>({
     pull: (controller) => controller.enqueue(new Uint8Array(1024 ** 2).fill(32)),
@@ -89,7 +89,7 @@ describe('an error', () => {
     }).toThrow(message);
   });
 
-  test('about a login differs if there was one', async () => {
+  test('about a login says something else if a login was sent', async () => {
     expect(await failureOf(failing(401, ''), 'Basic YTpi')).toMatchObject({
       message: 'berth.example does not accept the login: repeat berth login berth.example',
     });

@@ -1,4 +1,4 @@
-/** The completion scripts. Bash runs its own here; that of the others is checked as text. */
+/** The completion scripts. Bash runs its script here; those of the other shells are checked as text. */
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { shells } from '../../cli/src/completion.ts';

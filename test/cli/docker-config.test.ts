@@ -21,7 +21,7 @@ afterEach(async () => {
 const config = async (): Promise<unknown> => JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'));
 const configure = (document: unknown) => writeFile(join(folder, 'config.json'), JSON.stringify(document));
 
-/** A credential helper that keeps one secret a host in files, and its calls in `calls`. */
+/** Installs a credential helper that keeps each secret in a file named after its host, and its calls in `calls`. */
 async function installHelper(): Promise<void> {
   const file = join(folder, 'docker-credential-files');
   const script = `#!/bin/sh

@@ -6,7 +6,7 @@ test('--version prints the version of the package', async () => {
   expect(await berth(['--version'])).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' });
 });
 
-test('an unknown command is refused with what to do', async () => {
+test('an unknown command is refused, with a hint at --help', async () => {
   const { code, stdout, stderr } = await berth(['psuh']);
   expect(code).toBe(2);
   expect(stdout).toBe('');

@@ -31,7 +31,7 @@ describe('the name of an image', () => {
     ['localhost:1/acme/app:.x', /a tag has 1 to 128/],
     ['localhost:1/acme/app@sha256:12', /64 lowercase/],
     ['index.example.com', /does not name a repository: write index.example.com\/ORGANIZATION\/NAME/],
-  ])('%s is refused with what to do', (text, message) => {
+  ])('%s is refused, with advice', (text, message) => {
     vi.stubEnv('BERTH_HOST', '');
     expect(() => parseImageReference(text)).toThrow(message);
   });

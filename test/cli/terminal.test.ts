@@ -34,7 +34,7 @@ describe('a table', () => {
     expect(table(ROWS, COLUMNS, { ...TERMINAL, hasColors: false })).not.toContain('\u{1b}');
   });
 
-  test('passes on no control character of a registry', () => {
+  test('does not pass on control characters from a registry', () => {
     const evil = 'a\u{1b}]0;owned\u{7}\r\nb\u{9b}31m';
     const harmlessText = 'a\u{fffd}]0;owned\u{fffd}\u{fffd}\u{fffd}b\u{fffd}31m';
     expect(harmless(evil)).toBe(harmlessText);

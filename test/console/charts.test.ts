@@ -141,7 +141,7 @@ describe('the map', () => {
     for (const text of ['a-node-with-a…', '12K wait, 10 min', 'lacks 7 blobs']) expect(html).toContain(text);
   });
 
-  test('is there without nodes, and while central does not answer', async () => {
+  test('is shown without nodes, and while central does not answer', async () => {
     expect(await htmlOf(SystemMap({ queues: [] }))).toContain('Map: central, without nodes');
     const html = await htmlOf(SystemMap({ queues: [queue('fra', { copies_up: null })] }));
     expect(html).toContain('aria-label="Map: central and its nodes, 1 in step, 0 announcing or copying, 0 stopped"');

@@ -82,7 +82,7 @@ describe('the difference of two writes', () => {
     expect(page).toContain('Both configs set the same.');
   });
 
-  test('says that layers only have another order', async () => {
+  test('says so if only the order of the layers differs', async () => {
     const page = await compared(await push({}, 'one', 'two'), await push({}, 'two', 'one'));
     expect(page).toContain('2 kept (6 B), in another order');
   });
@@ -137,7 +137,7 @@ describe('the difference of two writes', () => {
     ['larger than a page reads', JSON.stringify({ config: { User: 'x'.repeat(300_000) } })],
     ['not JSON', 'no config'],
     ['deeply nested', `${'['.repeat(50_000)}${']'.repeat(50_000)}`],
-  ])('says that a config cannot be compared that is %s', async (_, text) => {
+  ])('says that a config that is %s cannot be compared', async (_, text) => {
     const page = await compared(await push(text, 'one'), await push({}, 'two'));
     expect(page).toContain('The configs cannot be compared');
     expect(page).toContain('1 removed (3 B)');
@@ -201,7 +201,7 @@ describe('the difference of two writes', () => {
   });
 });
 
-test('changes are those of lists, in which an item can be several times', () => {
+test('changes are those between two lists, in which an item can occur several times', () => {
   const changes = changesOf(['a', 'b', 'a', 'c'], ['a', 'c', 'c'], (item) => item);
   expect(changes.map(({ change, item }) => `${change} ${item}`)).toEqual([
     'removed b',

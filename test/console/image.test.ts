@@ -103,7 +103,7 @@ describe('layers that images share', () => {
     expect(await shownTo('alice', 'latest')).not.toContain('class="bar shared"');
   });
 
-  test('are shared no more once the other image is deleted', async () => {
+  test('are no longer shown as shared once the other image is deleted', async () => {
     const digest = await push('first', { mediaType: CONFIG, text: '{"author":"1"}' }, [SHARED]);
     await push('second', { mediaType: CONFIG, text: '{"author":"2"}' }, [SHARED]);
     expect((await call('DELETE', `/v2/${APP}/manifests/${digest}`, { as: 'alice' })).status).toBe(202);
@@ -131,7 +131,7 @@ describe('a document among the parts', () => {
     expect([answer.status, await answer.text()]).toEqual([404, expect.stringContaining('does not list')]);
   });
 
-  test('that is no text has a command to download it', async () => {
+  test('that is not text has a command to download it', async () => {
     await push('binary', { mediaType: CONFIG, text: '{}' }, [{ ...SBOM, text: 'a\0b' }]);
     const reader = await Reader.signedIn('alice');
     const [, path = ''] = /href="([^"]*\/contents\?[^"]*)"/.exec(await reader.text(`/images/${APP}:binary`)) ?? [];

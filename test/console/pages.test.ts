@@ -36,7 +36,7 @@ test.each(['/sign-in', '/nowhere', '/assets/style.css'])('%s has the headers tha
   expect(Object.fromEntries(answer.headers)).toMatchObject(SECURITY);
 });
 
-test('what a session reads is kept by no cache', async () => {
+test('no cache keeps what a session reads', async () => {
   const reader = await Reader.signedIn('alice');
   expect((await reader.send('GET', '/images')).headers.get('Cache-Control')).toBe('no-store');
 });
@@ -66,7 +66,7 @@ test("the console's name is the console on the ports of registries, too", async 
   expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('<title>Sign in')]);
 });
 
-test('any name of this machine leads to the one that shares no cookies with a registry', async () => {
+test('every name of this machine redirects to the one that shares no cookies with a registry', async () => {
   const answer = await call('GET', 'http://localhost:8790/images', {});
   expect([answer.status, answer.headers.get('Location')]).toEqual([307, `${ORIGIN}/images`]);
 });
@@ -345,7 +345,7 @@ describe('a manifest', () => {
     expect(await (await Reader.signedIn('alice')).text(contents)).toContain(text);
   });
 
-  test('that nests deeply makes no page many times its size', async () => {
+  test('that nests deeply does not make a page many times its size', async () => {
     let nested: unknown = Array.from({ length: 30_000 }, () => 1);
     for (let depth = 0; depth < 60; depth++) nested = [nested];
     expect((await shown({ mediaType: OTHER, nested })).length).toBeLessThan(512 * 1024);
@@ -371,7 +371,7 @@ describe('a manifest', () => {
 });
 
 describe('the reference', () => {
-  test('shows every operation with its fields, also of lists', async () => {
+  test('shows every operation with its fields, and those of the items of lists', async () => {
     const page = await (await Reader.signedIn('alice')).text('/reference');
     const { paths } = await (await call('GET', '/api/openapi.json')).json<{ paths: object }>();
     const operations = Object.values(paths).flatMap((methods: object) => Object.keys(methods));
@@ -382,7 +382,7 @@ describe('the reference', () => {
       expect(page).toContain(`<code>${field}</code>`);
   });
 
-  test('tries a read as its reader', async () => {
+  test('tries a read with the rights of its reader', async () => {
     await hosts.push('central', APP, 1, 'latest');
     const reader = await Reader.signedIn('alice');
     const path = encodeURIComponent('/api/organizations/{organization}/repositories/{repository}/images');
@@ -451,12 +451,12 @@ describe('the reference', () => {
     ['/v2/', 404],
     ['/api/organizations/{organization}/quota', 404],
     ['https://evil.example/', 404],
-  ])('is refused what its reader may not read, and what is no read: %s', async (path, status) => {
+  ])('refuses what its reader may not read, and what is not a read: %s', async (path, status) => {
     const reader = await Reader.signedIn('alice');
     expect((await reader.send('GET', `/reference/try?path=${encodeURIComponent(path)}`)).status).toBe(status);
   });
 
-  test('reads no other path than the one that it names', async () => {
+  test('reads only the path that it names', async () => {
     const reader = await Reader.signedIn('admin');
     const path = encodeURIComponent('/api/organizations/{organization}/credentials');
     expect((await reader.send('GET', `/reference/try?path=${path}&organization=..`)).status).toBe(404);
@@ -472,7 +472,7 @@ test('the audit log names the address of a refused login, not an actor', async (
   expect(page).not.toContain('>maintenance<');
 });
 
-test('a spreadsheet runs nothing of an exported audit log', async () => {
+test('a spreadsheet runs nothing from an exported audit log', async () => {
   const reader = await Reader.signedIn('admin');
   await reader.signIn('=cmd|/c calc', 'wrong');
   const csv = await (await Reader.signedIn('admin')).text('/audit.csv');

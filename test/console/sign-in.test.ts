@@ -109,7 +109,7 @@ test('a part of an open page is refused without a session, not replaced by the s
 describe('a link of another site', () => {
   const headers = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' };
 
-  test('opens its page once more, with the cookie, and ends no session', async () => {
+  test('makes its page open once more, with the cookie, and does not end the session', async () => {
     const answer = await new Reader().send('GET', '/images?prefix=a', { headers });
     expect([answer.status, answer.headers.get('Set-Cookie')]).toEqual([200, null]);
     expect(answer.headers.get('Cache-Control')).toBe('no-store');
@@ -130,12 +130,12 @@ describe('a cookie that Berth has not sealed', () => {
   test.each([
     ['nonsense', 'x'],
     ['an unsealed token', `${btoa('{"alg":"none"}')}.${btoa('{"user":"admin","secret":"x","jti":"1"}')}.`],
-  ])('%s is no session', async (_, value) => {
+  ])('%s is not a session', async (_, value) => {
     const answer = await new Reader().send('GET', '/images', { headers: { Cookie: `berth-session=${value}` } });
     expect(answer.headers.get('Location')).toMatch(/^\/sign-in/);
   });
 
-  test('a changed one is no session', async () => {
+  test('a changed one is not a session', async () => {
     const { cookie } = await Reader.signedIn('alice');
     const changed = `${cookie.slice(0, -2)}${cookie.endsWith('AA') ? 'BB' : 'AA'}`;
     const answer = await new Reader().send('GET', '/images', { headers: { Cookie: changed } });

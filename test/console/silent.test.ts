@@ -142,7 +142,7 @@ describe('an organization', () => {
     complete: false,
   };
 
-  test('is there without what central does not say', async () => {
+  test('is shown without what central does not say', async () => {
     const page = await open(organizationPages, '/organizations/alice', {
       [`${path}/usage`]: silent,
       [`${path}/usage/days`]: silent,

@@ -64,8 +64,8 @@ export class CrashActor implements Actor {
   }
 
   /**
-   * Compares everything after a restart. The pending change must be either done or not done, as a whole, or its first
-   * step alone is done.
+   * Compares everything after a restart. The pending change must be done as a whole or not at all, except that its
+   * first step alone may be done.
    * @returns the differences
    */
   async compare(client: Client): Promise<string[]> {

@@ -1,4 +1,4 @@
-/** The edge before a deployment, as the checks of large layers imitate it. */
+/** The edge in front of a deployment, as the checks of large layers imitate it. */
 import type { Front } from './front.ts';
 
 const MEBIBYTE = 1024 ** 2;
@@ -13,8 +13,8 @@ export const BREAKS = { seed: 20_261_130, every: 200_000_000 };
 const IMAGE_MEBIBYTES = 601;
 
 /**
- * Says what has passed of one push of the image `large`.
- * @throws if the edge has refused a body or broken nothing, or if more was sent again than what had broken
+ * Says how much one push of the image `large` has sent.
+ * @throws if the edge refused a body or broke no connection, or if more was sent again than the chunks that broke
  */
 export function whatPassed(front: Front): string {
   if (front.refused.length > 0) throw new Error(`the edge refused ${front.refused.join()}`);

@@ -20,7 +20,7 @@ export interface Front {
 export interface FrontOptions {
   /** The longest body that passes. */
   readonly limit: number;
-  /** Breaks connections while bodies pass, once in about so many bytes. The same seed breaks after the same bytes. */
+  /** Breaks connections while bodies pass, about once in `every` bytes. The same seed breaks after the same bytes. */
   readonly breaks?: { readonly seed: number; readonly every: number };
 }
 
@@ -67,7 +67,7 @@ export async function withFront(
   }
 }
 
-/** Breaks connections at random bytes: every third only after the registry has the whole body, before its answer. */
+/** Breaks connections at random bytes: one in three once the registry has the whole body, before it answers. */
 class Breaker {
   broken = 0;
   readonly #every: number;

@@ -81,7 +81,7 @@ async function checkKilled(surroundings: Surroundings): Promise<void> {
   });
 }
 
-/** Runs a gateway for the registry as the edge shows it, and returns what its clients have to know. */
+/** Runs a gateway in front of the edge of a registry. Returns what `use` returns. */
 async function behindEdge(
   registry: TemporaryRegistry,
   name: string,
@@ -111,7 +111,7 @@ async function withGateway<T>(front: Front, port: number, use: () => Promise<T>)
   );
 }
 
-/** Bob has nothing else: a client that asks for mounts would send nothing. */
+/** Pushes as bob, who has nothing else. Otherwise a client that asks for mounts would send nothing. */
 async function pushAndPull(
   client: Client,
   registry: TemporaryRegistry,

@@ -66,7 +66,7 @@ export async function checkChunks(regctl: Regctl, surroundings: Surroundings): P
 
 /**
  * Pushes, pulls and compares, and returns how many chunks and blobs the registry received. The user is bob, and what he
- * pushed is deleted: regctl asks for a mount from any repository that its caller may pull, and would then send nothing.
+ * pushed is deleted. Otherwise regctl would ask for a mount from a repository that he may pull, and then send nothing.
  */
 async function pushAndPull(
   client: Client,

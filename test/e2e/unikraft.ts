@@ -146,7 +146,7 @@ async function listedTags(registry: TemporaryRegistry, host: Host, repository: s
   });
 }
 
-/** @param body of the GET, which `fetch` cannot send */
+/** @param body the body of the GET, which `fetch` could not send */
 async function imagesAt<Listed>(url: string, body = ''): Promise<Listed[]> {
   const headers = {
     Authorization: `Bearer ${WHOLE_TOKEN}`,

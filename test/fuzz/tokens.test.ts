@@ -189,7 +189,7 @@ describe('POST /token', () => {
   });
 
   property(
-    'accepts forms, and grants by them as GET does',
+    'accepts forms, and grants the same as GET does',
     cases,
     async ({ grantType, pair: { name, password, caller }, type, scopes, excess, streamed }) => {
       const fields: [string, string][] = [

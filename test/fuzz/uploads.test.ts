@@ -23,7 +23,7 @@ property('uploads follow the spec, in whatever order their requests come', steps
   restore: clearContent,
 });
 
-property('so do uploads whose chunks are parts of one object', stepsOfParts, uploadsFollow, {
+property('uploads whose chunks are parts of one object follow it too', stepsOfParts, uploadsFollow, {
   regressions: PART_REGRESSIONS,
   restore: clearContent,
   share: 1 / 40,

@@ -1,4 +1,4 @@
-/** The limit of an organization's blobs, which holds without a quota, and counts open uploads. */
+/** The limit of an organization's blobs, which holds even without a quota, and counts open uploads. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers } from '../support/client.ts';
@@ -45,7 +45,7 @@ const pushed = async (host: HostName, tag: string, ...seeds: readonly [number, .
 describe.each(['central', 'node1'] as const)('at %s', (host) => {
   const state = (): Promise<string> => snapshotWithoutUse(...STORES[host]);
 
-  test('a blob beyond the limit is refused and leaves nothing, but not one that is there', async () => {
+  test('a blob beyond the limit is refused and leaves nothing, and one that is there is not refused', async () => {
     expect([await putStatus(host, 1), await putStatus(host, 2)]).toEqual([201, 201]);
     const before = await state();
     requireRefused(await put(host, 3), 'this blob', ...REFUSED);
@@ -128,7 +128,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(await head(2)).toBe(404);
   });
 
-  test('of two blobs that fit only one by one, one is stored', async () => {
+  test('if there is room for only one of two blobs, one is stored', async () => {
     expect(await putStatus(host, 1)).toBe(201);
     const answers = await Promise.all([put(host, 2), put(host, 3)]);
     expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 403]);

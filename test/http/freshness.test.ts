@@ -57,7 +57,7 @@ describe("the age limit of a node's copy", () => {
     expect(await statusOf('node1')).toBe(200);
   });
 
-  test('while central is away, a node decides for a day, and then not until it has applied the change log again', async () => {
+  test('while central is away, a node decides for a day; after that, it answers 503 until it has applied the change log again', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     await hosts.push('node1', 'alice/app', 1, 'latest');
     hosts.takeAway('central D1');

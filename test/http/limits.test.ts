@@ -130,7 +130,7 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
     expect(await pushed(host, 1, 'a')).toBe(201);
   });
 
-  test('let only one of two pushes pass, if they fit only one at a time', async () => {
+  test('let only one of two pushes pass, if there is room for only one', async () => {
     hosts = await ThreeHosts.open({ organization_manifests: 1 });
     const images = [await imageNumbered(host, 1), await imageNumbered(host, 2)];
     const answers = await Promise.all(images.map((image, i) => hosts.putManifest(host, APP, `tag${i}`, image)));

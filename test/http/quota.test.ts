@@ -202,7 +202,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await hosts.putBlob(host, APP, other)).status).toBe(201);
   });
 
-  test('if two uploads fit only one at a time, one is stored', async () => {
+  test('if there is room for only one of two uploads, one is stored', async () => {
     const contents = [bytesOf(61, 600), bytesOf(62, 600)];
     const answers = await Promise.all(contents.map((content) => hosts.putBlob(host, APP, content)));
     expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 403]);

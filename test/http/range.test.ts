@@ -90,7 +90,7 @@ describe('parseRange', () => {
     'bytes=--5',
     'bytes=1.5-2',
     '0-5',
-  ])('returns the whole blob when %j asks for something else', (header) => {
+  ])('returns the whole blob when %j is not one range of bytes', (header) => {
     expect(parseRange(header, 100)).toBeUndefined();
   });
 });
@@ -149,7 +149,7 @@ describe('parseChunkStart', () => {
     expect(() => parseChunkStart(header, undefined)).toThrow(refusal({ contentRange: header }));
   });
 
-  test('accepts a start beyond every number, so that the client learns where to continue', () => {
+  test('accepts a start that is too large for a number, so that the client learns where to continue', () => {
     expect(parseChunkStart('9223372036854775807-9223372036854775816', 10)).toBe(Number.MAX_SAFE_INTEGER);
     expect(parseChunkStart('0-9999999999999999', undefined)).toBe(0);
     expect(() => parseChunkStart('0-9223372036854775807', 10)).toThrow(

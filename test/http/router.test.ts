@@ -13,7 +13,7 @@ function matched(
   return matches.map(([handler, params]) => [handler, { ...params }]);
 }
 
-test('handlers come in the order in which they were added, those of every method included', () => {
+test('handlers come in the order in which they were added, whether for one method or for all', () => {
   const routes = [
     ['ALL', '/*'],
     ['GET', '/v2/:name'],

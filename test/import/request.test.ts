@@ -63,9 +63,9 @@ describe('a request is refused', () => {
     ['patterns where there is no catalog', { from: 'hub', repositories: ['library/*'] }, 'name each of them in full'],
     ['one name for several', { repositories: ['a', 'b'], as: 'c' }, 'write *'],
     ['one name for a pattern', { repositories: ['a*'], as: 'c' }, 'write *'],
-    ['a name that is none', { repositories: ['../etc'] }, 'is not a name'],
-    ['a tag that is none', { tags: ['../x'] }, 'is not a tag'],
-    ['a name that makes none', { as: '-*' }, 'no valid name'],
+    ['an invalid name', { repositories: ['../etc'] }, 'is not a name'],
+    ['an invalid tag', { tags: ['../x'] }, 'is not a tag'],
+    ['a target that makes an invalid name', { as: '-*' }, 'no valid name'],
   ])('%s', (_, fields, reason) => {
     expect(() => check(fields)).toThrow(reason);
   });

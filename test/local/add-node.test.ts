@@ -137,7 +137,7 @@ describe('with --apply', () => {
     expect(await toml.read()).toBe(before + block(ID));
   });
 
-  test('a database and a bucket that an earlier run has created are taken', async () => {
+  test('a database and a bucket that an earlier run has created are used', async () => {
     const before = await toml.read();
     const listed = `▲ a warning\n${JSON.stringify([{ name: 'other' }, { name: 'berth-fra-weur-ab12', uuid: ID }])}`;
     const answers = {

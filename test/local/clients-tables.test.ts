@@ -4,8 +4,8 @@ import { expect, test } from 'vitest';
 import { CANDIDATES } from '../e2e/candidates.ts';
 
 /**
- * Candidates that are not clients of other projects: replayed requests, clients that another one represents, and
- * Berth's own.
+ * Candidates that add no client of another project: `unikraft` replays requests, `nodes` runs clients that have a row
+ * already, and the others are Berth's own.
  */
 const NO_CLIENTS = new Set(['unikraft', 'nodes', 'berth', 'gateway']);
 

@@ -81,7 +81,7 @@ test('a new database gets the migrations with one statement a line, then the cod
   expect(files).toEqual(Object.fromEntries(MIGRATIONS.map((each) => [each.name, sentText(each)])));
 });
 
-test('a database that has all migrations is only asked', async () => {
+test('a database that has all migrations is asked, and not migrated', async () => {
   database.recorded = NAMES;
   expect(await deploy()).toMatchObject({ refused: undefined, ran: [DEPLOY] });
   expect(database.asked).toBe(1);
@@ -106,7 +106,7 @@ describe('if the query API does not take the migrations', () => {
     expect(screen).toContain('D1 did not take the migrations of DB_CENTRAL as a query. They are imported now.');
   });
 
-  test('one whose answer was lost is not imported', async () => {
+  test('a migration whose answer was lost is not imported', async () => {
     database.apply = () => {
       database.recorded = NAMES;
       return 1;

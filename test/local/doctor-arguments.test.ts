@@ -3,7 +3,7 @@ import { parseArguments, WrongUse } from '../../src/local/doctor/arguments.ts';
 
 const URL_OF_CENTRAL = 'https://index.example.com';
 
-describe('is refused', () => {
+describe('these arguments are refused:', () => {
   test.each([
     ['no URL', [], /^npm run doctor/],
     ['two URLs', [URL_OF_CENTRAL, URL_OF_CENTRAL], /^npm run doctor/],

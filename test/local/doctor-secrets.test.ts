@@ -18,7 +18,7 @@ function found(url: string, ...secrets: readonly string[]) {
   );
 }
 
-test('a bootstrap secret that is left is a warning', async () => {
+test('a bootstrap secret that is still set is a warning', async () => {
   expect(await found('https://index.example.com', 'SIGNING_KEY', 'BOOTSTRAP_SECRET')).toEqual([
     {
       outcome: 'warning',

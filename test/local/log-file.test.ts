@@ -45,7 +45,7 @@ test('a log is appended to, and only its owner may read it', async () => {
   }
 });
 
-test('a full disk ends nothing', async () => {
+test('a full disk does not end the process', async () => {
   const log = openLog('/dev/full');
   for (let i = 0; i < 3; i++) {
     log.write({ timestamp, level: 'info', message: 'x' });

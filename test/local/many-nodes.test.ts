@@ -30,7 +30,7 @@ describe('100 nodes', () => {
     await toml.write(with99);
   });
 
-  test('fill a zone and several variables; the next host is refused with what to do', async () => {
+  test('fill a zone and several variables; the next host is refused, with advice', async () => {
     await expect(add(nameOf(100))).rejects.toThrow(
       'example.com has 100 custom domains in wrangler.toml, and Cloudflare allows 100 in a zone. Add the node under a ' +
         'domain of another zone with --domain, or serve the nodes by a route with a wildcard: docs/deploying.md',

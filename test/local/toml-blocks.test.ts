@@ -36,13 +36,13 @@ test.each(['a = 1\n', `a = 1\n${BLOCK.replace('# end node fra\n', '')}`, BLOCK.r
   },
 );
 
-test('it is removed from a file with CRLF, or without a last newline', () => {
+test('a block is removed from a file with CRLF, or without a last newline', () => {
   const text = appendBlock('a = 1\n', 'node fra', NODE);
   expect(removeBlock(text.replaceAll('\n', '\r\n'), 'node fra')?.text).toBe('a = 1\r\n');
   expect(removeBlock(text.trimEnd(), 'node fra')?.text).toBe('a = 1\n');
 });
 
-test('every table in it is named', () => {
+test('the tables of a removed block are named', () => {
   const text = appendBlock('', 'node fra', NODE).replace('# end', '[env.other]\n  [[ env.more ]]\n# end');
   expect(removeBlock(text, 'node fra')?.headers).toEqual(['env.production.routes', 'env.other', 'env.more']);
 });

@@ -69,7 +69,7 @@ const WORK: readonly (readonly [what: string, rows: number, insert: string, left
   ],
 ];
 
-test('all stores together, at central and a node, with much to do', async () => {
+test('all stores together stay within the limit, with much to do at central and a node', async () => {
   for (const name of ['central', 'node1'] as const) {
     for (const [, rows, insert] of WORK) await DATABASES[name].prepare(insert.replace('{n}', NUMBERS)).bind(rows).run();
   }

@@ -1,6 +1,6 @@
 /**
- * The authors of one tag's writes, at central and a node: who pushed it, deleted it, or nobody, where maintenance ends a
- * tag whose manifest was deleted. The moves stand for `commitManifest`, `deleteTag`, `deleteHiddenTags`, `mergeRows`,
+ * The authors of one tag's writes, at central and a node: who pushed or deleted it, or nobody if maintenance ended it
+ * with its deleted manifest. The moves stand for `commitManifest`, `deleteTag`, `deleteHiddenTags`, `mergeRows`,
  * `announceTo` and `applyChangeLog`. Both clocks count from 0, so central and the node give equal versions.
  *
  * A write has one author wherever it is, as a tag's row or in its history, whoever carried it there. Maintenance at a
@@ -13,7 +13,7 @@ import type { SmallModel } from './small-model.ts';
 const IMAGE = 'M' as Digest;
 /** The author of what nobody asked for. */
 const BERTH = '';
-/** Who pushes, and who deletes. */
+/** The author of every push, and the author of every deletion. */
 const [PUSHER, DELETER] = ['alice', 'bob'] as const;
 const MOST_WRITES = 4;
 

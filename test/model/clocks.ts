@@ -3,12 +3,12 @@ import type { HostIndex } from './state.ts';
 
 const VERSIONS_PER_MILLISECOND = 1000;
 const FIVE_MINUTES = 300_000;
-/** The time of the first operation: no clock that is behind is negative then. */
+/** The time of the first operation, late enough that a clock that is behind does not show a negative time. */
 const START_MILLISECONDS = FIVE_MINUTES + 1;
 
 export interface Clocks {
   readonly name: string;
-  /** Returns a host's wall clock after so many operations, as a version. */
+  /** Returns a host's wall clock after the given number of operations, as a version. */
   versionAt(operations: number, host: HostIndex): number;
 }
 

@@ -8,7 +8,7 @@ import type { Limits } from './limits.ts';
 
 /** The largest exploration of the default depth needs about 2 GiB. */
 const MOST_THREADS = 4;
-/** Most objects are garbage at once, and a young generation of this size copies few of them. */
+/** Most objects soon become garbage, and a young generation of this size copies few of them. */
 const YOUNG_MEGABYTES = 128;
 const HEAP_MEGABYTES = 8192;
 

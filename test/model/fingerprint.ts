@@ -1,7 +1,7 @@
 /**
  * Fingerprints of states, of 64 bits. States that differ only by the names of tags and manifests, by the order of
  * messages, or by change log entries that nobody will read again have the same fingerprint. In one of 300,000 runs, two
- * of ten million other states have the same one by chance, and one of these is not explored.
+ * of ten million states that differ in more have the same one by chance, and one of the two is not explored.
  */
 import { versionOf } from '../../src/stores/manifests/manifest-type.ts';
 import type { TagVersion } from '../../src/stores/versions.ts';

@@ -2,8 +2,8 @@
  * A node's links to a blob, some of them on central's word, while the repository is removed and pushed again:
  * `stores/promised-links.ts`, `stores/deletion/removals.ts` and `sweep-rows.ts`. Central's yes can arrive at any time.
  *
- * Every move takes one tick, and all clocks are equal. If the node's clock is ahead of central's, a link that was asked
- * for within that time before a removal stays; so the model leaves skewed clocks out.
+ * Every move takes one tick, and all clocks are equal. If the node's clock is ahead of central's, a link stays if the
+ * node asked for it less than that lead before a removal; so the model leaves skewed clocks out.
  */
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { linksDeadUntil } from '../../src/stores/deletion/removals.ts';

@@ -38,8 +38,8 @@ export function readAlone(store: Store, kind: 'tag' | 'digest', key: Slot): Answ
 }
 
 /**
- * `#find` and `#judge` of registry/federated/manifests.ts: the rows of the node and of central are merged first and
- * then judged.
+ * `#findWith` and `#resolveMerged` of registry/federated/manifests.ts: the rows of the node and of central are merged
+ * first and then judged.
  */
 export function readAtNode(setting: Setting, node: Store, central: Store, kind: 'tag' | 'digest', key: Slot): Answer {
   if (kind === 'digest' && isAlive(lifecycleAt(node, key))) return readAlone(node, kind, key);

@@ -54,7 +54,7 @@ function removedLifecycle(lifecycle: Lifecycle, removed: number): Lifecycle {
   return { ...lifecycle, ...underRemoval({ created: lifecycle.created, deleted: lifecycle.deleted }, removed) };
 }
 
-/** Returns a manifest as a store's row and its removal together say. */
+/** Returns the lifecycle of a manifest, by a store's row and its removal together. */
 export function lifecycleAt(store: Store, digest: Slot): Lifecycle {
   return removedLifecycle(store.manifests[digest], store.removed);
 }
@@ -128,7 +128,7 @@ export function commitManifest(
   return [{ ...store, clock: tagVersion, tags, manifests, outboxEntries }, tagVersion];
 }
 
-/** The entries of a push: that of the manifest carries the tag, unless it carries another one. */
+/** The entries of a push: that of the manifest carries the tag, unless it already carries another. */
 function withPush(
   { tags, manifests, carried }: OutboxEntries,
   digest: Slot,
@@ -202,7 +202,7 @@ export function remove(setting: Setting, world: World, now: number, seen: number
   return [next, version];
 }
 
-/** Adds an entry. That of a tag or manifest replaces the earlier one, and has a position of its own. */
+/** Adds an entry. One of a tag or manifest replaces the earlier one, but at a new position. */
 function withDeletion({ mutation }: Setting, world: World, central: Store, entry: ChangeLogEntry): World {
   const isReplaced = (other: ChangeLogEntry | undefined): boolean =>
     entry.kind !== 'removal' && other?.kind === entry.kind && other.key === entry.key;

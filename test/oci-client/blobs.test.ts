@@ -83,7 +83,7 @@ test('a blob of another repository is mounted', async () => {
   expect(await stored()).toEqual(bytes);
 });
 
-test('a repository that cannot be read is not mounted from', async () => {
+test('nothing is mounted from a repository that cannot be read', async () => {
   const { repository: target } = repository();
   expect(await uploadBlob(target, await content(), chunked({ mountFrom: 'bob/secret' }))).toBe('uploaded');
 });

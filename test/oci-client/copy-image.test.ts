@@ -66,7 +66,7 @@ test('blobs come before their manifest, and the tag last', async () => {
   expect(await tagged('copied')).toBe(image.digest);
 });
 
-test('an index is copied with its children, and named after them', async () => {
+test('an index is copied after its children, and then tagged', async () => {
   const children = [await putImage('alice/app', 1, []), await putImage('alice/app', 5, [])];
   const index = await indexOf(children.map(({ digest }) => digest));
   await putManifest('alice/app', 'latest', index);
@@ -78,7 +78,7 @@ test('an index is copied with its children, and named after them', async () => {
   expect(names[2]).toBe('copied');
 });
 
-test('what is there is not sent again', async () => {
+test('what the destination has is not sent again', async () => {
   await putImage('alice/app', 1, ['latest']);
   await copy();
   const { wire, progress } = await copy({ tag: 'again' });
@@ -101,7 +101,7 @@ test('an image without a tag is copied as one without a tag', async () => {
   expect(await tags.json()).toMatchObject({ tags: [] });
 });
 
-/** Pushes a signature of an image, which is signed itself. @returns the digests of both signatures */
+/** Pushes a signature of an image, and a signature of that one. @returns the digests of both signatures */
 async function putSignatures(subject: Image): Promise<string[]> {
   const signature = await putSignature(subject, 20);
   const second = await putSignature(signature, 21);
@@ -115,7 +115,7 @@ async function putSignature({ digest, manifest }: Image, seed: number): Promise<
   return image;
 }
 
-test('referrers are copied if they are asked for, and those of referrers', async () => {
+test('referrers, and those of referrers, are copied if they are asked for', async () => {
   const signatures = await putSignatures(await putImage('alice/app', 1, ['latest']));
   await copy();
   expect(await Promise.all(signatures.map((each) => tagged(each)))).toEqual([null, null]);

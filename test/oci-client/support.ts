@@ -16,7 +16,7 @@ export interface Sent {
 
 /**
  * Answers instead of the registry, or with its answer.
- * @param pass sends the request on, with at most so many bytes of its body. Then the connection breaks
+ * @param pass sends the request on. If `bytes` is given, the connection breaks after that many bytes of the body
  */
 export type Interference = (
   sent: Sent,

@@ -13,12 +13,12 @@ const REGISTRY = new URL('https://registry.test');
 const SESSION = new URL('/v2/acme/app/blobs/uploads/1', REGISTRY);
 const BLOB = { digest: 'sha256:abc', url: new URL('/v2/acme/app/blobs/sha256:abc', REGISTRY) };
 
-/** The fate of a request: it breaks after so many mebibytes of it are stored, or it gets this answer. */
+/** The fate of a request: it breaks once this many of its mebibytes are stored, or it gets this answer. */
 type Fault = { readonly breaksAfter: number } | { readonly status: number; readonly headers?: Record<string, string> };
 
 /** A registry with one session. Only bytes that it stores are kept: `stored` has the first byte of each mebibyte. */
 class Registry {
-  /** `<method> <Chunk-Range> <bytes>` of each request. */
+  /** `<method> <Content-Range> <mebibytes>` of each request. */
   readonly requests: string[] = [];
   stored: number[] = [];
   isClosed = false;
@@ -59,7 +59,7 @@ class Registry {
   }
 }
 
-/** Returns content of so many mebibytes, each of which is streamed as its number alone. */
+/** Returns content of `count` mebibytes, each of which is streamed as its number alone. */
 function mebibytes(count: number): Repeatable {
   return {
     length: count * MEBIBYTE,
@@ -87,14 +87,14 @@ function options(mebibyteLimit: number): UploadOptions & { readonly limit: BodyL
 const append = (registry: Registry, count: number, given = options(8)) =>
   appendContent(registry.send, { url: SESSION, size: 0 }, mebibytes(count), given);
 
-test('content below the limit goes in one request, without Chunk-Range', async () => {
+test('content below the limit goes in one request, without Content-Range', async () => {
   const registry = new Registry({});
   const { answer, session } = await append(registry, 8);
   expect(registry.requests).toEqual(['PATCH - 8']);
   expect([answer.status, session.size]).toEqual([202, 8 * MEBIBYTE]);
 });
 
-test('more goes in equal chunks, each from where the one before ended', async () => {
+test('content above the limit goes in equal chunks, each from where the one before ended', async () => {
   const registry = new Registry({});
   const { answer } = await append(registry, 18);
   expect(registry.requests).toEqual([`PATCH ${range(0, 8)} 8`, `PATCH ${range(8, 16)} 8`, `PATCH ${range(16, 18)} 2`]);

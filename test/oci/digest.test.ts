@@ -97,7 +97,7 @@ describe('parseAnyDigest', () => {
     'multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8',
     `constructor:${'0'.repeat(64)}`,
     `blake3:${'0'.repeat(248)}`,
-  ])('accepts %s, although Berth cannot compute it', (text) => {
+  ])('accepts %s, whether Berth can compute it or not', (text) => {
     expect(parseAnyDigest(text)).toBe(text);
   });
 

@@ -387,7 +387,7 @@ test('an overdue scrub does not cause a warning where the scrub is off', async (
 test.each([
   ['/api/maintenance', (body: { stores: object[] }) => body.stores.map((store) => Object.assign(store, SLOW))],
   ['/api/replication/queues', (body: { queues: object[] }) => body.queues.map((queue) => Object.assign(queue, SLOW))],
-])('a store that is slow when %s asks it is asked once more', async (path, slow) => {
+])('a store that is too slow for %s is asked once more', async (path, slow) => {
   let isSlow = true;
   const change = changedJson(path, (body: never) => {
     if (isSlow) slow(body);

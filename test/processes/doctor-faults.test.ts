@@ -205,7 +205,7 @@ describe('with --large', () => {
     ]);
   });
 
-  test('a limit that no plan has is a failure', async () => {
+  test('a limit lower than that of any plan is a failure', async () => {
     edges.central.fault = limitedTo(5_000_000);
     const lines = await diagnose([edges.central.url, '--large']);
     expect(seen(lines, 'failure')).toEqual([

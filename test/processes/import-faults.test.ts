@@ -42,7 +42,7 @@ const breaks: Misbehaviour = ({ url = '', headers, method }, response) => {
   return true;
 };
 
-test('a connection that drops goes on at the byte where it stopped', async () => {
+test('after a connection drops, the copy goes on at the byte where it stopped', async () => {
   const { report } = await importOne('drops', breaks);
   expect(report).toMatchObject({ state: 'done', skipped: 0, blobs: { copied: 2 } });
 });
@@ -83,7 +83,7 @@ test('a manifest with another digest is skipped', async () => {
   expect(report).toMatchObject(skippedWith('have the digest'));
 });
 
-test('429 is waited for as long as the registry asks', async () => {
+test('after a 429, the import waits for as long as the registry asks', async () => {
   let refused = 0;
   let at = 0;
   const { report } = await importOne('limited', ({ url = '', method }, response) => {
@@ -159,7 +159,7 @@ test('HTML instead of a manifest is skipped', async () => {
   expect(report).toMatchObject({ state: 'done', skipped: 1 });
 });
 
-test('a catalog that is not there ends the import with what to do', async () => {
+test('a missing catalog ends the import with an error that says what to do', async () => {
   const { report } = await importOne(
     'catalog',
     ({ url = '' }, response) => {

@@ -164,7 +164,7 @@ describe('forty images of all shapes', () => {
     });
     for (const repository of upstream.repositories.filter((name) => name.startsWith('shapes/')))
       await expectSame(repository);
-    // A run that is killed loses the blobs under way, and of a large one the chunk.
+    // A run that is killed loses the blobs under way; of a large blob, it loses only the chunk.
     const twice = [...upstream.sent].filter(([digest, bytes]) => bytes > upstream.content(digest).byteLength);
     expect(twice.length).toBeLessThanOrEqual(KILLS * 3);
     const reread = requestsMoreThanOnce(upstream.requests.filter((each) => /^GET .*manifests\/sha/.test(each)));
@@ -259,7 +259,7 @@ test('what this registry refuses is skipped with the reason, and the rest comes'
   expect((await read('refused/app/manifests/b-new')).status).toBe(200);
 });
 
-test('another Berth is imported from with a login, whose secret is nowhere afterwards', async () => {
+test('another Berth can be imported from with a login, and not without one', async () => {
   const folder = await temporaryFolder();
   const other = await startServer(folder);
   try {

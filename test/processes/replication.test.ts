@@ -19,7 +19,7 @@ import { serverForFile } from '../support/local/server-for-file.ts';
 const server = serverForFile();
 const MIB = 1024 * 1024;
 const PARTS = 38;
-/** 300 MiB are written several times; this bounds the whole test. */
+/** 300 MiB are written several times. This bounds the wait for the first parts, and a quarter of the whole test. */
 const LONGEST_MILLISECONDS = 100_000;
 
 const alice = (host: 'central' | 'node1' | 'node2'): Caller => {

@@ -1,4 +1,4 @@
-/** Who wrote a tag: the history of every host names the same author, whoever carried the write there, and how. */
+/** The author of a write to a tag. Every host's history names the same author, however the write came there. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
 import { addUsers, type UserName } from '../support/client.ts';
@@ -45,7 +45,7 @@ async function expectAuthors(...authors: readonly (string | null)[]): Promise<vo
   }
 }
 
-test('an announcement brings the author of a push to central, and of a push that loses', async () => {
+test('an announcement tells central the author of a push, even of one that loses', async () => {
   hosts.takeAway('queues');
   await hosts.push('node1', REPOSITORY, 1, 'latest', 'aliceApp');
   await hosts.push('central', REPOSITORY, 3, 'latest', 'alice');
@@ -65,7 +65,7 @@ test('a pull copies the author down with the tag', async () => {
   await expectAuthors('app-only');
 });
 
-test.each(['central', 'node1'] as const)('the change log brings who deleted a tag at %s', async (host) => {
+test.each(['central', 'node1'] as const)('the change log carries the author of a deletion at %s', async (host) => {
   await hosts.push('node1', REPOSITORY, 1, 'latest', 'aliceApp');
   await hosts.push('node2', REPOSITORY, 1, 'latest', 'aliceApp');
   await hosts.drain();
@@ -86,7 +86,7 @@ test('a deletion at a node whose last step failed is finished by a retry, which 
   expect(await env.DB_NODE1!.prepare('SELECT author FROM tags').first('author')).toBe('somebody');
 });
 
-test('who restores a tag is the author of the new write; a removal of the repository has none', async () => {
+test('a caller that restores a tag is the author of the new write; a removal of the repository has no author', async () => {
   await hosts.push('central', REPOSITORY, 1, 'latest', 'aliceApp');
   await hosts.push('central', REPOSITORY, 3, 'latest', 'aliceApp');
   const { version, origin } = (await history('central'))[1]!;

@@ -1,6 +1,6 @@
 /**
- * The test's beliefs about things that only central changes, and about links: the last acknowledged change. A thing
- * with a change that got no answer is unsure.
+ * The test's beliefs about links, and about things that only central changes. A belief is the value of the last
+ * acknowledged change. It is unsure once a change got no answer.
  */
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';

@@ -137,7 +137,7 @@ describe('a queue', () => {
     expect(copyDownSluice.started).toEqual(copiesDown);
   });
 
-  test('copies down for every organization, even after more organizations than fit in one look asked for much', async () => {
+  test('copies down for every organization, even if more organizations have asked for blobs than one look covers', async () => {
     const { node1 } = hosts;
     const absent = (i: number): Digest => `sha256:${String(i).padStart(64, '0')}` as Digest;
     for (let i = 0; i < 300; i++) state.addCopyDown({ repository: repositoryOf(`a${i % 100}`), digest: absent(i) });
@@ -180,7 +180,7 @@ describe('a queue', () => {
     expect(state.counter('settled')).toBe(4);
   });
 
-  describe('whose other lane is in a long copy', () => {
+  describe('that has one long copy under way', () => {
     const TEN_SECONDS = 10_000;
 
     afterEach(() => vi.useRealTimers());
@@ -193,7 +193,7 @@ describe('a queue', () => {
       const sluice = new Sluice(central, state);
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       const moving = node1.queue.moveBytes(ALWAYS);
-      // Both lanes use the same look, so the other one already waits.
+      // The lane copies two blobs at once, in two loops that share a look, so the idle loop already waits.
       await sluice.reached(1);
       hosts.now += TEN_SECONDS;
       await vi.advanceTimersByTimeAsync(TEN_SECONDS - 1);

@@ -34,7 +34,7 @@ const push = (): Promise<Image> => hosts.push('central', APP, 1, 'latest');
 const statuses = (reference: string): Promise<number[]> =>
   Promise.all(NODES.map(async (node) => (await hosts.call(node, 'GET', `/v2/${APP}/manifests/${reference}`)).status));
 
-/** Returns what nodes answer by what they know themselves: 503 if that is nothing. */
+/** Returns what nodes answer from their own stores alone: 503 for an image that they do not have. */
 async function statusesAlone(): Promise<number[]> {
   hosts.takeAway('central D1', 'central R2');
   const found = await statuses('latest');

@@ -1,4 +1,4 @@
-/** The part of an image that one copy down of its rows takes, in all and at once. */
+/** The limits on copying an image's rows down: how many in all, and how many at once. */
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -66,7 +66,7 @@ async function addReferences(manifest: Digest, count: number): Promise<void> {
     .run();
 }
 
-/** Records the most characters that one call carries: to the database in its parameters, or from it in its rows. */
+/** Notes the characters that each batch carries: to the database in its parameters, and from it in its rows. */
 function heaviestCall(database: D1Database, note: (characters: number) => void): D1Database {
   const originals = new WeakMap<object, { readonly prepared: D1PreparedStatement; readonly sent: number }>();
   const lengthOf = (value: unknown): number => (typeof value === 'string' ? value.length : 0);

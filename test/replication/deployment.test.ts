@@ -211,7 +211,7 @@ describe('a pull by tag of what the node holds', () => {
   });
 });
 
-test('a fleet of machines that boots one image at once, which only central has, waits for no more trips than one alone', async () => {
+test('a fleet that boots an image from central, all machines at once, waits for no more trips than one machine alone', async () => {
   await countTrips();
   const content = await contentOf(1, 1, 40_000);
   await before(() => putImage(hosts.central, content));

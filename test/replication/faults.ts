@@ -58,7 +58,7 @@ export class Faults {
         case 'stalls':
         case 'stalls after': {
           const done = effect === 'stalls' ? Promise.resolve() : work();
-          // A put takes as long as its body.
+          // A put's deadline may begin only once its body is handed over, so `stalledCall` cannot pass it.
           if (name !== 'put') return stalledCall(done);
           await done;
           throw new Unreachable(`${store} has not answered`);

@@ -56,7 +56,7 @@ function restore(host: HostName, entry: object): Promise<Answered> {
   return hosts.call(host, 'POST', `${HISTORY}/restore`, { headers, body: JSON.stringify(entry) });
 }
 
-test('is complete while all stores answer, and says so when one does not', async () => {
+test('a history is complete while all stores answer, and says so when one does not', async () => {
   const settled = await hosts.push('central', REPOSITORY, 1, 'latest');
   await hosts.drain();
   hosts.takeAway('queues');
@@ -77,7 +77,7 @@ test('is complete while all stores answer, and says so when one does not', async
   expect((await restore('central', { version: 1, origin: 'central' })).status).toBe(404);
 });
 
-test('shows a write that a removal ended, and the removal; the write is superseded', async () => {
+test('a history shows a write that a removal ended, and the removal; the write is superseded', async () => {
   await hosts.push('central', REPOSITORY, 1, 'latest');
   await hosts.drain();
   hosts.takeAway('queues');
@@ -105,13 +105,13 @@ test('shows a write that a removal ended, and the removal; the write is supersed
   }
 });
 
-test('is 503 when central, which knows of removals, does not answer', async () => {
+test('a history is 503 when central, which knows of removals, does not answer', async () => {
   await hosts.push('node1', REPOSITORY, 1, 'latest');
   hosts.takeAway('central D1');
   expect((await hosts.call('node1', 'GET', `${HISTORY}/history`)).status).toBe(503);
 });
 
-test('comes in pages, each merged over all stores', async () => {
+test('a history comes in pages, each merged over all stores', async () => {
   hosts.takeAway('queues');
   const pushed: string[] = [];
   for (const [i, host] of (['central', 'node1', 'node2', 'node1', 'central', 'node2', 'central'] as const).entries()) {
@@ -144,7 +144,7 @@ function sizes(count: number, n: number): number[] {
   return Array.from({ length: Math.ceil(count / n) }, (_, i) => Math.min(n, count - i * n));
 }
 
-test('keeps the configured number of entries: a push removes the others, and every entry that is shown can be restored', async () => {
+test('a history keeps the configured number of entries: a push removes the others, and every entry that is shown can be restored', async () => {
   hosts = await ThreeHosts.open({ history_entries: 3 });
   const digests: string[] = [];
   for (let i = 0; i < 6; i++) digests.unshift((await hosts.push('central', REPOSITORY, 10 * i, 'latest')).digest);
@@ -161,7 +161,7 @@ test('keeps the configured number of entries: a push removes the others, and eve
   }
 });
 
-test('never shows more entries than are kept, even before the others are removed', async () => {
+test('a history never shows more entries than are kept, even before the others are removed', async () => {
   hosts = await ThreeHosts.open({ history_entries: 3, history_days: 2 });
   const { digest } = await hosts.push('central', REPOSITORY, 1, 'latest');
   const now = Date.now();
@@ -194,7 +194,7 @@ test('the fifth oldest of 600 entries is on a page, and can be restored', async 
   ).toBe(digest);
 });
 
-test('marks deletions and deleted manifests as not restorable, and shows the latter only to callers who may push', async () => {
+test('a history marks deletions and deleted manifests as not restorable, and shows the latter only to callers who may push', async () => {
   const first = await hosts.push('central', REPOSITORY, 1, 'latest');
   const second = await hosts.push('central', REPOSITORY, 3, 'latest');
   await hosts.call('central', 'DELETE', `/v2/${REPOSITORY}/manifests/latest`);

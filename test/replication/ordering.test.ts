@@ -54,7 +54,7 @@ describe('a push to a node is later than', () => {
   );
 });
 
-test('a list merges a tag of which two stores have different writes of one version', async () => {
+test('a list merges a tag for which two stores have different writes with the same version', async () => {
   await pushSmallImage(at(hosts.central), 1, ['latest']);
   const image = await pushSmallImage(at(hosts.node1), 3, ['latest']);
   const context = { origin: 'central', announces: false, now: hosts.now };

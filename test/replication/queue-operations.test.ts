@@ -15,7 +15,7 @@ afterEach(() => {
 test.each([
   ['fails', () => Promise.reject(new Error('Network connection lost.'))],
   ['is silent', () => new Promise<never>(() => undefined)],
-])('its hours and its parked jobs are UNAVAILABLE if it %s', async (_, answer) => {
+])('the hours and the parked jobs of a queue are UNAVAILABLE if it %s', async (_, answer) => {
   const stub = { hours: answer, parkedJobs: answer };
   const REPLICATION_QUEUE = { idFromName: (name: string) => name, get: () => stub };
   const replication = new Replication(parseConfig(env), { ...env, REPLICATION_QUEUE });

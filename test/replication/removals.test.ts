@@ -55,7 +55,7 @@ const ALL_GONE = [GONE, GONE, GONE];
 const NO_LIST = expect.stringMatching(/^(NAME_UNKNOWN)?$/);
 
 describe.each(['central', 'node2'] as const)('a repository that is removed at %s', (where) => {
-  test('does not come back by a push to a node that central did not know of', async () => {
+  test('does not come back by an earlier push that a node announces after the removal', async () => {
     await pushImage(hosts.central, 1, ['base']);
     await hosts.drain();
     const late = await pushImage(hosts.node1, 3, ['late']);

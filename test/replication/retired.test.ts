@@ -109,7 +109,7 @@ describe('one image, pushed to two nodes and copied from neither', () => {
     expect(await locationsAtCentral()).toEqual({ central: 2, node2: 2 });
   });
 
-  test('a store is forgotten only together with the locations that the first slices got meanwhile', async () => {
+  test('a store is forgotten only together with the locations that were added behind earlier slices', async () => {
     const [node1] = hosts.nodes;
     expect(await without(node1).forget('node1', '~', true)).toEqual({ locations: 2, last: undefined });
     for (const table of ['locations', 'change_log_positions'])

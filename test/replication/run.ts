@@ -28,8 +28,9 @@ export class Run {
   readonly #hosts: Hosts;
   readonly #faults: Faults;
   readonly #content: Content;
-  /** Whether the current operation may fail, and whether another operation happens within it. */
+  /** True if the current operation may fail. */
   #faulty = false;
+  /** True if the current operation may fail, or if another operation happens within it. */
   #disturbed = false;
   #reads = 0;
   /** The queues that are running: each does one thing at a time. */

@@ -139,7 +139,7 @@ test('a tag that was deleted at central is no longer listed, even if a node has 
   expect((await tags()).tags).toEqual([]);
 });
 
-test('without a node the page comes, and says so; without central, which knows of removals, it does not', async () => {
+test('without a node, the page comes and says so; without central, which knows of removals, there is no page', async () => {
   await hosts.push('node1', REPOSITORY, 1, 'latest');
   await hosts.drain();
   // The hosts remember the credential from here on.

@@ -6,7 +6,7 @@ import { PARTS_AT_ONCE, PartsInFlight } from '../../src/stores/parts-in-flight.t
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] }));
 afterEach(() => void vi.useRealTimers());
 
-test('a part fails that has waited a minute for earlier ones', async () => {
+test('a part that has waited a minute for earlier ones fails', async () => {
   const parts = new PartsInFlight({ uploadPart: () => new Promise(() => undefined) });
   for (let i = 0; i < PARTS_AT_ONCE; i++) await parts.start(1);
   const waiting = expect(parts.start(1)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });

@@ -36,7 +36,7 @@ export class Latencies {
     return this.#between(D1_CALLS.has(call) ? this.#profile.d1 : this.#profile.r2);
   }
 
-  /** Draws the milliseconds that a connection needs for so many bytes. */
+  /** Draws the milliseconds that a connection needs for the given number of bytes. */
   ofBytes(bytes: number): number {
     return Math.round(bytes / this.#between(this.#profile.bandwidth));
   }

@@ -34,7 +34,7 @@ export interface Call {
  * - `after`: the call takes effect, then fails.
  * - `stall`: the call never answers and has no effect. Its deadline passes at once (stalled-calls.ts).
  * - `stall after`: the call takes effect, but never answers.
- * - `delay`: the call takes effect after so many milliseconds.
+ * - `delay`: the call takes effect after this number of milliseconds.
  * - `until`: the call takes effect once this promise resolves, and fails if it rejects.
  * - `breakAt`: the body of a get breaks off after this part of it, from 0 to 1. Any other call succeeds.
  */

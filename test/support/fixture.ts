@@ -113,7 +113,7 @@ export function brokenBody(bytes: Uint8Array<ArrayBuffer>, length: number | unde
   return { stream: readable, length };
 }
 
-/** Bytes of the contents whose digests tests have computed. */
+/** The lengths, in bytes, of contents whose digests tests have computed. */
 const lengths = new Map<Digest, number>();
 
 /** Returns the digest of a content, and remembers its length for descriptors. */

@@ -1,10 +1,10 @@
 /**
- * Gives each connection to a bucket a bandwidth of its own. A transfer takes its time by a timer, so several transfers
- * take no longer than one, as they do in R2, and unlike in the simulator, where all share one thread.
+ * Gives each connection to a bucket a bandwidth of its own. A timer decides how long a transfer takes, so several
+ * transfers at once take no longer than one, as in R2. In the simulator, they would share one thread.
  */
 
 export interface Pace {
-  /** Returns the milliseconds that a connection needs for so many bytes; 0 to leave it alone. */
+  /** Returns the milliseconds that a connection needs for the given number of bytes; 0 to leave it alone. */
   readonly ofBytes: (bytes: number) => number;
   /** Milliseconds. */
   readonly now: () => number;

@@ -16,7 +16,7 @@ import {
 /** The smallest size of a part, in bytes. */
 export const PART = MIN_PART_BYTES;
 
-/** Returns random bytes, which repeat after a while, because so many take long to make. */
+/** Returns random bytes that repeat after a while, because it would take long to make all of them. */
 export function bytesOf(seed: number, size: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(size);
   const some = randomBytes(seed, Math.min(size, 65_537));

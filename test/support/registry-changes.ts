@@ -45,7 +45,7 @@ export function close(session: Session, blob: Content, rest: Uint8Array<ArrayBuf
     statusIfDone: 201,
     apply: (state) => {
       addBlob(state, blob);
-      // A session that had no bytes may be left without a trace, as good as new.
+      // Closing a session that had no bytes may leave no trace: the session is then as good as new.
       if (session.size === 0) state.session = undefined;
       else if (state.session !== undefined) state.session.open = false;
     },

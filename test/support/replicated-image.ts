@@ -10,7 +10,7 @@ export const LATEST = `${IMAGES}/latest`;
 export const CONFIG = bytesOf(1, 30);
 export const LAYER = bytesOf(2, 70);
 
-/** Asks a host as alice. */
+/** Returns the options of a request to a host as alice. */
 export const at = (host: string) => ({ as: 'alice', host }) as const;
 
 export function pushTo(host: string, seed: number): Promise<Image> {

@@ -153,7 +153,7 @@ export class ThreeHosts {
     await this.announce();
   }
 
-  /** Returns the response once all work deferred until after it is done. */
+  /** Waits for the response, and then for all work that was deferred until after it. */
   async fetch(request: Request): Promise<Response> {
     const deferred: Promise<unknown>[] = [];
     const context = {

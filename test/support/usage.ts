@@ -2,8 +2,8 @@
 
 const ORGANIZATION = (repository: string): string => `substr(${repository}, 1, instr(${repository}, '/') - 1)`;
 
-// A blob counts for an organization if one of its repositories has a link that counts, as each link does whose blob a
-// live manifest of the repository names.
+// A blob counts for an organization if one of its repositories has a link to it that counts. A link whose blob a live
+// manifest of the repository names always counts.
 const NAMED = `
   SELECT m.repository, d.value ->> 'digest' AS digest, d.value ->> 'kind' AS kind, m.digest AS manifest
   FROM manifests m CROSS JOIN json_each(m.descriptors) AS d WHERE m.created_version > m.deleted_version`;

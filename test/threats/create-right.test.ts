@@ -3,7 +3,7 @@ import { addCredentials, addUsers, basic } from '../support/client.ts';
 import { first, indexOf } from '../support/fixture.ts';
 import { type As, HOSTS_AND_NODES } from './hosts.ts';
 
-/** One credential for each combination of some, but not all, rights. */
+/** Credentials that have some rights, but not all. */
 const MEMBERS = {
   pusher: ['pull', 'push'],
   'blind-pusher': ['push'],

@@ -25,7 +25,7 @@ describe.each(HOSTS_AND_NODES)('a deleted blob does not come back at $name', (ho
     expect((await host.call('DELETE', `/v2/alice/app/blobs/${digest}`, { as: 'alice' })).status).toBe(404);
   });
 
-  test('a deleted image does not come back by the same manifest elsewhere, nor its tags by the same manifest here', async () => {
+  test('a deleted image does not come back when its manifest is pushed elsewhere, nor do its tags when it is pushed here', async () => {
     const image = await host.putImage('alice/app', 1, ['latest', 'v1']);
     expect((await host.call('DELETE', `/v2/alice/app/manifests/${image.digest}`, { as: 'alice' })).status).toBe(202);
     await host.putImage('alice/other', 1, ['latest']);

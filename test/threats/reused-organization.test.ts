@@ -113,7 +113,7 @@ test.each(['answers', 'fails', 'stalls'] as const)(
     await old();
     await giveAway();
     const paths = [`${REPOSITORY}/tags`, `${IMAGES}/latest/history`];
-    // The host remembers the login from here on, so that it asks central's store for the answer alone.
+    // The host remembers the login from here on, so that it asks central's store only for the answer.
     for (const path of paths) expect(await json('central', path)).toMatchObject({ last: null });
     expect(await json('central', paths[0]!)).toMatchObject({ tags: [] });
     if (how === 'fails') hosts.takeAway('central D1');

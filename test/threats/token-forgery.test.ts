@@ -75,11 +75,11 @@ const FORGERIES: readonly (readonly [string, (claims: Claims) => Promise<string>
   ['a key behind an x5u', (claims) => signed(claims(), { ...HEADER, x5u: 'http://192.0.2.1/chain.pem' }, OTHER_KEY)],
   ['the kid as the key', (claims) => signed(claims(), HEADER, new TextEncoder().encode(KID.padEnd(32, KID)))],
   [
-    'an empty key, and the kid a device',
+    'an empty key, and a kid that names a device',
     (claims) => hmac(claims(), { ...HEADER, kid: '../../../dev/null' }, new Uint8Array(1)),
   ],
-  ['a kid of SQL', (claims) => signed(claims(), { ...HEADER, kid: "' UNION SELECT 'x" }, OTHER_KEY)],
-  ['a kid of the prototype', (claims) => signed(claims(), { ...HEADER, kid: 'constructor' }, OTHER_KEY)],
+  ['a kid that contains SQL', (claims) => signed(claims(), { ...HEADER, kid: "' UNION SELECT 'x" }, OTHER_KEY)],
+  ['a kid that every object inherits', (claims) => signed(claims(), { ...HEADER, kid: 'constructor' }, OTHER_KEY)],
   ['no kid', (claims) => signed(claims(), { alg: 'HS256' })],
   ['another kid', (claims) => signed(claims(), { ...HEADER, kid: '000000000000' })],
   [
@@ -97,11 +97,11 @@ const FORGERIES: readonly (readonly [string, (claims: Claims) => Promise<string>
   ['an end in the past', (claims) => signed(claims({ iat: now() - 120, exp: now() - 60 }))],
   ['an end that is text', (claims) => signed(claims({ exp: `${now() + 60}` as unknown as number }))],
   [
-    'an end beyond five minutes, from a start before',
+    'a lifetime of more than five minutes, begun in the past',
     (claims) => signed(claims({ iat: now() - 400, exp: now() + 3600 })),
   ],
   ['a start in the future', (claims) => signed(claims({ iat: now() + 60 }))],
-  ['a start at which it is not yet valid', (claims) => signed(claims({ nbf: now() + 60 }))],
+  ['a time before which it is not valid, in the future', (claims) => signed(claims({ nbf: now() + 60 }))],
   [
     'unknown rights',
     (claims) => signed(claims({ credential: { ...(claims()['credential'] as object), rights: ['own'] } })),
@@ -117,7 +117,7 @@ describe.each(HOSTS_AND_NODES)('forged tokens (key, alg, kid, audience) are refu
   const claims: Claims = (changes) => claimsFor(host.audience, changes);
   const paths = ['/v2/', '/v2/_catalog', '/v2/alice/app/manifests/latest', '/v2/bob/open/manifests/latest'];
 
-  test('tokens like those that the forgeries are made from are accepted', async () => {
+  test('the tokens that the forgeries are made from are accepted', async () => {
     await host.putImage('alice/app', 1, ['latest']);
     const as = { authorization: `Bearer ${await signed(claims())}` };
     expect(await host.read('/v2/alice/app/manifests/latest', as)).toBe(200);

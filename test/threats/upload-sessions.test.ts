@@ -56,7 +56,7 @@ async function started(host: Host): Promise<string> {
   return patched.headers.get('Location') ?? '';
 }
 
-describe.each(HOSTS_AND_NODES)("another's upload session is unknown at $name", (host) => {
+describe.each(HOSTS_AND_NODES)("another's upload session is unknown or denied at $name", (host) => {
   test.each<[string, string, As, readonly unknown[]]>([
     ['another repository', 'alice/other', 'alice', UNKNOWN],
     ['a repository below', 'alice/app/below', 'alice', UNKNOWN],

@@ -60,7 +60,7 @@ test('a local run also reaches its own machine, but not itself', () => {
   expect(problem('http://169.254.169.254', LOCAL)).toContain('over https');
 });
 
-test('one host by name makes it a deployment', () => {
+test('a configuration that names one of its hosts is a deployment', () => {
   const hosts = [':8787', 'index.example.com'].map((host) => ({ host, namespace: central }));
   expect(problem('http://localhost:5000', reachOf({ hosts, consoleHosts: [] }))).toBeDefined();
 });

@@ -168,7 +168,7 @@ describe('an upstream that goes silent', () => {
   });
 });
 
-test('HTML instead of JSON is refused with what it was', async () => {
+test('HTML instead of JSON is refused, and the error names the list that was asked for', async () => {
   answer = () => new Response('<html>', { headers: { 'Content-Type': 'text/html' } });
   await expect(repositoryOf('https://registry.example').tags()).rejects.toThrow(
     'the list of tags of registry.example is not a JSON object',

@@ -13,7 +13,7 @@ interface Options extends TransportOptions {
   readonly quiet?: true;
 }
 
-/** `berth gateway HOST`: a registry on this machine that is another one, for layers of any size. */
+/** `berth gateway HOST`: serves another registry at a port of this machine, for layers of any size. */
 export function gateway(berth: Command): void {
   const command = berth
     .command('gateway')

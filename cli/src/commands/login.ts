@@ -62,7 +62,7 @@ async function run(host: string, options: Options): Promise<void> {
 async function ask(question: string, otherwise: string, isSecret: boolean): Promise<string> {
   if (!process.stdin.isTTY) throw new WrongUse(`there is no terminal to ask for "${question.trim()}": ${otherwise}`);
   process.stderr.write(question);
-  // The terminal shows what the prompt echoes, and nothing else.
+  // The terminal shows only what the prompt writes to this output.
   const output = isSecret ? new Writable({ write: (_chunk, _encoding, done) => done() }) : process.stderr;
   const prompt = createInterface({ input: process.stdin, output, terminal: true });
   try {

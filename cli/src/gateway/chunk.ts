@@ -14,7 +14,7 @@ export class Chunk implements Repeatable {
   #held = 0;
   #reading: Promise<void> | undefined;
 
-  /** @param read reads the next bytes of the body, at most so many @param room room for `length` bytes */
+  /** @param read reads the next bytes of the body, at most `most` @param room room for `length` bytes */
   constructor(read: (most: number) => Promise<Buffer | undefined>, length: number, room: Taken) {
     this.#read = read;
     this.#length = length;

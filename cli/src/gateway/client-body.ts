@@ -19,7 +19,7 @@ export interface Patience {
 }
 
 export const PATIENCE: Patience = { idleMs: 300_000, awaitedMs: 30_000 };
-/** The bytes that a client must bring in a millisecond of waiting for it, once others wait for its room. */
+/** The bytes that a client must send for each millisecond of waiting for it, once others wait for its room. */
 const LEAST_PER_MS = 64;
 /** The time between two looks at a client that is late. */
 const LOOK_MS = 250;
@@ -31,7 +31,7 @@ export class ClientStalled extends Error {
   override readonly name = 'ClientStalled';
 }
 
-/** Room that a body fills, and how the client does so. */
+/** Room that a body fills, and how fast the client fills it. */
 interface Filling {
   readonly room: Room;
   received: number;
@@ -147,7 +147,7 @@ export class ClientBody {
   }
 
   async #receive(): Promise<Buffer | undefined> {
-    // A client that sends a little all the time is looked at here.
+    // A client that keeps sending a little may never be waiting when the timer looks, so look here as well.
     this.#look(0);
     const began = Date.now();
     const watch = setInterval(() => this.#look(Date.now() - began), LOOK_MS);
@@ -161,7 +161,7 @@ export class ClientBody {
     }
   }
 
-  /** Gives a client up that has been waited for too long. @param waited milliseconds since its last bytes */
+  /** Gives up on a client that has taken too long. @param waited milliseconds since its last bytes */
   #look(waited: number): void {
     const { idleMs, awaitedMs } = this.#patience;
     const { room, received = 0, waited: before = 0 } = this.#filling ?? {};

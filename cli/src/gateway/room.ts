@@ -9,7 +9,7 @@ export class Room {
 
   /**
    * Waits for room. Each holder gives its room back once its chunk is sent, or once its client is too slow while others
-   * wait, so the deadlines of both limit the wait.
+   * wait. Sending and receiving have deadlines, so the wait ends.
    * @throws the signal's reason once it is aborted
    */
   async take(bytes: number, signal: AbortSignal): Promise<Taken> {

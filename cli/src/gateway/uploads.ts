@@ -142,7 +142,7 @@ function nothing(method: Request['method'], { signal }: Exchange): Request {
   return { method, headers: { 'content-length': '0' }, signal };
 }
 
-/** Removes the digest as it is written, because the host may have signed the rest of its query. */
+/** Removes the digest, and leaves the rest of the query as it is written, because the host may have signed it. */
 function withoutDigest(url: URL): URL {
   const others = new URL(url);
   others.search = url.search

@@ -19,7 +19,7 @@ export class TarFiles implements ImageFiles {
     this.#entries = entries;
   }
 
-  /** Reads the headers of an archive. @throws Failure if it is none */
+  /** Reads the headers of an archive. @throws Failure if it is not a tar archive */
   static async open(file: string): Promise<TarFiles> {
     const handle = await open(file);
     try {

@@ -12,7 +12,7 @@ interface Site {
   readonly health: Health;
   /** A mark and a word that say the same as the color. */
   readonly state: string;
-  /** What waits, and for how long. */
+  /** The work that waits, and for how long. */
   readonly waiting: string;
 }
 

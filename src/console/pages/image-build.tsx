@@ -1,11 +1,11 @@
-/** How an image was built, and what a container of it starts with. */
+/** The steps that built an image, and the configuration that a container of it starts with. */
 import type { FC } from 'hono/jsx';
 import { Bytes, Facts, FirstRows, Lines, Table, Time } from '../components.tsx';
 import type { ShownConfig } from '../image-config.ts';
 import type { Descriptor } from '../manifest.ts';
 
 export const Build: FC<{ config: ShownConfig; layers: readonly Descriptor[] }> = ({ config, layers }) => {
-  // Each step that has a layer made the next one, the lowest first.
+  // The steps that have a layer made the layers in this order, the lowest first.
   const sizes = layers.map(({ size }) => size).values();
   const steps = config.steps.map((step) => ({ ...step, size: step.hasLayer ? sizes.next().value : undefined }));
   return (

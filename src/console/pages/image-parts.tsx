@@ -69,7 +69,7 @@ function isReadable(mediaType: string): boolean {
   return /^text\/|[/+]json$/.test(mediaType);
 }
 
-/** How many images with the same layer are named. */
+/** The most images with the same layer that are named. */
 const NAMED = 3;
 
 /** Links to the images that share a layer. */

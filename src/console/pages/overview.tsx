@@ -1,4 +1,4 @@
-/** The start: whether everything is in step, at a glance. */
+/** The start page, which shows at a glance whether everything is in step. */
 import { Hono } from 'hono';
 import type { AuditEntry, LatestPush, PushesByHour, Queue, QueueSeries } from '../answers.ts';
 import { LagOverLastDay } from '../charts/lag.tsx';

@@ -116,7 +116,7 @@ const Named: FC<{ change: KnownChange }> = ({ change: { method, path } }) => (
   </>
 );
 
-/** Returns the field of a form for a parameter, whose name may be that of another field. */
+/** Returns the name of a parameter's field in a form. The prefix distinguishes it from other fields. */
 function parameterField(name: string): string {
   return `parameter-${name}`;
 }

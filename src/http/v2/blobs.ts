@@ -55,7 +55,8 @@ function target(c: AppContext) {
 }
 
 /**
- * Returns whether the Range applies. If If-Range names other content, the client gets all of this (RFC 9110 §13.1.5).
+ * Returns whether the Range applies. If If-Range names other content, the client gets the whole blob (RFC 9110
+ * §13.1.5).
  */
 function ifRangeHolds(c: AppContext, digest: Digest): boolean {
   const header = c.req.header('If-Range');

@@ -11,7 +11,7 @@ const SIZES = [10, 50, 99, 101, 200, 512];
 /** Every plan lets this much through. */
 const LEAST = 99;
 
-/** Milliseconds for each MB; a fifth of a megabyte each second. */
+/** Milliseconds for each MB, at 200 kB a second. */
 const DEADLINE_OF_MB = 5000;
 
 const PIECE = Buffer.alloc(1_000_000);

@@ -28,7 +28,7 @@ async function main(): Promise<number> {
       stopping.abort(new Error('stopped'));
     });
   }
-  // Nobody reads the lines any more, as after `| head`. The doctor cleans up all the same.
+  // An error here means that nobody reads the lines any more, as after `| head`. The doctor still cleans up.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', () => {
       status ||= FAILED;

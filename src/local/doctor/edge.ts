@@ -25,7 +25,7 @@ export async function* checkLoginChallenge({ client }: Run, { url }: Host): Asyn
   yield ok(`docker, containerd, skopeo and crane are asked to log in at ${new URL('/token', url).href}`);
 }
 
-/** Says what a header has to be, and who may have changed it. @throws Failed */
+/** Checks a header. @throws Failed, which says what it has to be, and who may have changed it */
 export function requireHeader(answer: Answer, name: string, expected: string): void {
   const value = header(answer, name);
   if (value === expected) return;

@@ -91,7 +91,7 @@ function isThere(answer: Answer): boolean {
 
 /**
  * Returns a function that waits for a condition and returns how long that took since now; undefined if it took too
- * long. All its waits end together, so that many hosts do not add up; each condition is tried once at least.
+ * long. All its waits end together, so that those for many hosts do not add up; each condition is tried at least once.
  */
 function waitFor({ client, options }: Run): (condition: () => Promise<boolean>) => Promise<string | undefined> {
   const began = Date.now();

@@ -131,7 +131,7 @@ async function* chooseRepository(client: Client, host: Host, login: Login): Asyn
 
 async function* withImages(run: Run): AsyncGenerator<Line, void> {
   yield* atHosts(run, OF_IMAGES);
-  // One host after another, so that the checks of others do not count.
+  // Measure one host after another, so that checks at the others do not distort the latency.
   for (const host of run.hosts) yield* atHost(run, host, LATENCY);
   yield* ofDeployment(run, OF_ALL_HOSTS);
 }

@@ -26,7 +26,7 @@ export class HashingAllowance {
     this.#left = bytes;
   }
 
-  /** Takes so many bytes from what the invocation may still hash. Returns false if they are not left. */
+  /** Takes `bytes` from what the invocation may still hash. Returns false if it may not hash that many. */
   take(bytes: number, algorithm: Algorithm): boolean {
     const cost = bytes * COSTS[algorithm];
     if (cost > this.#left) return false;

@@ -101,7 +101,7 @@ export const scrub: Task = {
   },
 };
 
-/** Reads the next part of a blob. Returns how to go on; undefined at the end, when damage has been noted. */
+/** Reads the next part of a blob. Returns how to go on; undefined at the end, when any damage has been noted. */
 async function check(
   context: MaintenanceContext,
   store: Store,

@@ -91,7 +91,7 @@ export class FederatedBlobs {
     return key === undefined ? undefined : { key, content: central.bucket.get(key).catch(() => undefined) };
   }
 
-  /** Drops bytes that no row names. Their request does not wait for them. */
+  /** Drops bytes that no row names, after the response. */
   #drop(repository: RepositoryName, digest: Digest, early: EarlyBytes | undefined): void {
     if (early === undefined) return;
     const { likelyKeys, defer } = this.#federation.options;
@@ -186,7 +186,7 @@ export class FederatedBlobs {
 
   /**
    * Mounts a blob locally if the node has the source's link and the bytes, and otherwise from central. Returns false if
-   * central does not answer in time either: the client then uploads the blob.
+   * neither is possible in time: the client then uploads the blob.
    */
   async mount(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
     if (await this.#local.mountBlob(repository, digest, source)) return true;

@@ -96,7 +96,7 @@ export class FederatedRegistry extends Uploads implements Registry {
     const { node } = this.#federation;
     const commit = { repository, digest, manifest, size, tags };
     if (condition === undefined) return this.#commit(commit, by);
-    // Read what the node shows first, so that any write here from now on is detected.
+    // Start by reading what the node shows, so that any later write here is detected.
     return untilUndisturbed(async () => {
       const shown = await findShown(node.database, repository, condition.reference);
       requireHolds(condition, await this.#manifests.current(repository, condition.reference));

@@ -34,7 +34,7 @@ export interface NamedVersion {
 interface TaggedImageRow extends ImageRow {
   readonly tag: Tag;
   readonly version: number;
-  /** False if a removal hides the tag that has not been swept yet. */
+  /** False if a removal that has not been swept yet hides the tag. */
   readonly shown: boolean;
 }
 
@@ -63,7 +63,7 @@ const SELECT_TAGGED = sql<Selected<TaggedImageRow>>`
     AND ${IN_RANGE('t.repository', 't.name')}
   CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
   LIMIT CAST(?2 AS INTEGER)`.reading(paged(2, 4));
-// A public repository without a tag is a hidden row, so that it counts in the page, unless the page before ended there.
+// A public repository without a tag is a hidden row, so that it counts in the page, unless the last page ended there.
 const SELECT_PUBLIC_TAGGED = sql<Selected<TaggedImageRow>>`
   SELECT p.name AS repository, coalesce(m.digest, '') AS digest, coalesce(m.size, 0) AS bytes,
     coalesce(m.created_version, 0) AS created, m.image_size AS size, m.image_kind AS kind,
@@ -258,8 +258,8 @@ export async function findImages(
 }
 
 /**
- * The most tags that a page of images found in many repositories shows in all; the last image of each statement may go
- * over it. Without this limit a page could have a hundred thousand, which would fill the isolate's memory.
+ * The most tags, in all, on a page of images found in many repositories; the last image of each statement may exceed
+ * it. Without this limit a page could have a hundred thousand, which would fill the isolate's memory.
  */
 export const MAX_TAGS_OF_PAGE = 10_000;
 

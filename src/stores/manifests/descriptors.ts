@@ -7,7 +7,7 @@
 /** The most characters of descriptors in the row of a manifest. A row of this size overflows to one page at most. */
 export const MOST_INLINE = 4000;
 
-/** The most characters of one descriptor: with a sha512 digest. */
+/** The most characters that one descriptor has: those of one with a sha512 digest. */
 export const DESCRIPTOR_CHARACTERS = 200;
 
 /** SQL for the descriptors of a row of `manifests`, as JSON; NULL if the row only records a deletion. */

@@ -65,8 +65,8 @@ const UPSERT_REPOSITORY = sql`
   SELECT ?1, CAST(?2 AS INTEGER), 1 FROM clock WHERE ${committed('?3')}
   ON CONFLICT (name) DO UPDATE SET listed = 1 WHERE listed = 0`;
 
-// Shows the tags of a manifest that comes to life, since its eviction only hid them. The tags of a live manifest are
-// visible already.
+// Shows the tags of a manifest that is pushed again after its eviction, which only hid them. The tags of a live
+// manifest are visible already.
 const SHOW_TAGS_OF_MANIFEST = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 1
   WHERE repository = ?1 AND digest = ?2 AND visible = 0 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})

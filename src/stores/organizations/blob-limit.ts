@@ -1,7 +1,7 @@
 /**
- * The limit of an organization's blobs, which holds without a quota: those that count, and open uploads, each of which
- * may become one. So an upload is judged when it begins, and closing it is never refused. Whatever refuses a blob for
- * the quota refuses it for the limit in the same statement.
+ * The limit of an organization's blobs, which holds even without a quota. Open uploads count too, because each of them
+ * may become a blob. So an upload is judged when it begins, and closing it is never refused. Whatever refuses a blob
+ * for the quota refuses it for the limit in the same statement.
  *
  * At a node the count has two parts, as usage has: see `usage-rows.ts`.
  */

@@ -4,7 +4,7 @@
  * blobs is in `blob-limit.ts`.
  *
  * Most counts are columns of `usage`, which triggers maintain (`0001_berth.sql`). The statement that takes the commit's
- * version checks them. So if two pushes fit only one at a time, one of them is stored. A write that adds nothing is
+ * version checks them. So if there is room for only one of two pushes, one is stored. A write that adds nothing is
  * never refused, and merging refuses nothing. For manifests, tags and blobs, a node adds the counts that central last
  * reported. Other counts are those of the node's own database alone.
  */
@@ -267,7 +267,7 @@ export async function uploadsExceeded(
 }
 
 /**
- * Nodes are told the counts of an organization without a quota once it is within so many manifests or tags of a limit.
+ * Nodes are told the counts of an organization without a quota once it is this many manifests or tags below a limit.
  */
 const NEAR = 100_000;
 

@@ -1,12 +1,12 @@
 /**
- * The usage of a store by organizations, and the checks whether they may use more.
+ * The usage of a store by organizations, and the checks of whether they may use more.
  *
  * The triggers of `0001_berth.sql` maintain these rows; this file reads them. A write that adds bytes has {@link
  * exceedsQuota} in its first statement, so the check and the write are one transaction. If two pushes fit only one at a
  * time, they never both succeed at one store. A write that adds nothing is never refused.
  *
- * At a node the usage has two parts: what the node uses that central, as far as the node knows, does not count, and
- * what central last reported. Merging refuses nothing: central accepts whatever a node has acknowledged.
+ * At a node the usage has two parts: what the node uses beyond what it knows central to count, and what central last
+ * reported. Merging refuses nothing: central accepts whatever a node has acknowledged.
  */
 import { descriptorsOf } from '../manifests/descriptors.ts';
 import { OciError } from '../../oci/errors.ts';

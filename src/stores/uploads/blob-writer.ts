@@ -29,7 +29,7 @@ export interface Body {
   readonly owner?: string | undefined;
 }
 
-/** One of the objects of what was written. `start` is its offset within the whole. */
+/** One of the objects that hold what was written. `start` is its offset within the whole. */
 export interface Piece {
   readonly start: number;
   readonly size: number;

@@ -47,7 +47,7 @@ export const WAIT_MILLISECONDS = 10_000;
  */
 export const PATIENCE_MILLISECONDS = 30_000;
 const LOOK_MILLISECONDS = 100;
-/** After this time without a look, a place in the queue counts as left, in milliseconds. */
+/** The time without a look after which a place in the queue counts as abandoned, in milliseconds. */
 const GONE_MILLISECONDS = 2000;
 /** The most requests that may wait at once. They hold next to nothing, but each must be answered in time. */
 const MAX_WAITING = 500;

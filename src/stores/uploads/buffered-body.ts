@@ -21,8 +21,8 @@ export const SLOW_MILLISECONDS = 5000;
 /** The time for which a body may fill one large buffer after the other while others wait for one, in milliseconds. */
 export const TURN_MILLISECONDS = 1000;
 /**
- * The time between a slow read's checks whether others wait, in milliseconds. Together with {@link SLOW_MILLISECONDS}
- * it is less than the time for which others wait for room.
+ * The interval at which a slow read checks whether others wait, in milliseconds. Together with
+ * {@link SLOW_MILLISECONDS} it is less than the time for which others wait for room.
  */
 const LOOK_MILLISECONDS = 1000;
 

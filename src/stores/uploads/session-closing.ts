@@ -57,7 +57,7 @@ export class SessionClosing {
     this.#id = ofOwner(owner, upload);
   }
 
-  /** Closes a session without bytes with a whole blob. A session without a row gets none. */
+  /** Closes a session that has no bytes yet, by a request with the whole blob. A session without a row gets none. */
   async whole(body: Body | undefined): Promise<void> {
     const { assembler, order } = this.#tools;
     const { digest } = this.#blob;

@@ -35,7 +35,7 @@ export interface UploadRow {
   /** The write id of the request that last changed the row. */
   readonly write_id: string;
   readonly key: string | null;
-  /** The id of the multipart upload that `key` is, until it is known to be complete. */
+  /** The id of the multipart upload that writes the object `key`, until it is known to be complete; null for none. */
   readonly multipart: string | null;
   /** Bytes of each of its parts but the last. */
   readonly part_size: number | null;

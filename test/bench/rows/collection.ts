@@ -24,8 +24,8 @@ const blobDigest = (i: string): string => `'sha256:' || printf('%063x0', ${scatt
 const manifestDigest = (i: string): string => `'sha256:' || printf('f%063x', ${scattered(i)})`;
 
 /**
- * Inserts images of several layers, with all rows of a push except their contents. At central, a node may have the
- * bytes too.
+ * Inserts images of several layers, with all rows of a push except their contents.
+ * @param owners the stores that have the bytes; for central, a node may be among them
  */
 async function insertImages(
   control: Control,
@@ -292,7 +292,7 @@ const noticing: Row = {
         const begun = busy.push.length;
         while (!progress.isDone) await once(busy);
         await collection;
-        // The last pair is dropped, because it was not among slices all the time.
+        // The last pair is dropped, because the collection ended while it was under way.
         busy.push.pop();
         busy.pull.pop();
         const here = busy.push.length - begun;

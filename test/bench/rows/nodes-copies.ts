@@ -14,7 +14,7 @@ const BLOBS = 10;
 const SLOW = { seed: 1, d1: [0, 0], r2: [50, 50], bandwidth: [1e12, 1e12] } as const;
 /** The price of a million pushes that are announced and settled, in dollars. */
 const MOST_DOLLARS = 125;
-/** The rows that it writes in D1, at the node and at central. */
+/** The rows that such a push writes in D1, at the node and at central. */
 const D1_ROWS = 87;
 /** The alarm, and the figures of its run. */
 const QUEUE_ROWS = 2;

@@ -10,7 +10,7 @@ import { stall, type Stalled } from '../stalled.ts';
 
 const MIB = 1024 * 1024;
 const LIMIT = 96 * MIB;
-/** The code, and what the simulators keep. */
+/** The isolate's memory at rest: the code, and what the simulators keep. */
 const SETTLED = 16 * MIB;
 /** Longer than a request waits for room, and shorter than the limit for a stalled body. */
 const MILLISECONDS = 12_000;

@@ -149,7 +149,7 @@ test.each([
 });
 
 test.each([
-  ['is told by the blob', true, 201],
+  ['succeeds if the blob is there', true, 201],
   ['stays refused if there is no blob', false, 404],
 ])(
   'a closing PUT without a body whose answer is lost, and whose session is gone, %s',
@@ -296,7 +296,7 @@ test('layers go side by side', async () => {
   expect(answers.map(({ status }) => status)).toEqual([202, 202, 202]);
 });
 
-test('a host that is away is told of, with what to do', async () => {
+test('the error for a host that is away says so', async () => {
   const { host, ask } = await startGateway(CHUNK);
   await host.close();
   const { status, body } = await ask({ method: 'GET', path: '/v2/' });

@@ -20,7 +20,7 @@ export class Host {
   readonly blobs = new Map<string, Buffer>();
   /** Requests with a longer body are answered with 413. */
   largest = Number.POSITIVE_INFINITY;
-  /** Breaks the connection of a PATCH after so many bytes of its body, each time one of the list. */
+  /** Each PATCH takes the next of these numbers; its connection breaks after that many bytes of its body. */
   readonly breaks: number[] = [];
   /** Is asked first, and answers itself if it returns true. */
   first: Answer = () => false;

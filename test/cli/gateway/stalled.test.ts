@@ -11,7 +11,7 @@ const MANY = Array.from({ length: 12 }, (_, i) => i);
 const MANIFEST = '/v2/acme/app/manifests/v1';
 const [withLength, withoutLength] = [{ 'content-length': CHUNK }, { 'transfer-encoding': 'chunked' }];
 
-/** Begins a request, of which the body does not come to its end. */
+/** Begins a request whose body never ends. */
 function begin({ port }: Started, method: string, path: string, headers: object): ClientRequest {
   const begun = request({ host: '127.0.0.1', port, agent: false, method, path, headers: { ...headers } });
   begun.on('error', () => undefined);

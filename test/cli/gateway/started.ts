@@ -33,7 +33,7 @@ export interface Started {
   readonly open: () => Promise<string>;
 }
 
-/** Starts both until the test is over. @param largest bytes of a chunk */
+/** Starts a host and a gateway, which end after the test. @param largest the most bytes of a chunk */
 export async function startGateway(largest: number, patience?: Patience): Promise<Started> {
   const host = new Host();
   await host.listen();

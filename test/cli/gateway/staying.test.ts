@@ -6,7 +6,7 @@ import { listenOnLoopback } from '../../../cli/src/gateway/listen.ts';
 import type { Host } from './host.ts';
 import { askOn, CHUNK, startGateway } from './started.ts';
 
-/** Has the host answer everything so. */
+/** Makes the host answer every request in this way. */
 function answerAll(host: Host, status: number, headers: Record<string, string>, body = ''): void {
   host.first = (_incoming, outgoing) => {
     outgoing.writeHead(status, headers).end(body);
@@ -61,7 +61,7 @@ test('a pull streams through, whole and in ranges', async () => {
   expect([headers['content-length'], body.length]).toEqual([`${blob.length}`, 0]);
 });
 
-test('a pull that the client leaves ends at the host', async () => {
+test('a pull that the client abandons ends at the host too', async () => {
   const { host, port } = await startGateway(CHUNK);
   const left = new Promise<void>((done) => {
     host.first = (incoming, outgoing) => {
@@ -97,7 +97,7 @@ test('a token that ends in the middle of a layer is renewed, with the login that
   host.first = ({ url, headers }, outgoing) => {
     if (url?.startsWith('/token') === true) {
       tokens += 1;
-      // It is past the part of its life after which it is renewed as soon as it is there.
+      // The first token is due for renewal as soon as it arrives.
       const body = JSON.stringify({ token: `token-${tokens}`, expires_in: tokens === 1 ? 0.001 : 300 });
       outgoing.writeHead(200, { 'Content-Type': 'application/json' }).end(body);
       return true;

@@ -1,4 +1,4 @@
-/** The program, as a user of a registry in its own process runs it. */
+/** The program, run as a user runs it, against a registry in another process. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeAll } from 'vitest';

@@ -60,9 +60,9 @@ test('tar reads an archive that is written here', async () => {
   ]);
 });
 
-test.each([95, 100, 101, 140, 1000])('a path of %d bytes is written, for tar and for berth', async (length) => {
+test.each([95, 100, 101, 140, 1000])('tar and berth can read a path of %d bytes that was written', async (length) => {
   const archive = join(folder, `path-${length}.tar`);
-  // Two bytes each, and one before them.
+  // Each 'ä' has two bytes. An 'a' before them makes the length odd.
   const path = length % 2 === 0 ? 'ä'.repeat(length / 2) : `a${'ä'.repeat((length - 1) / 2)}`;
   const entry = (name: string, text: string) => ({
     path: name,

@@ -6,7 +6,7 @@ export class Wire {
   /** Bytes from the client and from the registry, headers included. */
   sent = 0;
   received = 0;
-  /** Breaks a connection each time that so many bytes have come from the registry since the last break. */
+  /** Breaks a connection once the first of these numbers of bytes has come since the last break, and drops it. */
   breaks: number[] = [];
   readonly #sockets = new Set<Socket>();
   readonly #server;

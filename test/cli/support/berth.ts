@@ -13,7 +13,7 @@ export interface Result {
   readonly stderr: string;
 }
 
-/** Runs `berth` with arguments, and ends it after a minute. @param options.env replaces the whole environment */
+/** Runs `berth` with arguments, and ends it after a minute. @param options.env all variables besides PATH */
 export async function berth(
   args: readonly string[],
   options: { readonly env?: Readonly<Record<string, string>>; readonly stdin?: string; readonly cwd?: string } = {},

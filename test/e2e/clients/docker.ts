@@ -1,6 +1,6 @@
 /**
  * A docker engine of its own, with its state below the run's folder. It keeps layers unpacked and compresses them again
- * for each push, so they are compared by the image's id: it covers the digests of the uncompressed layers, which docker
+ * for each push, so images are compared by their ids. An id covers the digests of the uncompressed layers, which docker
  * checks as it unpacks what it pulls.
  */
 import { mkdir, rm } from 'node:fs/promises';

@@ -14,7 +14,7 @@ export interface ManifestCase {
   readonly document: { readonly [key: string]: Json };
   readonly contentType: string | undefined;
   readonly encoding: Encoding;
-  /** Grows the document by an extra field. */
+  /** Grows the document by an extra field, or by more descriptors. */
   readonly growth: Growth;
   readonly reference:
     | { readonly tag: string }

@@ -21,7 +21,7 @@ export type Tampering =
   | { readonly put: string; readonly at: number; readonly instead: boolean }
   | { readonly field: 0 | 1 | 2 | 3; readonly value: string };
 
-/** A body: its bytes, or so many times one byte. */
+/** A body: its bytes, or `size` times the byte `of`. */
 export type StatedBody = readonly number[] | { readonly size: number; readonly of: number };
 
 export type ChunkRange =
@@ -187,7 +187,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 const opening: Step = { kind: 'open', user: 'alice', repository: 'alice/app', algorithm: undefined };
 
-/** Starts with an open session unless the first step opens one. */
+/** Lists of steps, each of which begins by opening a session. */
 export const steps: fc.Arbitrary<readonly Step[]> = fc
   .array(step, { minLength: 1, maxLength: 6 })
   .map((more) => (more[0]?.kind === 'open' ? more : more.toSpliced(0, 0, opening)));
@@ -251,7 +251,7 @@ export function on(
 
 const closing = on('PUT');
 
-/** One session, most of whose chunks can be parts of a multipart upload. Some close it without a body. */
+/** Steps of one session, most of whose chunks can be parts of a multipart upload. Some lists end by closing it. */
 export const stepsOfParts: fc.Arbitrary<readonly Step[]> = fc
   .tuple(
     fc.record({

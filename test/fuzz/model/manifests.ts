@@ -32,7 +32,7 @@ export interface Judgement {
   readonly subject: string | undefined;
 }
 
-/** @param contentType of the request; undefined for none */
+/** @param contentType the request's Content-Type; undefined for none */
 export function judge(document: Json, contentType: string | undefined): Judgement {
   const faults = new Set<Expected>();
   const needed = new Set<string>();

@@ -1,4 +1,7 @@
-/** A property is a test with as many runs as requested, from one seed, after the cases that it failed with before. */
+/**
+ * A property is a test that runs the cases with which it failed before, and then as many generated ones as requested,
+ * from one seed.
+ */
 import * as fc from 'fast-check';
 import { inject, test } from 'vitest';
 

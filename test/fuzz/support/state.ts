@@ -64,14 +64,14 @@ async function composeQuery(): Promise<string> {
       OR state = 'cancelled' AND key IS NOT NULL) AS ended`;
 }
 
-/** Lists of keys, as JSON. */
+/** The row of the query. The texts are JSON. */
 interface Found {
   readonly rows: string;
   readonly blobs: string;
   readonly chunks: string;
-  /** The keys of multipart uploads that may be complete, as JSON. */
+  /** The keys of multipart uploads that may be complete. */
   readonly parts: string;
-  /** The number of rows of sessions that have ended, whose objects are not deleted yet. */
+  /** The number of rows of sessions that have ended and whose objects are not deleted yet. */
   readonly ended: number;
 }
 

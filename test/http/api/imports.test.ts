@@ -69,7 +69,7 @@ test('an import shows what it has left out, and never its credential', async () 
   expect(body.imports[0]).not.toHaveProperty('report');
 });
 
-test('both ends of its life are in the audit log', async () => {
+test('the start and the cancellation of an import are in the audit log', async () => {
   const { id } = await start();
   expect(await ask('DELETE', `${PATH}/${id}`)).toMatchObject({ status: 200, body: { state: 'cancelled' } });
   expect(await ask('DELETE', `${PATH}/${id}`)).toMatchObject({ status: 200, body: { state: 'cancelled' } });
@@ -93,7 +93,7 @@ describe('an import ends', () => {
     expect(await ran(id)).toMatchObject({ state: 'failed', error: expect.stringContaining('was removed') });
   });
 
-  test('when its organization is, and the next one of that name does not see it', async () => {
+  test('when its organization is removed, and the next one of that name does not see it', async () => {
     await startImport('alice', ID);
     await makeDue();
     await env.DB_CENTRAL.prepare("UPDATE organizations SET created_at = created_at + 1 WHERE name = 'alice'").run();
@@ -106,7 +106,7 @@ describe('an import ends', () => {
   });
 });
 
-test('an image that can not be read is tried again, then skipped, and the import goes on', async () => {
+test('an image that cannot be read is tried again, then skipped, and the import goes on', async () => {
   upstream = ({ pathname }) => {
     if (pathname.endsWith('/tags/list')) return Response.json({ tags: ['1', '2'] });
     return new Response(null, { status: pathname.endsWith('/1') ? 403 : 404 });
@@ -130,7 +130,7 @@ test('the report is bounded, and the rest is counted', async () => {
   expect(ended.report).toHaveLength(MAX_SKIPPED);
 });
 
-test('an upstream that lists without end is left at some point', async () => {
+test('a list of an upstream that does not end is given up', async () => {
   let pages = 0;
   upstream = (url) => {
     if (!url.pathname.endsWith('/tags/list')) return new Response(null, { status: 404 });
@@ -142,7 +142,7 @@ test('an upstream that lists without end is left at some point', async () => {
   expect(pages).toBeLessThan(2000);
 });
 
-test('only so many run at once', async () => {
+test('an organization runs at most ten imports at once', async () => {
   for (let i = 0; i < 10; i++) await startImport('alice', ID.replace(/^./, String(i)));
   const refused = await ask('POST', PATH, 'alice', REQUEST);
   expect(refused).toMatchObject({ status: 429, body: { errors: [{ code: 'TOOMANYREQUESTS' }] } });
@@ -176,7 +176,7 @@ test('an admin of a part of the organization sees only imports into that part, a
   expect((await ask('GET', `${PATH}/${id}`)).status).toBe(200);
 });
 
-/** Makes what waits due. */
+/** Makes the imports that wait due. */
 function makeDue(): Promise<void> {
   return runInDurableObject(imports(), async (_imports, { storage }) => {
     storage.sql.exec('UPDATE imports SET due_at = 0');

@@ -24,7 +24,7 @@ describe('n of a list', () => {
   ];
 
   test.each(['', '1001', '99999999999999999999', '9'.repeat(400)])(
-    '%j is accepted: an empty one means the default, and one above the maximum the maximum',
+    '%j is accepted: an empty one means the default, and one above the maximum means the maximum',
     async (n) => {
       for (const list of LISTS)
         expect([list, (await callApi('GET', `${list}?n=${n}`, 'admin')).status]).toEqual([list, 200]);

@@ -29,7 +29,7 @@ async function latest(query = ''): Promise<Push[]> {
 const names = (pushes: readonly Push[]): string[] =>
   pushes.map(({ repository, tag, origin }) => `${repository}:${tag} ${origin}`);
 
-test('has those to central and those that nodes announced, latest first', async () => {
+test('the list has pushes to central and those that nodes announced, latest first', async () => {
   const before = Date.now();
   await putImage('alice/app', 1, ['v1']);
   await putImage('alice/other', 2, ['v1'], { as: 'alice', host: NODE1 });
@@ -41,7 +41,7 @@ test('has those to central and those that nodes announced, latest first', async 
   expect(names(await latest('?n=1'))).toEqual(['bob/app:v1 central']);
 });
 
-test('has neither untagged manifests nor what was deleted', async () => {
+test('the list has neither untagged manifests nor what was deleted', async () => {
   await putImage('alice/app', 1, ['kept']);
   await putImage('alice/app', 2, []);
   const { digest } = await putImage('alice/app', 3, ['gone']);
@@ -51,7 +51,7 @@ test('has neither untagged manifests nor what was deleted', async () => {
   expect(names(await latest())).toEqual(['alice/app:kept central']);
 });
 
-test('counts a document of several parts once', async () => {
+test('the list has a document of several parts once', async () => {
   await putImage('alice/app', 1, ['large']);
   await env.DB_CENTRAL.prepare(
     'INSERT INTO manifest_contents SELECT repository, digest, 1, content FROM manifest_contents',
@@ -59,7 +59,7 @@ test('counts a document of several parts once', async () => {
   expect(names(await latest())).toEqual(['alice/app:large central']);
 });
 
-test('is empty while there are none', async () => {
+test('the list is empty while there are no pushes', async () => {
   expect(await latest()).toEqual([]);
 });
 
@@ -82,7 +82,7 @@ describe('by the hour', () => {
     return Object.fromEntries(hours.map(({ at, manifests }) => [current - Date.parse(at) / HOUR, manifests]));
   }
 
-  test('counts what is new to central, and once an hour only writes a row', async () => {
+  test('counts what is new to central, and writes a row only once an hour', async () => {
     expect(await byHour()).toEqual({});
     await note(3);
     await putImage('alice/app', 1, ['a']);

@@ -129,7 +129,7 @@ describe('the summary of an organization', () => {
   });
 });
 
-test('the management API beside it still answers', async () => {
+test('the management API, which is also under /api/, still answers', async () => {
   const response = await call('GET', '/api/organizations/alice');
   expect(response.status).toBe(401);
   expect((await response.json<{ errors: { code: string }[] }>()).errors[0]?.code).toBe('UNAUTHORIZED');

@@ -22,7 +22,7 @@ interface Way {
 
 const WAYS: readonly Way[] = [
   { name: 'kraft', open: (wire) => new Kraft(wire, LOGIN), again: () => [] },
-  // The client pushes the manifest to the tag as well: when it checks the tag, it finds the index.
+  // The client also pushes the manifest to the tag. Its check of the tag finds the index, so it sends both again.
   { name: 'unikraft', open: (wire) => new Unikraft(wire, LOGIN), again: ({ manifest, index }) => [manifest, index] },
 ];
 

@@ -125,7 +125,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     }
   });
 
-  test('one of many requests that create a tag at once succeeds', async () => {
+  test('of many requests that create a tag at once, one succeeds', async () => {
     const images = await Promise.all(Array.from({ length: 8 }, (_, i) => imageWith(String(i))));
     const answers = await Promise.all(images.map((image) => put(host, 'latest', image, { 'If-None-Match': '*' })));
     expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 412, 412, 412, 412, 412, 412, 412]);
@@ -133,7 +133,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(await digestAt(host, 'latest')).toBe(created?.digest);
   });
 
-  test('one of many requests that move a tag from the same manifest at once succeeds', async () => {
+  test('of many requests that move a tag from the same manifest at once, one succeeds', async () => {
     const first = await imageWith('first');
     await put(host, 'latest', first);
     const images = await Promise.all(Array.from({ length: 8 }, (_, i) => imageWith(String(i))));
@@ -205,7 +205,7 @@ describe('a node judges by the merged state of itself and central:', () => {
     expect(await digestAt('node1', 'latest')).toBe(second.digest);
   });
 
-  test('a tag that central has moved is no longer where the node has it', async () => {
+  test('a tag that central has moved no longer names the manifest that the node has for it', async () => {
     const [first, second, third] = [await imageWith('1'), await imageWith('2'), await imageWith('3')];
     await put('node1', 'latest', first);
     await hosts.drain();

@@ -1,7 +1,4 @@
-/**
- * References and names that nothing can have: reads and deletions answer that it does not exist, and pushes say what to
- * do.
- */
+/** References and names that nothing can have: reads and deletions find nothing, and pushes are told what to do. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, call, codeOf, errorsOf, tokenFor, USERS } from '../../support/client.ts';
 import { putBlob, putImage, putManifest } from '../../support/content.ts';

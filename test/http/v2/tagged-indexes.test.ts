@@ -92,7 +92,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   });
 });
 
-test('a node refuses because of a tag that only central has, and central ignores tags that only a node had', async () => {
+test('a node refuses because of a tag that only central has, until that tag is deleted', async () => {
   const child = await hosts.push('central', REPOSITORY, 1, 'arm64');
   await putIndex('central', 'latest', child);
   expect((await remove('node1', child.digest)).status).toBe(405);

@@ -107,7 +107,7 @@ describe('an object without a row', () => {
     expect(await counterAt('central', 'orphans_deleted')).toBe(0);
   });
 
-  /** Puts an object into node1 that node1 takes for an orphan since now. */
+  /** Puts an object into node1's bucket, and lets node1 take it for an orphan from now on. */
   async function orphanThatCentralNames(): Promise<string> {
     const key = await leak('at-node', BUCKETS.node1);
     const insert = `

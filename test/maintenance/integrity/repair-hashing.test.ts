@@ -47,7 +47,7 @@ const BLOBS_CENTRAL = new Proxy(env.BLOBS_CENTRAL, {
         },
 });
 
-/** Runs the repair of a minute, which may hash so many parts. */
+/** Runs the repair of one minute, which may hash `parts` parts. */
 async function repairParts(parts: number): Promise<void> {
   const hashing = new HashingAllowance(PART, parts * LEAST_COST);
   const context = contextOf(hosts, { ...env, BLOBS_CENTRAL }, { hashing, nodes: [] });

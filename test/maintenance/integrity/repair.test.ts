@@ -212,7 +212,7 @@ test('a damaged blob at central is settled again by the node that announces it',
   expect(await read(hosts.central, layer)).toEqual(CONTENT);
 });
 
-test('after a round, a blob that no store has is tried again ten minutes after its end', async () => {
+test('a blob that no store has is tried again ten minutes after the end of the round', async () => {
   const { layer } = await image(hosts.central);
   await lose('central', layer);
   errorLines();

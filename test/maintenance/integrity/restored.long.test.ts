@@ -231,7 +231,7 @@ describe('an older database, a newer bucket', () => {
 
   test('everything that the docs promise is there again after a round of the comparison and the repair', async () => {
     const { central } = hosts;
-    // Central does not find bytes that only it had before that round.
+    // Before that round, central does not find bytes that no other store had.
     await expect(read(central, known.layer, known.repository)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
     hosts.now = Date.now() + 2 * HOUR;
     const repaired = await lookAfter(contextOf(hosts));
@@ -261,7 +261,7 @@ describe('an older database, a newer bucket', () => {
     expect(await orphansAt('central')).toEqual([]);
   });
 
-  test('an image that was deleted since shows at central, without its bytes, until it is deleted again', async () => {
+  test('an image that was deleted after the restored moment shows at central, without its bytes, until it is deleted again', async () => {
     const { central, node1 } = hosts;
     hosts.now = Date.now() + 2 * HOUR;
     await lookAfter(contextOf(hosts));

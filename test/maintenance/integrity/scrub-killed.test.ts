@@ -27,7 +27,7 @@ afterEach(() => void vi.restoreAllMocks());
 
 const ELEVEN_MINUTES = 11 * 60_000;
 
-/** The test kills a run at every call that is a multiple of this. A run makes about forty calls. */
+/** The test kills a run at its first call, and then at every call this much later. A run makes about forty calls. */
 const STEP = 3 * SAMPLE;
 
 /** Returns a context of central and one node. */
@@ -37,7 +37,7 @@ function contextOfTwo(hosts: Hosts, bindings: object = env): MaintenanceContext 
 }
 
 /**
- * Runs maintenance until it has made so many calls. The last of them takes effect, but its answer is lost. Returns
+ * Runs maintenance until it has made `calls` calls. The last of them takes effect, but its answer is lost. Returns
  * whether the run finished.
  */
 async function killedAt(hosts: Hosts, calls: number): Promise<boolean> {

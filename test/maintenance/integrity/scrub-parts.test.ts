@@ -35,7 +35,7 @@ beforeEach(async () => {
 
 afterEach(() => void vi.restoreAllMocks());
 
-/** Returns the context of a run that reads so many parts. */
+/** Returns the context of a run that reads `parts` parts. */
 function runOf(parts: number, bindings: object = env): MaintenanceContext {
   return contextOf(hosts, bindings, { hashing: new HashingAllowance(PART, parts * LEAST_COST) });
 }
@@ -170,7 +170,7 @@ describe('between two parts', () => {
   });
 });
 
-test('a run that is killed among small objects keeps those before', async () => {
+test('a run that is killed among small objects keeps its progress up to the last whole one', async () => {
   const digests = (await Promise.all([1, 2, 3, 4, 5].map((seed) => push(seed, 10)))).toSorted();
   let reads = 0;
   const dying = faulty(env, ({ kind }) => {

@@ -46,8 +46,8 @@ beforeEach(async () => {
 });
 
 /**
- * Inserts manifests with one tag, one own layer and one shared layer each, and a referrer of the first manifest for
- * each.
+ * Inserts manifests, each with one tag, one layer of its own and one shared layer. All but the first are referrers of
+ * the first.
  */
 async function fill(count: number): Promise<void> {
   const rows = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)';

@@ -98,7 +98,7 @@ describe('merging rows', () => {
     expect(await storedIn()).toEqual(expected);
   });
 
-  test('decides it too when the second row has no content, as in the reply to an announcement', async () => {
+  test('decides the media type too when the second row has no content, as in the reply to an announcement', async () => {
     const manifests = cases.map(({ repository, a }) => recordOf(repository, a));
     const lifecycles: ManifestLifecycle[] = cases.map(({ repository, b }) =>
       Object.assign({ repository, digest: IMAGE.digest }, b),

@@ -206,7 +206,7 @@ describe('organizations', () => {
   });
 });
 
-test('small loans that use up the reserve keep no large one from being lent', () => {
+test('small loans that use up the reserve do not keep a large one from being lent', () => {
   const budget = new BufferBudget(RESERVED_BYTES + PART_BYTES);
   budget.borrow(RESERVED_BYTES);
   const large = budget.borrow(PART_BYTES, RESERVED_BYTES);

@@ -304,7 +304,7 @@ describe('stalled uploads of one organization', () => {
   test.each([
     ['unknown', UNKNOWN],
     ['known', KNOWN],
-  ])('of three, of %s length, that fill the small buffers leave room for those of a fourth', async (_, buffering) => {
+  ])('of %s length, of three owners that fill the small buffers, leave room for a fourth', async (_, buffering) => {
     const budget = new BufferBudget(RESERVED_BYTES + PART_BYTES);
     const others = budget.borrow(RESERVED_BYTES + PART_BYTES - 3 * MIB)!;
     const attacks = Array.from({ length: (3 * MIB) / STEP_BYTES }, (__, i) => {

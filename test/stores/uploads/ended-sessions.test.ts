@@ -74,7 +74,7 @@ test('an attacker who opens and ends sessions all day leaves the rows of three h
   expect(await unreferencedObjects()).toEqual([]);
 });
 
-test('a session begins within two hours, and one that has begun lasts longer', async () => {
+test('a session must begin within two hours; one that has begun lasts longer', async () => {
   const [late, begun] = [await open(), await open()];
   const content = bytesOf(1, 100);
   await fixture.registry.appendChunk(session(begun), 0, bodyOf(content));

@@ -55,7 +55,7 @@ describe('a first chunk that breaks off', () => {
     await expectStored(fixture, content);
   });
 
-  test('is not another upload of an organization that has the most that it may have', async () => {
+  test('does not count as another upload if the organization has as many as it may have', async () => {
     await env.DB_CENTRAL.prepare('UPDATE usage SET open_uploads = 10000').run();
     const content = bytesOf(1, 1000);
     const progress = await fixture.registry.appendChunk(session(open), undefined, bodyOf(content));

@@ -1,5 +1,5 @@
 /**
- * Runs a suite of random plans at full length, of which `npm test` runs a sample, or repeats the one plan that failed:
+ * Runs at full length a suite of random plans of which `npm test` runs a sample, or repeats the one plan that failed:
  *
  *     npm run test:convergence -- [--runs N] [--seed S] [--path P]
  *     npm run test:collection -- …

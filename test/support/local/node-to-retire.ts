@@ -1,4 +1,4 @@
-/** A node to retire, and a central with the answers that a test sets, for the one administrator that it knows. */
+/** A node to retire, and a central that knows one administrator, whom it gives the answers that a test sets. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach } from 'vitest';

@@ -14,7 +14,10 @@ export interface RecordedOperator extends Operator {
   readonly screen: () => string;
 }
 
-/** Returns an operator. The first entry that a command starts with is its answer. Others succeed and print nothing. */
+/**
+ * Returns an operator. A command gets the first of the answers whose name it starts with. Without one, it succeeds and
+ * prints nothing.
+ */
 export function recordedOperator(answers: Readonly<Record<string, Partial<Ran>>> = {}): RecordedOperator {
   const ran: string[] = [];
   const lines: string[] = [];

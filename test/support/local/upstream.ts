@@ -1,4 +1,4 @@
-/** Registries that others import from: one in this process that can misbehave, and Debian's. */
+/** Registries to import from: one in this process that can misbehave, and Debian's. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -102,7 +102,7 @@ export class MemoryUpstream {
     return this.document(repository, OCI_IMAGE, { config, layers, ...fields }, tags);
   }
 
-  /** Adds an index of an image for each platform. */
+  /** Adds an index with an image for each platform. */
   index(repository: string, tags: readonly string[], platforms: readonly string[]): Described {
     const manifests = platforms.map((platform) => {
       const [os, architecture] = platform.split('/');

@@ -176,7 +176,7 @@ const ROUTES: readonly Route[] = [
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/credentials`, answer: found(200, there) },
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/audit`, answer: () => [200] },
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/imports`, answer: found(200, there) },
-  // The import of an administrator is for the whole organization, which a limited credential may not see.
+  // An administrator's import is for the whole organization, so a limited credential may not see it.
   ...['GET', 'DELETE'].map((method): Route => ({
     needs: 'organization',
     holdsAt: method === 'GET' ? undefined : ['central'],
@@ -188,7 +188,7 @@ const ROUTES: readonly Route[] = [
     needs: 'organization',
     method: 'POST',
     path: (subject) => `${of(subject)}/imports`,
-    // It is refused after its caller was.
+    // Callers who may import are refused too, with 400.
     body: () => ({ from: 'https://127.0.0.2', repositories: ['base'] }),
     grants: () => ({ rights: ['push'], registries: ['central'] }),
     answer: () => [400, 'FIELD_INVALID'],

@@ -1,6 +1,6 @@
 /**
- * Permissions to list and remove through the platform API: every caller × every route × every repository. Callers with
- * Basic also send the whole token, which is the same base64.
+ * Permissions to list and remove through the platform API: every caller × every route × every repository. Callers that
+ * use Basic also send the same base64 as a whole token.
  */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Caller, callersOf } from './callers.ts';
@@ -32,8 +32,8 @@ const shows = ({ identity }: Caller, { name, visibility }: Target): boolean =>
   visibility === 'public' || may(identity, 'pull', name);
 
 /**
- * Returns a list, of an organization or of all, with what the caller may pull. An empty list is refused, unless the
- * caller may pull from there.
+ * Returns the answer to a request for the images of one organization, or of all: those that the caller may pull. An
+ * empty list is refused, unless the caller may pull from there.
  */
 function listOf(caller: Caller, organization: string | undefined, path: string): Expected {
   const { identity } = caller;

@@ -99,7 +99,7 @@ export interface ApiRoute {
 /** A credential that is created or removed: its rights, where it is good, and when it ends. */
 export interface Granted {
   readonly rights?: readonly string[];
-  /** A name that every pattern of its repositories covers, and no narrower pattern. */
+  /** A name that stands for the pattern of its repositories: a caller's patterns cover both or neither. */
   readonly repository?: string;
   /** Undefined means everywhere. */
   readonly registries?: readonly string[];

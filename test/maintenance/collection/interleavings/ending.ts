@@ -15,8 +15,8 @@ const HOUR = 3_600_000;
 const QUARTER = 15 * 60_000;
 const TURNS = 100;
 /**
- * Pauses that let each kind of waiting end in turn: leases, then objects, deleted an hour after their rows, and change
- * log entries, then rows that other stores had to forget first.
+ * Pauses that let each kind of waiting end in turn: leases; then objects, which are deleted an hour after their rows,
+ * and change log entries; then rows that other stores had to forget first.
  */
 const PAUSES = [2 * GRACE + HOUR, GRACE + HOUR, GRACE + HOUR, 2 * GRACE + HOUR, GRACE + HOUR];
 

@@ -66,7 +66,7 @@ export function isWork(operation: Operation): operation is Work {
   }
 }
 
-/** Returns a function that is true for so many calls. */
+/** Returns a function that returns true for its first `turns` calls, and then false. */
 export function turnsLeft(turns: number): () => boolean {
   let left = turns;
   return () => left-- > 0;

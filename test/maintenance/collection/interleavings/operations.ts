@@ -38,7 +38,7 @@ export type Operation =
   | (Target & { readonly kind: 'delete repository' })
   | (Target & { readonly kind: 'pull'; readonly tag: string })
   | (Target & { readonly kind: 'pull digest'; readonly manifest: number })
-  /** A client that has the manifest already reads one blob. A node then copies down only that blob. */
+  /** Reads one blob of an image whose manifest the client has. A node then copies down only that blob. */
   | (Target & { readonly kind: 'read blob'; readonly blob: number })
   /** A run of a queue: it applies the change log and announces, or it copies bytes up and down and settles. */
   | { readonly kind: 'metadata' | 'bytes'; readonly node: NodeName; readonly turns: number }

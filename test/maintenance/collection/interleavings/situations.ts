@@ -38,7 +38,7 @@ const COLLECT: Operation = { kind: 'collect central', turns: ALL, away: null };
 /** Exchanges everything, so that central has all bytes as well. */
 const EXCHANGED = [...NODES, ...NODES].flatMap((name) => [metadata(name), bytes(name)]);
 
-/** A client learns that a blob exists after its lease has run for a while, and commits as late as it may. */
+/** A while into a blob's lease, a client learns that the blob exists; it then commits as late as it may. */
 const promised: fc.Arbitrary<Step[]> = fc
   .record({
     source: fc.constantFrom<HostName>('central', 'central', 'node1'),
@@ -87,7 +87,7 @@ const lagging: fc.Arbitrary<Step[]> = fc
     ),
   );
 
-/** Only one node has the bytes, and others need them by now. */
+/** Only one node has the bytes, and others come to need them. */
 const onlyThere: fc.Arbitrary<Step[]> = fc
   .record({
     at: node,
@@ -162,7 +162,7 @@ const taken: fc.Arbitrary<Step[]> = fc
   );
 
 /**
- * A node is about to remove bytes that central has released, since it has a copy, and is stopped. Meanwhile central's
+ * A node is about to remove bytes, which central released because it has a copy, and is stopped. Meanwhile central's
  * copy is deleted and collected. The node uses its bytes again for another repository, and others come to need them.
  */
 const released: fc.Arbitrary<Step[]> = fc
