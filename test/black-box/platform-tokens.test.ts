@@ -74,7 +74,7 @@ test("a platform that never answers, or never finishes, gets some seconds, and B
       for (const response of await waiting) {
         expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '5']);
       }
-      expect(performance.now() - began).toBeLessThan(9000);
+      expect(performance.now() - began).toBeLessThan(25_000);
       expect(platform.callsFor(token)).toBe(1);
     }),
   );
