@@ -20,6 +20,11 @@ export interface Front {
 export interface FrontOptions {
   /** The longest body that passes. */
   readonly limit: number;
+  /**
+   * Whether a body that is too long is read before it is refused. regctl rewinds the layer once it has the answer. If
+   * its HTTP client is still sending then, both read the file from one position, and the digest no longer matches.
+   */
+  readonly refusesAfterBody?: boolean;
   /** Breaks connections while bodies pass, about once in `every` bytes. The same seed breaks after the same bytes. */
   readonly breaks?: { readonly seed: number; readonly every: number };
 }
@@ -30,7 +35,7 @@ export interface FrontOptions {
  */
 export async function withFront(
   { host, port }: TemporaryRegistry,
-  { limit, breaks }: FrontOptions,
+  { limit, refusesAfterBody = false, breaks }: FrontOptions,
   use: (front: Front) => Promise<void>,
 ): Promise<void> {
   const refused: string[] = [];
@@ -41,7 +46,9 @@ export async function withFront(
     const length = Number(incoming.headers['content-length'] ?? 0);
     if (length > limit) {
       refused.push(`${incoming.method} ${length}`);
-      outgoing.writeHead(413).end('Payload Too Large');
+      const refuse = (): unknown => outgoing.writeHead(413).end('Payload Too Large');
+      if (refusesAfterBody) incoming.on('end', refuse);
+      else refuse();
       // Read the rest of the body: closing the connection now would lose the answer.
       incoming.on('error', () => undefined).resume();
       return;

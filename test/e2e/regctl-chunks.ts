@@ -42,7 +42,7 @@ export async function checkChunks(regctl: Regctl, surroundings: Surroundings): P
     },
   );
 
-  await withFront(registry, { limit: EDGE_LIMIT }, async (front) => {
+  await withFront(registry, { limit: EDGE_LIMIT, refusesAfterBody: true }, async (front) => {
     const behind = regctl.at(front.host, 'regctl-front', '--blob-max', '-1');
     await checks.check('regctl: a layer above 100 MB passes a front that refuses it', async () => {
       const { chunks: sent } = await pushAndPull(behind, large, 'front', surroundings);
