@@ -1,13 +1,13 @@
-/** The page of an image: its config, how it was built, and the documents among its parts. */
+/** The page of an image: what it shows and does, its manifest and config, and the documents among its parts. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { BUDGET_BYTES, isolateBudget } from '../../src/registry/buffering.ts';
-import { addUsers, call } from '../support/client.ts';
+import { addUsers, call, callApi } from '../support/client.ts';
 import { digestOf as contentDigest } from '../../src/oci/digest.ts';
 import { imageOf, utf8 } from '../support/fixture.ts';
 import { ThreeHosts } from '../support/three-hosts.ts';
 import { parseConfig } from '../../src/console/image-config.ts';
 import { readable } from '../../src/console/readable.ts';
-import { CONFIG, layer, type Part, pushParts } from './pushed-image.ts';
+import { CONFIG, layer, MANIFEST, type Part, pushManifest, pushParts } from './pushed-image.ts';
 import { Reader } from './support.ts';
 
 const APP = 'alice/app';
@@ -24,6 +24,141 @@ const push = (tag: string, config: Part, layers: readonly Part[]): Promise<strin
   pushParts(hosts, APP, tag, config, layers);
 
 const LAYER = layer('not really an archive');
+
+describe('an image', () => {
+  test('is shown with its layers, its state and its locations', async () => {
+    const image = await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('alice');
+    expect(await reader.text('/images')).toContain('href="/images/alice/app"');
+    expect(await reader.text(`/images/${APP}`)).toContain('href="/images/alice/app:latest"');
+    const page = await reader.text(`/images/${APP}:latest`);
+    for (const text of [image.digest, 'settled', 'central', 'docker pull localhost:8787/alice/app:latest'])
+      expect(page).toContain(text);
+    expect(await reader.text(`/images/${APP}@${image.digest}`)).toContain(image.digest);
+  });
+
+  test('is put back from the history of its tag', async () => {
+    const first = await hosts.push('central', APP, 1, 'latest');
+    const second = await hosts.push('central', APP, 2, 'latest');
+    const reader = await Reader.signedIn('alice');
+    const history = await reader.text(`/images/${APP}:latest/history`);
+    expect(history).toContain(first.digest);
+    await reader.submit(`/images/${APP}:latest/history`, `/images/${APP}:latest/restore`);
+    const shown = await reader.text(`/images/${APP}:latest`);
+    expect(shown).toContain(first.digest);
+    expect(shown).not.toContain(second.digest);
+  });
+
+  test('is deleted by its tag, once that is confirmed', async () => {
+    await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('alice');
+    expect(await reader.text(`/images/${APP}:latest`)).toContain(`<a href="/images/${APP}:latest/delete">`);
+    const answer = await reader.submit(`/images/${APP}:latest/delete`, `/images/${APP}:latest/delete`);
+    expect(answer.headers.get('Location')).toBe(`/images/${APP}`);
+    expect((await reader.send('GET', `/images/${APP}:latest`)).status).toBe(404);
+  });
+
+  test('has no button for what its reader may not do', async () => {
+    await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('alice', 'reader-secret');
+    const page = await reader.text(`/images/${APP}:latest`);
+    expect(page).not.toContain('/delete"');
+    expect(page).not.toContain('/prefetch"');
+  });
+
+  test('has no button outside of the patterns of its reader', async () => {
+    await hosts.push('central', 'alice/other', 1, 'latest');
+    expect(
+      (await callApi('PATCH', 'organizations/alice/repositories/other', 'alice', { visibility: 'public' })).ok,
+    ).toBe(true);
+    const created = await callApi('POST', 'organizations/alice/credentials', 'alice', {
+      name: 'narrow',
+      rights: ['pull', 'push', 'delete', 'admin'],
+      repositories: [APP],
+    });
+    const { secret } = await created.json<{ secret: string }>();
+    const reader = await Reader.signedIn('alice', secret);
+    const pages = [await reader.text('/images/alice/other:latest'), await reader.text('/images/alice/other')];
+    for (const action of ['/delete"', '/prefetch"', '/retag"', '/visibility"'])
+      expect(pages.join('')).not.toContain(action);
+  });
+
+  test('gets another tag', async () => {
+    const { digest } = await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('alice');
+    const answer = await reader.submit(`/images/${APP}:latest`, `/images/${APP}:latest/retag`, { tag: 'stable' });
+    expect([answer.status, answer.headers.get('Location')]).toEqual([303, `/images/${APP}:stable`]);
+    const head = await call('HEAD', `/v2/${APP}/manifests/stable`, { as: 'alice' });
+    expect(head.headers.get('Docker-Content-Digest')).toBe(digest);
+    for (const tag of ['../x', '']) {
+      const refused = await reader.submit(`/images/${APP}:latest`, `/images/${APP}:latest/retag`, { tag });
+      expect([tag, refused.status]).toEqual([tag, 400]);
+    }
+  });
+
+  test('of another organization is refused', async () => {
+    await hosts.push('central', APP, 1, 'latest');
+    const reader = await Reader.signedIn('bob');
+    expect((await reader.send('GET', `/images/${APP}:latest`)).status).toBe(403);
+    expect(await reader.text('/images')).not.toContain(APP);
+  });
+
+  test('shows what its owner wrote as text, never as markup', async () => {
+    const evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>';
+    const { bytes } = await hosts.push('central', APP, 1, 'good');
+    const manifest = { ...(JSON.parse(new TextDecoder().decode(bytes)) as object), annotations: { [evil]: evil } };
+    await pushManifest(APP, 'evil', MANIFEST, manifest);
+    const page = await (await Reader.signedIn('alice')).text(`/images/${APP}:evil`);
+    expect(page).not.toContain('<script>');
+    expect(page).not.toContain('<img');
+    expect(page).toContain('&lt;script&gt;');
+  });
+});
+
+describe('a manifest', () => {
+  const OTHER = 'application/vnd.example.thing.v1+json';
+  const entry = (i: number) => ({ mediaType: OTHER, size: 2, digest: `sha256:${String(i).padStart(64, '0')}` });
+
+  async function shown(manifest: object): Promise<string> {
+    await pushManifest(APP, 'odd', OTHER, manifest);
+    return (await Reader.signedIn('alice')).text('/images/alice/app:odd');
+  }
+
+  test.each([
+    [64 * 1024, 'x'.repeat(64 * 1024)],
+    [1024 ** 2, 'crane manifest localhost:8787/alice/app:odd'],
+  ])('of more than %i bytes has a page of its own', async (bytes, text) => {
+    const page = await shown({ mediaType: OTHER, annotations: { a: 'x'.repeat(bytes) } });
+    expect(page.length).toBeLessThan(64 * 1024);
+    const contents = '/images/alice/app:odd/contents';
+    expect(page).toContain(`href="${contents}"`);
+    expect(await (await Reader.signedIn('alice')).text(contents)).toContain(text);
+  });
+
+  test('that nests deeply does not make a page many times its size', async () => {
+    let nested: unknown = Array.from({ length: 30_000 }, () => 1);
+    for (let depth = 0; depth < 60; depth++) nested = [nested];
+    expect((await shown({ mediaType: OTHER, nested })).length).toBeLessThan(512 * 1024);
+  });
+
+  test('with many entries is shown with the first 100', async () => {
+    const page = await shown({ mediaType: OTHER, manifests: Array.from({ length: 130 }, (_, i) => entry(i)) });
+    expect(page.split('<tr><td>any').length - 1).toBe(100);
+    expect(page).toContain('and 30 more');
+  });
+
+  test.each([
+    ['an object for layers', { layers: {} }],
+    ['a text for manifests', { manifests: 'x' }],
+    ['null for a layer', { layers: [null] }],
+    ['a layer of other types', { layers: [{ digest: 1, size: '2', mediaType: {} }] }],
+    ['a text for a platform', { manifests: [{ ...entry(1), platform: 'linux' }] }],
+    ['numbers for a platform and a type', { manifests: [{ ...entry(1), mediaType: 1, platform: { os: 1 } }] }],
+    ['a text for the config', { config: 'x', annotations: [null] }],
+  ])('of another media type, with %s, is shown all the same', async (_, fields) => {
+    expect(await shown({ mediaType: OTHER, ...fields })).toContain('Manifest</h2>');
+  });
+});
 
 describe('the config of an image', () => {
   test('is shown with the steps of its build and their layers', async () => {
