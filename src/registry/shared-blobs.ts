@@ -9,7 +9,7 @@ import { composeStores } from './compose.ts';
 export type { SharedBlob } from '../stores/manifests/shared-blobs.ts';
 
 /**
- * Returns other images that have the config or a layer of this one, several for each blob.
+ * Returns other images that have the config or a layer of this one, up to ten for each blob.
  * @param ranges the repositories that the caller may pull
  * @throws OciError UNAVAILABLE
  */

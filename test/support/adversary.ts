@@ -28,6 +28,9 @@ export const TAG = 'moved' as Tag;
 export const SUBJECT_OF_MANY = digest('5', 0);
 /** A manifest with 10,000 tags: as many as ten stores take. */
 export const TAGGED = digest('7', 0);
+/** An image whose one layer, which no other image has, is a child of 20,000 indexes. */
+export const SHARING = digest('8', 0);
+const LAYER_OF_SHARING = digest('8', 900);
 /** An index of 4,000 manifests, each of which is an index that lists the next 36. */
 export const TOP = digest('a', 0);
 export const REPOSITORIES = 10_000;
@@ -99,6 +102,22 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
     4000,
     `manifest_references (repository, digest, manifest, kind, size)
       SELECT '${BIG}', '${TAGGED}', ${d('a')}, 'child', 0`,
+  ],
+  // An image whose layer many indexes list as if it were a manifest.
+  [
+    1,
+    `manifests (${MANIFEST_COLUMNS})
+      SELECT '${BIG}', '${SHARING}', '${IMAGE}', '', NULL, 100, 2000000, 0, 0, 1, '', NULL`,
+  ],
+  [
+    1,
+    `manifest_references (repository, digest, manifest, kind, size)
+      SELECT '${BIG}', '${LAYER_OF_SHARING}', '${SHARING}', 'layer', 50`,
+  ],
+  [
+    20_000,
+    `manifest_references (repository, digest, manifest, kind, size)
+      SELECT '${BIG}', '${LAYER_OF_SHARING}', ${d('c')}, 'child', 0`,
   ],
   // Referrers.
   [

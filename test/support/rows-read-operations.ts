@@ -28,6 +28,7 @@ import {
   digest,
   MALLORY,
   NOW,
+  SHARING,
   SUBJECT_OF_MANY,
   TAG,
   TAGGED,
@@ -92,7 +93,7 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['outbox entries of an image', () => images.outboxEntriesOfImage(database, BIG, TOP, TAG)],
     ['latest pushes', () => latestPushes(database, 10)],
     ['documents by the hour', () => documentsByHour(database, NOW, 2160)],
-    ['shared blobs', () => sharedBlobs(database, BIG, TAGGED, ALL.ranges)],
+    ['shared blobs', () => sharedBlobs(database, BIG, SHARING, ALL.ranges)],
     ['pulls', () => recordPulls(database, BIG, [TAGGED, TOP], NOW)],
     ['links among blobs', () => blobs.linkedAmong(database, BIG, [COMMON, digest('e', 5)])],
     [

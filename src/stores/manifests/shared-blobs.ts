@@ -1,4 +1,4 @@
-/** The images that have blobs in common with one, among the repositories that the caller may pull. */
+/** Finds the images that share blobs with an image, among the repositories that the caller may pull. */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { type Database, sql } from '../database.ts';
@@ -16,7 +16,10 @@ export interface SharedBlob {
   readonly tag: Tag | null;
 }
 
-/** The number of references to look at for each blob. Those of deleted manifests are among them until a sweep. */
+/**
+ * The number of references to look at for each blob, besides the image's own. Among them are those of deleted manifests
+ * until a sweep, and those of indexes that list the blob as a child.
+ */
 const EXAMINED = 10;
 /** The number of the image's blobs to look up. */
 const MOST_BLOBS = 100;
@@ -28,9 +31,11 @@ const SELECT_SHARED = sql<SharedBlob>`
   ), found AS MATERIALIZED (
     SELECT asked.blob, (
       SELECT json_group_array(json_array(other.repository, other.manifest)) FROM (
-        SELECT r.repository, r.manifest FROM json_each(?3) AS range CROSS JOIN manifest_references r
-          ON r.digest = asked.blob AND r.repository >= range.value ->> 'from' AND r.repository < range.value ->> 'to'
-        WHERE r.kind <> 'child' AND (r.repository <> ?1 OR r.manifest <> ?2) LIMIT CAST(?5 AS INTEGER)
+        SELECT * FROM (
+          SELECT r.repository, r.kind, r.manifest FROM json_each(?3) AS range CROSS JOIN manifest_references r
+            ON r.digest = asked.blob AND r.repository >= range.value ->> 'from' AND r.repository < range.value ->> 'to'
+          LIMIT CAST(?5 AS INTEGER) + 1)
+        WHERE kind <> 'child' AND (repository <> ?1 OR manifest <> ?2) LIMIT CAST(?5 AS INTEGER)
       ) AS other) AS others
     FROM asked
   )
@@ -42,7 +47,7 @@ const SELECT_SHARED = sql<SharedBlob>`
     AND ${isAliveManifest('m')}`.reading(paged(4, 8 * EXAMINED));
 
 /**
- * Returns other images that have the config or a layer of this one, several for each blob.
+ * Returns other images that have the config or a layer of this one, up to ten for each blob.
  * @param ranges the repositories that the caller may pull
  * @throws OciError UNAVAILABLE
  */
