@@ -7,7 +7,8 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import { type BlobCommit, type LocationRow, refusalOf, RELINK, renewLease, selectLinked } from './blob-rows.ts';
+import { refusalOf, RELINK, selectLinked } from './blob-commit.ts';
+import { type BlobCommit, type LocationRow, renewLease } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import type { NameRange } from './name-ranges.ts';
 import { atMost } from './rows-read.ts';

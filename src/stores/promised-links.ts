@@ -6,7 +6,8 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import { COUNTS_ANEW, type LocationRow, refusalOf, SELECT_REFUSED } from './blob-rows.ts';
+import { COUNTS_ANEW, refusalOf, SELECT_REFUSED } from './blob-commit.ts';
+import type { LocationRow } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { isAfterRemovals, isAliveLink } from './deletion/removals.ts';
 import { hasNoRoom } from './organizations/blob-limit.ts';

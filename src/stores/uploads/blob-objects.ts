@@ -5,16 +5,14 @@
 import { logFailure } from '../../log.ts';
 import { OciError } from '../../oci/errors.ts';
 import {
-  type BlobCommit,
   commitObject,
-  countAgain,
   refusalOf,
-  renewLease,
   replaceLocation,
   selectLinked,
   selectLocation,
   selectRefused,
-} from '../blob-rows.ts';
+} from '../blob-commit.ts';
+import { type BlobCommit, countAgain, renewLease } from '../blob-rows.ts';
 import { type Bucket, isLostUpload, type MultipartUpload, unavailable } from '../bucket.ts';
 import type { Store } from '../store.ts';
 import {

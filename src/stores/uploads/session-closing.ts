@@ -7,7 +7,8 @@
  */
 import { algorithmOf, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
-import { type BlobCommit, commitObjectOfSession, commitObjectOfUpload, selectLocation } from '../blob-rows.ts';
+import { commitObjectOfSession, commitObjectOfUpload, selectLocation } from '../blob-commit.ts';
+import type { BlobCommit } from '../blob-rows.ts';
 import { digestMismatch } from '../bucket.ts';
 import type { BoundStatement } from '../database.ts';
 import type { Store } from '../store.ts';

@@ -1,6 +1,6 @@
 /** Judges whether a request continues an upload session where the session ends; if it does not, says why. */
 import { OciError } from '../../oci/errors.ts';
-import { noRoomFor } from '../blob-rows.ts';
+import { noRoomFor } from '../blob-commit.ts';
 import type { Database } from '../database.ts';
 import { uploadsExceeded } from '../organizations/organization-limits.ts';
 import { isQuotaExceeded } from '../organizations/usage-rows.ts';
