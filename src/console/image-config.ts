@@ -3,7 +3,7 @@
  * fields). It is checked by nobody, so any field may be missing or of another type than expected.
  */
 import { z } from 'zod';
-import type { Descriptor } from './manifest.ts';
+import { type Descriptor, platformOf } from './manifest.ts';
 import { fromJson } from './readable.ts';
 import { type RegistryClient, unless } from './registry-client.ts';
 
@@ -102,7 +102,7 @@ export function parseConfig(stored: string): ShownConfig | undefined {
   if (data === undefined) return undefined;
   const { os, architecture, variant, author, config: settings } = data;
   const all: readonly (readonly [string, readonly (string | undefined)[]])[] = [
-    ['Platform', [[os, architecture, variant].filter((part) => part !== undefined).join('/')]],
+    ['Platform', [platformOf({ os, architecture, variant })]],
     ['Author', [author]],
     ['Entrypoint', [argumentsOf(settings?.Entrypoint)]],
     ['Command', [argumentsOf(settings?.Cmd)]],

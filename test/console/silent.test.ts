@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { ConsoleEnv } from '../../src/console/context.ts';
+import { imagePages } from '../../src/console/pages/image.tsx';
 import { organizationPages } from '../../src/console/pages/organization.tsx';
 import { overviewPages } from '../../src/console/pages/overview.tsx';
 import { replicationPages } from '../../src/console/pages/replication.tsx';
@@ -126,6 +127,42 @@ test('a repository shows its tags without its visibility while central does not 
   });
   expect(page).toContain('This repository has no tags');
   expect(page).not.toContain('/-/visibility');
+});
+
+describe('an image', () => {
+  const DIGEST = `sha256:${'a'.repeat(64)}`;
+  const CONFIG = { mediaType: 'application/vnd.oci.image.config.v1+json', digest: DIGEST, size: 2 };
+  const MANIFEST = { config: CONFIG, layers: [{ mediaType: 'text/plain', digest: DIGEST, size: 2 }] };
+  const about = `${REPOSITORY}/images`;
+  const shared = `${about}/${encodeURIComponent(DIGEST)}/shared`;
+  const document = (body: object) => async (): Promise<Response> => {
+    const text = JSON.stringify(body);
+    return new Response(text, { headers: { 'Content-Length': String(text.length) } });
+  };
+  const answers = {
+    [`${about}/latest`]: json({ state: 'settled', digest: DIGEST, origin: 'central', locations: [] }),
+    [`${about}/latest/pins`]: json({ pins: [] }),
+    [shared]: json({ shared: [] }),
+    '/v2/alice/app/manifests/latest': document(MANIFEST),
+    [`/v2/alice/app/referrers/${DIGEST}`]: json({ manifests: [] }),
+    [`/v2/alice/app/blobs/${DIGEST}`]: document({ os: 'linux' }),
+  };
+  const MISSING = 'so the config or the images that share layers are missing';
+
+  test.each([
+    ['blob of its config', `/v2/alice/app/blobs/${DIGEST}`],
+    ['list of images with its layers', shared],
+  ])('is shown while the %s is silent, and says so', async (_, path) => {
+    const page = await open(imagePages, '/images/alice/app:latest', { ...answers, [path]: silent });
+    expect(page).toContain(MISSING);
+    expect(page).toContain('Layers</h2>');
+  });
+
+  test('that has everything says nothing of it', async () => {
+    const page = await open(imagePages, '/images/alice/app:latest', answers);
+    expect(page).not.toContain(MISSING);
+    expect(page).toContain('linux');
+  });
 });
 
 describe('an organization', () => {

@@ -3,11 +3,10 @@ import type { FC } from 'hono/jsx';
 import type { HourOfQueue, QueueSeries } from '../answers.ts';
 import { counted, inUnits, Table, Time } from '../components.tsx';
 import { HOUR } from '../../durations.ts';
-import { LineChart, type Point } from './line-chart.tsx';
+import { HOURS, lastDay, LineChart, type Point } from './line-chart.tsx';
 
 /** The lines show the time within which this share of announcements and blobs was done. */
 const SHARE = 0.95;
-const HOURS = 24;
 
 type Histogram = HourOfQueue['announce_seconds'];
 
@@ -41,9 +40,7 @@ export const LagOverLastDay: FC<{ series: QueueSeries | undefined; now: number }
             { name: 'From a push until central knows of it', points: points((hour) => hour.announce_seconds) },
             { name: 'From then until central has its bytes', points: points((hour) => hour.settle_seconds) },
           ]}
-          from={now - HOURS * HOUR}
-          to={now}
-          times={[24, 18, 12, 6, 0].map((ago) => [now - ago * HOUR, ago === 0 ? 'now' : `${ago} h ago`])}
+          {...lastDay(now)}
           scale="logarithmic"
           values={[0.01, 1]}
           format={formatSeconds}

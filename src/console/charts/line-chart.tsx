@@ -2,6 +2,7 @@
 import { type ScaleContinuousNumeric, scaleLinear, scaleLog } from 'd3-scale';
 import { line } from 'd3-shape';
 import type { Child, FC } from 'hono/jsx';
+import { HOUR } from '../../durations.ts';
 import { Figure } from './figure.tsx';
 
 export type Point = readonly [at: number, value: number | undefined];
@@ -25,6 +26,15 @@ interface LineChartProps {
   readonly format: (value: number) => string;
   /** The same figures as a table. */
   readonly table: Child;
+}
+
+/** The hours of a chart of the last day. */
+export const HOURS = 24;
+
+/** Returns the time axis of a chart of the last day. @param now in milliseconds since the epoch */
+export function lastDay(now: number): Pick<LineChartProps, 'from' | 'to' | 'times'> {
+  const times = [24, 18, 12, 6, 0].map((ago) => [now - ago * HOUR, ago === 0 ? 'now' : `${ago} h ago`] as const);
+  return { from: now - HOURS * HOUR, to: now, times };
 }
 
 const [WIDTH, HEIGHT] = [640, 200];

@@ -3,9 +3,7 @@ import type { FC } from 'hono/jsx';
 import type { PushesByHour, QueueSeries } from '../answers.ts';
 import { counted, Table, Time } from '../components.tsx';
 import { HOUR } from '../../durations.ts';
-import { LineChart, type Point } from './line-chart.tsx';
-
-const HOURS = 24;
+import { lastDay, LineChart, type Point } from './line-chart.tsx';
 
 interface PushesProps {
   /** Undefined if central did not answer in time. */
@@ -45,9 +43,7 @@ export const PushesOverLastDay: FC<PushesProps> = ({ pushes, series, now }) => {
           { name: 'New at central', points: points(({ manifests }) => manifests) },
           { name: 'Announced by nodes', points: points((row) => row.announced) },
         ]}
-        from={now - HOURS * HOUR}
-        to={now}
-        times={[24, 18, 12, 6, 0].map((ago) => [now - ago * HOUR, ago === 0 ? 'now' : `${ago} h ago`])}
+        {...lastDay(now)}
         scale="linear"
         values={[0, 4]}
         format={counted}

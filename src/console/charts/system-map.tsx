@@ -19,8 +19,8 @@ interface Site {
 /** The room of a site, in units of the picture, and the part of it that its box covers. */
 const [WIDTH, HEIGHT] = [116, 72];
 const [BOX_WIDTH, BOX_HEIGHT] = [104, 56];
-/** The most letters of a name that fit in a box. */
-const LETTERS = 14;
+/** The most characters of a name that fit in a box. */
+const CHARACTERS = 14;
 /** Two rooms, scaled to squares of side 1, never overlap if their centers are this far apart, in any direction. */
 const APART = Math.SQRT2;
 
@@ -57,7 +57,7 @@ const Box: FC<{ site: Site; at: readonly [x: number, y: number] }> = ({ site, at
   return (
     <g class={`site ${health}`}>
       <rect {...corner} width={BOX_WIDTH} height={BOX_HEIGHT} rx="6" />
-      {[name.length > LETTERS ? `${name.slice(0, LETTERS - 1)}…` : name, state, waiting].map((line, i) => (
+      {[name.length > CHARACTERS ? `${name.slice(0, CHARACTERS - 1)}…` : name, state, waiting].map((line, i) => (
         <text {...rounded({ x, y: y + 17 * i - 12 })}>{line}</text>
       ))}
     </g>
@@ -100,7 +100,7 @@ function siteOf(queue: Queue): Site {
   return { name, health: isBusy ? 'busy' : 'good', state: isBusy ? '↑ working' : '✓ ok', waiting };
 }
 
-/** Returns a number in at most five letters. */
+/** Returns a number in at most five characters. */
 function short(number: number): string {
   return new Intl.NumberFormat('en-US', { notation: 'compact' }).format(number);
 }

@@ -9,16 +9,11 @@ interface PartsProps {
   readonly repository: string;
   readonly reference: string;
   readonly manifest: ShownManifest;
-  /** Other images that have a layer, by the layer's digest; undefined if central does not answer soon. */
-  readonly shared: ReadonlyMap<string, SharedBlob['images']> | undefined;
+  /** Other images that have a layer, by the layer's digest. */
+  readonly shared: ReadonlyMap<string, SharedBlob['images']>;
 }
 
-export const Parts: FC<PartsProps> = ({
-  repository,
-  reference,
-  manifest,
-  shared = new Map<string, SharedBlob['images']>(),
-}) => {
+export const Parts: FC<PartsProps> = ({ repository, reference, manifest, shared }) => {
   if (manifest.manifests) {
     return (
       <>

@@ -115,11 +115,13 @@ interface ImageContents {
   readonly state: ImageState;
   /** Undefined if it is too large to show. */
   readonly manifest: ShownManifest | undefined;
-  /** Undefined if it is not the config of an image, or too large to show. */
+  /** Undefined if it is not the config of an image, too large to show, or not read in time. */
   readonly config: ShownConfig | undefined;
   readonly referrers: readonly Descriptor[];
-  /** Other images that have a layer, by the layer's digest; undefined if central does not answer soon. */
-  readonly shared: ReadonlyMap<string, SharedBlob['images']> | undefined;
+  /** Other images that have a layer, by the layer's digest. */
+  readonly shared: ReadonlyMap<string, SharedBlob['images']>;
+  /** Whether a store did not answer in time for the config or the shared layers. */
+  readonly isPartial: boolean;
 }
 
 async function contentsOf({ registry }: SignedIn, repository: string, reference: string): Promise<ImageContents> {
@@ -127,14 +129,24 @@ async function contentsOf({ registry }: SignedIn, repository: string, reference:
     registry.get<ImageState>(apiImage(repository, reference)),
     readManifest(registry, repository, reference),
   ]);
-  const [{ manifests: referrers }, config, shared] = await Promise.all([
+  const { config, layers } = manifest ?? {};
+  const [{ manifests: referrers }, build, sharing] = await Promise.all([
     registry.get<{ manifests: Descriptor[] }>(`/v2/${repository}/referrers/${state.digest ?? ''}`),
-    manifest?.config && readConfig(registry, repository, manifest.config),
-    manifest?.layers &&
-      ifSoon(registry.get<{ shared: SharedBlob[] }>(`${apiImage(repository, state.digest ?? reference)}/shared`)),
+    config
+      ? ifSoon(readConfig(registry, repository, config).then((read) => ({ config: read })))
+      : { config: undefined },
+    layers
+      ? ifSoon(registry.get<{ shared: SharedBlob[] }>(`${apiImage(repository, state.digest ?? reference)}/shared`))
+      : { shared: [] },
   ]);
-  const byLayer = shared && new Map(shared.shared.map(({ blob, images }) => [blob, images]));
-  return { state, manifest, config, referrers, shared: byLayer };
+  return {
+    state,
+    manifest,
+    config: build?.config,
+    referrers,
+    shared: new Map((sharing?.shared ?? []).map(({ blob, images }) => [blob, images])),
+    isPartial: build === undefined || sharing === undefined,
+  };
 }
 
 const Contents: FC<ImageContents & { repository: string; reference: string }> = ({
@@ -145,8 +157,12 @@ const Contents: FC<ImageContents & { repository: string; reference: string }> = 
   config,
   referrers,
   shared,
+  isPartial,
 }) => (
   <>
+    {isPartial && (
+      <p class="problem">A store does not answer, so the config or the images that share layers are missing.</p>
+    )}
     <Facts
       of={[
         ['State', <State>{state.state}</State>],
