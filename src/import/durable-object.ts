@@ -18,7 +18,7 @@ import { parseUpstream } from '../upstream/address.ts';
 import { connectUpstream, Postponed } from '../upstream/connect.ts';
 import { reachOf } from '../upstream/reach.ts';
 import { MAX_ATTEMPTS, mayPass, reasonOf, waitAfter } from './failure.ts';
-import { isGlob } from './glob.ts';
+import { isGlob } from '../oci/glob.ts';
 import { type Import, ImportsState, type NewImport } from './import-state.ts';
 import { type ImportReport, reportOf } from './report.ts';
 import { targetOf } from './request.ts';

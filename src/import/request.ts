@@ -3,7 +3,7 @@ import { type Credential, matches, type RepositoryPattern } from '../auth/creden
 import { OciError } from '../oci/errors.ts';
 import { isRepositoryName, isTag, nameProblem, type OrganizationName, type RepositoryName } from '../oci/reference.ts';
 import { parseUpstream, type Reach, type Upstream } from '../upstream/address.ts';
-import { isGlob, matchesGlob } from './glob.ts';
+import { isGlob, matchesGlob } from '../oci/glob.ts';
 
 export interface ImportRequest {
   /** The URL of a registry, or the name of a preset. */

@@ -11,7 +11,7 @@ import { isRepositoryName, type OrganizationName, type RepositoryName, parseTag,
 import type { Registry } from '../registry/registry.ts';
 import type { Upstream } from '../upstream/address.ts';
 import { upstreamName } from '../upstream/connect.ts';
-import { isGlob } from './glob.ts';
+import { isGlob } from '../oci/glob.ts';
 import type { Import, ImportsState, RepositoryLeft, TagLeft } from './import-state.ts';
 import { KeptSource } from './kept-source.ts';
 import { selectPlatforms } from './platforms.ts';

@@ -11,6 +11,7 @@ import {
 import { type ManifestLifecycle, mergeRows, type TagRow } from '../stores/merge.ts';
 import { linksDeadUntil, mergeRemoval } from '../stores/deletion/removals.ts';
 import { MAX_CREDENTIALS } from '../stores/organizations/limits.ts';
+import { MIRROR_AS_JSON, putMirrorIf } from '../stores/organizations/mirrors.ts';
 import { atMost, paged } from '../stores/rows-read.ts';
 
 // Rows of control data are as old as the read of the entries, so write them only if the node has applied nothing since.
@@ -49,6 +50,13 @@ const DROP_CREDENTIAL_OF_NAME = sql`
   DELETE FROM credentials WHERE organization = ?1 ->> 'organization' AND name = ?1 ->> 'name' AND id <> ?1 ->> 'id'
     AND ${IF_AT('?2', '?3')}`;
 const DROP_CREDENTIAL = sql`DELETE FROM credentials WHERE id = ?1 AND ${IF_AT('?2', '?3')}`;
+const PUT_MIRROR = sql`${putMirrorIf(IF_AT('?2', '?3'))}`;
+const DROP_MIRROR = sql`DELETE FROM mirrors WHERE organization = ?1 AND ${IF_AT('?2', '?3')}`;
+// Drops the mirror of an organization that was removed, or of an earlier one with the same name.
+const DROP_MIRROR_OF = sql`
+  DELETE FROM mirrors WHERE organization = ?1 AND ${IF_AT('?2', '?3')}
+    AND NOT EXISTS (SELECT 1 FROM organizations o
+      WHERE o.name = ?1 AND o.removed_at IS NULL AND o.created_at <= mirrors.changed_at)`;
 const PUT_PUBLIC = sql`INSERT INTO public_repositories (name) SELECT ?1 WHERE ${IF_AT('?2', '?3')}
   ON CONFLICT DO NOTHING`;
 const DROP_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1 AND ${IF_AT('?2', '?3')}`;
@@ -91,7 +99,11 @@ export function applyChangeLog(
           entry.row === null ? [DROP_ORGANIZATION, entry.name, node, from] : [PUT_ORGANIZATION, entry.row, node, from],
           [DROP_CREDENTIALS_OF, entry.name, node, from],
           [DROP_PINS_OF, entry.name, node, from],
+          [DROP_MIRROR_OF, entry.name, node, from],
         );
+        break;
+      case 'mirror':
+        others.push(entry.row === null ? [DROP_MIRROR, entry.name, node, from] : [PUT_MIRROR, entry.row, node, from]);
         break;
       case 'credential':
         others.push(
@@ -150,11 +162,15 @@ const SNAPSHOT_CREDENTIALS = sql`
 const SNAPSHOT_PUBLIC = sql`
   SELECT name AS key, name AS row FROM public_repositories WHERE name > ?1 ORDER BY name
     LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
+const SNAPSHOT_MIRRORS = sql`
+  SELECT m.organization AS key, ${MIRROR_AS_JSON} AS row FROM mirrors m WHERE m.organization > ?1
+    ORDER BY m.organization LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
 const CLEAR_UNAPPLIED = [
   ['organizations', 'name'],
   ['credentials', 'id'],
   ['public_repositories', 'name'],
+  ['mirrors', 'organization'],
 ].map(([table, key]) =>
   sql`
     DELETE FROM ${table ?? ''} WHERE ${key ?? ''} IN (SELECT ${key ?? ''} FROM ${table ?? ''} WHERE ${key ?? ''} > ''
@@ -181,6 +197,7 @@ export async function takeSnapshot(
     [SNAPSHOT_ORGANIZATIONS, PUT_ORGANIZATION],
     [SNAPSHOT_CREDENTIALS, PUT_CREDENTIAL],
     [SNAPSHOT_PUBLIC, PUT_PUBLIC],
+    [SNAPSHOT_MIRRORS, PUT_MIRROR],
   ] as const;
   for (const [select, put] of tables) {
     let last = '';

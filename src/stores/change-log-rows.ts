@@ -14,6 +14,7 @@ import { committed } from './clock.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
 import { configured, paged } from './rows-read.ts';
 import type { RemovedName } from './deletion/removals.ts';
+import { MIRROR_AS_JSON } from './organizations/mirrors.ts';
 import { type CentralUsage, selectChangedUsage } from './organizations/usage-rows.ts';
 
 export type ChangeLogEntry = { readonly position: number; readonly recorded_at: number } & (
@@ -33,7 +34,11 @@ export type ChangeLogEntry = { readonly position: number; readonly recorded_at: 
   /** The removal, at that version, of a repository, or of everything that an organization has. */
   | { readonly kind: 'repository'; readonly name: RemovedName; readonly version: number }
   /** `row` is JSON; null if the row is gone. */
-  | { readonly kind: 'visibility' | 'organization' | 'credential'; readonly name: string; readonly row: string | null }
+  | {
+      readonly kind: 'visibility' | 'organization' | 'credential' | 'mirror';
+      readonly name: string;
+      readonly row: string | null;
+    }
 );
 
 /** ?1 repository, ?2 tag, ?3 milliseconds, ?4 commit id, ?5 author. */
@@ -56,6 +61,7 @@ const SELECT_CHANGE_LOG = sql<ChangeLogEntry>`
       c.name,
       'rights', c.rights, 'repositories', c.repositories, 'secret_hash', c.secret_hash, 'created_at', c.created_at,
       'expires_at', c.expires_at, 'registries', c.registries) FROM credentials c WHERE c.id = f.name)
+    WHEN 'mirror' THEN (SELECT ${MIRROR_AS_JSON} FROM mirrors m WHERE m.organization = f.name)
     END AS row
   FROM change_log f WHERE f.position > CAST(?1 AS INTEGER) ORDER BY f.position LIMIT CAST(?2 AS INTEGER)`.reading(
   paged(2, 4),

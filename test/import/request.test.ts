@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import type { Credential } from '../../src/auth/credential.ts';
-import { matchesGlob } from '../../src/import/glob.ts';
 import { selectPlatforms } from '../../src/import/platforms.ts';
 import { checkImport, importerOf, type ImportRequest, targetOf } from '../../src/import/request.ts';
 import type { Descriptor } from '../../src/oci-client/descriptor.ts';
@@ -24,31 +23,6 @@ const requestOf = (fields: Partial<ImportRequest>): ImportRequest => ({
 
 const check = (fields: Partial<ImportRequest>, importer = WHOLE) =>
   checkImport(ALICE, requestOf(fields), importer, REACH);
-
-test.each([
-  ['app', 'app', true],
-  ['app', 'apps', false],
-  ['*', '', true],
-  ['*', 'a/b', true],
-  ['team/*', 'team/a/b', true],
-  ['team/*', 'team', false],
-  ['*/app', 'team/app', true],
-  ['v1.*-alpine', 'v1.2-alpine', true],
-  ['v1.*-alpine', 'v1.-alpine', true],
-  ['v1.*-alpine', 'v1-alpine', false],
-  ['a*a', 'a', false],
-  ['a*b*c', 'abbc', true],
-  ['a*b*c', 'acb', false],
-  ['**', 'x', true],
-])('the pattern %s and the name %s: %s', (pattern, name, isMatch) => {
-  expect(matchesGlob(pattern, name)).toBe(isMatch);
-});
-
-test('a hostile pattern takes no time', () => {
-  const begun = Date.now();
-  expect(matchesGlob(`${'*a'.repeat(100)}b`, 'a'.repeat(100_000))).toBe(false);
-  expect(Date.now() - begun).toBeLessThan(1000);
-});
 
 test('a name is kept, or put where * stands', () => {
   expect(targetOf(ALICE, { as: '*' }, 'team/app')).toBe('alice/team/app');

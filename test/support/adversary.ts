@@ -202,6 +202,12 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
     `credentials (id, kind, organization, name, rights, repositories, secret_hash, created_at)
      SELECT '${name}' || i, 'organization', '${name}', 'c' || printf('%05d', i), '[]', '[]', '${name}' || i, 0`,
   ]),
+  // As many mirrors as there may be.
+  [
+    100,
+    `mirrors (organization, upstream, prefix, repositories, ttl, stale, accepts_pushes, public, changed_at)
+     SELECT 'org' || i, 'hub', '', '["*"]', 0, 0, 0, 0, 0`,
+  ],
   // Rows that wait for something: the change log, the outbox, uploads, the delete queue and orphans.
   [20_000, `change_log (kind, name, key, version, recorded_at) SELECT 'tag', '${BIG}', 'a' || i, i + 1, 0`],
   [20_000, `outbox SELECT 'manifest', '${BIG}', ${d('f')}, 1000 + i, i, 't' || i`],

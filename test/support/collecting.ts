@@ -142,6 +142,7 @@ const LASTING = new Set([
   'organizations',
   'credentials',
   'public_repositories',
+  'mirrors',
   'audit',
 ]);
 

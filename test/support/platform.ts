@@ -89,7 +89,7 @@ export async function applyAtNode1(): Promise<void> {
   const position = node
     .prepare("INSERT OR REPLACE INTO change_log_positions (store, position, applied_at) VALUES ('node1', 0, ?1)")
     .bind(Date.now());
-  const tables = ['organizations', 'credentials', 'public_repositories'];
+  const tables = ['organizations', 'credentials', 'public_repositories', 'mirrors'];
   const contents = await env.DB_CENTRAL.batch<Record<string, unknown>>(
     tables.map((table) => env.DB_CENTRAL.prepare(`SELECT * FROM ${table}`)),
   );

@@ -6,10 +6,12 @@ import { countRefusedLogin } from '../../src/stores/organizations/refused-login-
 import { largestRepositories } from '../../src/stores/organizations/largest-repositories-rows.ts';
 import { usageByDay } from '../../src/stores/organizations/usage-by-day-rows.ts';
 import * as shown from '../../src/stores/organizations/usage-shown.ts';
+import * as mirrors from '../../src/stores/organizations/mirrors.ts';
 import { isQuotaExceeded } from '../../src/stores/organizations/usage-rows.ts';
 import { DEFAULT_LIMITS } from '../../src/stores/organizations/limits.ts';
 import * as limits from '../../src/stores/organizations/organization-limits.ts';
 import { BIG, COMMON, digest, MALLORY, NOW, TAG } from './adversary.ts';
+import { mirror } from './mirrors.ts';
 import type { Operation } from './rows-read.ts';
 
 const organization = (name: string) => name as OrganizationName;
@@ -57,6 +59,12 @@ export function control(database: Database, data: ControlData): [string, Operati
     ['make it public', () => data.setPublic(repository, true, NOW)],
     ['public repositories', () => data.publicAmong([repository, BIG])],
     ['a quota', () => data.setQuota(MALLORY, 1_000_000_000, NOW)],
+    ['mirrors', () => mirrors.allMirrors(database)],
+    ['a mirror', () => mirrors.mirrorOf(database, organization('org7'))],
+    ['set a mirror', () => mirrors.setMirror(database, mirror('org7', { changedAt: NOW }))],
+    ['a mirror too many', () => mirrors.setMirror(database, mirror(MALLORY, { changedAt: NOW }))],
+    ['remove a mirror', () => mirrors.removeMirror(database, organization('org7'), NOW)],
+    ['set a further mirror', () => mirrors.setMirror(database, mirror(MALLORY, { changedAt: NOW }))],
     ['usage', () => shown.usageAtCentral(database, MALLORY)],
     ['usage by repository', () => largestRepositories(database, MALLORY)],
     ['usage by the day', () => usageByDay(database, MALLORY, NOW)],

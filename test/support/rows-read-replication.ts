@@ -91,6 +91,23 @@ export function replication(central: Store, node: Store): [string, Operation][] 
         created_at: 1,
       }),
     },
+    { position: 11, recorded_at: NOW, kind: 'mirror', name: 'org5', row: null },
+    {
+      position: 12,
+      recorded_at: NOW,
+      kind: 'mirror',
+      name: 'org9',
+      row: JSON.stringify({
+        organization: 'org9',
+        upstream: 'hub',
+        prefix: '',
+        repositories: '["*"]',
+        ttl: 0,
+        accepts_pushes: 0,
+        public: 0,
+        changed_at: 1,
+      }),
+    },
   ];
   return [
     ['announce', announced],

@@ -218,6 +218,22 @@ BEGIN
   UPDATE public_repositories SET listed = 0 WHERE name = OLD.name;
 END;
 
+CREATE TABLE mirrors (
+  organization TEXT PRIMARY KEY,
+  upstream TEXT NOT NULL,
+  login_host TEXT,
+  prefix TEXT NOT NULL,
+  username TEXT,
+  password TEXT,
+  repositories TEXT NOT NULL,
+  ttl INTEGER NOT NULL,
+  stale INTEGER,
+  accepts_pushes INTEGER NOT NULL,
+  public INTEGER NOT NULL,
+  changed_at INTEGER NOT NULL,
+  CHECK ((username IS NULL) = (password IS NULL))
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE audit (
   id INTEGER PRIMARY KEY,
   at INTEGER NOT NULL,
@@ -281,7 +297,7 @@ CREATE INDEX outbox_in_order ON outbox (written_at, kind, repository, key);
 CREATE TABLE change_log (
   position INTEGER PRIMARY KEY AUTOINCREMENT,
   kind TEXT NOT NULL
-    CHECK (kind IN ('tag', 'manifest', 'link', 'repository', 'visibility', 'organization', 'credential')),
+    CHECK (kind IN ('tag', 'manifest', 'link', 'repository', 'visibility', 'organization', 'credential', 'mirror')),
   name TEXT NOT NULL,
   key TEXT NOT NULL,
   version INTEGER NOT NULL,

@@ -44,6 +44,8 @@ export const AUDIT_ACTIONS = [
   'create organization',
   'remove organization',
   'set quota',
+  'set mirror',
+  'remove mirror',
   'restore tag',
   'prefetch image',
   'pin image',
@@ -70,7 +72,7 @@ export interface AuditEntry {
   readonly organization: string;
   /** '' if the action does not concern one; {@link MANY_REPOSITORIES} if the entry counts actions of a full hour. */
   readonly repository: string;
-  /** A tag, a digest, the name of a credential or store, or a quota in bytes; '' if none of these applies. */
+  /** A tag, a digest, the name of a credential or store, or a quota in bytes, the upstream of a mirror; '' if none of these applies. */
   readonly key: string;
   /** See {@link Actor}. For refused logins, a keyed hash of the address. */
   readonly subject: string;

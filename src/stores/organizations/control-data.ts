@@ -6,6 +6,7 @@ import { clearOrganization, clearRemovedOrganization, ofOrganization } from '../
 import { inRanges, type NameRange, rangesAfter } from '../name-ranges.ts';
 import { atMost, paged } from '../rows-read.ts';
 import { MAX_CREDENTIALS } from './limits.ts';
+import { deleteMirrorOfRemoved } from './mirrors.ts';
 import { hasTooManyCredentials, hasTooManyRepositories } from './organization-limits.ts';
 import { countRefusedLogin, type RefusedLogin } from './refused-login-rows.ts';
 
@@ -286,6 +287,7 @@ export class ControlData {
       changeLog: [CHANGE_LOG_REMOVED_ORGANIZATION, name, now],
       audit: auditOrganization(name, by, now),
       credentials: [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
+      mirror: deleteMirrorOfRemoved(name),
       clear: clearOrganization(name, now),
     });
     return removed.length > 0;

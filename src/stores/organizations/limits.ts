@@ -52,3 +52,6 @@ export const MAX_OPEN_UPLOADS = 10_000;
  * until two or three hours after it began.
  */
 export const MAX_UPLOAD_ROWS = 200_000;
+
+/** The most mirrors of a deployment. An isolate keeps all of them in memory. */
+export const MAX_MIRRORS = 100;

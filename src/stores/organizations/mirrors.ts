@@ -1,0 +1,182 @@
+/**
+ * Mirrors: organizations whose repositories are pulled from another registry. Control data, written at central only.
+ * Nodes follow the change log.
+ *
+ * The upstream's credential is stored as it is, because Berth has to send it. Only {@link allMirrors} and
+ * {@link mirrorOf} return it: nothing may show it.
+ */
+import { DAY, MINUTE } from '../../durations.ts';
+import type { OrganizationName } from '../../oci/reference.ts';
+import { type BoundStatement, type Database, sql, sqlOfWholeTable } from '../database.ts';
+import { atMost } from '../rows-read.ts';
+import { type Actor, auditChanged, BERTH_ITSELF } from './audit-rows.ts';
+import { MAX_MIRRORS } from './limits.ts';
+
+/** An organization whose repositories are those of another registry, pulled when they are asked for. */
+export interface Mirror {
+  readonly organization: OrganizationName;
+  /** The URL of a registry, or the name of a preset: see `parseUpstream`. */
+  readonly from: string;
+  /** A host besides the registry's own that may be told the credential. */
+  readonly loginHost: string | undefined;
+  /** The path before a repository's name at the upstream, without a slash at its ends; '' for none. */
+  readonly prefix: string;
+  readonly credential: { readonly user: string; readonly secret: string } | undefined;
+  /** Names below the organization, or patterns of them (`oci/glob.ts`); ['*'] for all. */
+  readonly repositories: readonly string[];
+  /** Milliseconds for which a tag is good without asking the upstream; 0 asks every time. */
+  readonly ttl: number;
+  /** Milliseconds beyond `ttl` for which a tag is served while the upstream fails; Infinity for ever. */
+  readonly stale: number;
+  /** Whether clients may push to it as well. */
+  readonly acceptsPushes: boolean;
+  /** Whether anybody may pull from it without a login. */
+  readonly isPublic: boolean;
+  /** When it was last changed, in milliseconds since the epoch. */
+  readonly changedAt: number;
+}
+
+export const DEFAULT_TTL = 15 * MINUTE;
+export const DEFAULT_STALE = 7 * DAY;
+
+interface MirrorRow {
+  readonly organization: OrganizationName;
+  readonly upstream: string;
+  readonly login_host: string | null;
+  readonly prefix: string;
+  readonly username: string | null;
+  readonly password: string | null;
+  /** JSON array. */
+  readonly repositories: string;
+  readonly ttl: number;
+  /** null for ever. */
+  readonly stale: number | null;
+  readonly accepts_pushes: number;
+  readonly public: number;
+  readonly changed_at: number;
+}
+
+const COLUMNS = [
+  'organization',
+  'upstream',
+  'login_host',
+  'prefix',
+  'username',
+  'password',
+  'repositories',
+  'ttl',
+  'stale',
+  'accepts_pushes',
+  'public',
+  'changed_at',
+];
+
+/** SQL for a row `m` of mirrors as a JSON object. */
+export const MIRROR_AS_JSON = `json_object(${COLUMNS.map((column) => `'${column}', m.${column}`).join(', ')})`;
+
+/** SQL that stores the row in `?1`, which is like {@link MIRROR_AS_JSON}, if a condition holds. */
+export function putMirrorIf(condition: string): string {
+  const [, ...others] = COLUMNS;
+  return `INSERT INTO mirrors (${COLUMNS.join(', ')})
+    SELECT ${COLUMNS.map((column) => `?1 ->> '${column}'`).join(', ')} WHERE ${condition}
+    ON CONFLICT (organization) DO UPDATE SET ${others.map((column) => `${column} = excluded.${column}`).join(', ')}`;
+}
+
+const SELECT_MIRRORS = sqlOfWholeTable<MirrorRow>`SELECT ${COLUMNS.join(', ')} FROM mirrors`.reading(
+  atMost(2 * MAX_MIRRORS),
+);
+const SELECT_MIRROR = sql<MirrorRow>`SELECT ${COLUMNS.join(', ')} FROM mirrors WHERE organization = ?1`;
+const PUT_MIRROR = sql<{ organization: string }>`
+  ${putMirrorIf(`EXISTS (SELECT 1 FROM organizations WHERE name = ?1 ->> 'organization' AND removed_at IS NULL)
+    AND (EXISTS (SELECT 1 FROM mirrors WHERE organization = ?1 ->> 'organization')
+      OR NOT EXISTS (SELECT 1 FROM mirrors WHERE organization > '' LIMIT 1 OFFSET ${String(MAX_MIRRORS - 1)}))`)}
+  RETURNING organization`.reading(atMost(2 * MAX_MIRRORS));
+const DELETE_MIRROR = sql<{ organization: string }>`
+  DELETE FROM mirrors WHERE organization = ?1 RETURNING organization`;
+const DELETE_MIRROR_OF_REMOVED_ORGANIZATION = sql`
+  DELETE FROM mirrors WHERE organization = ?1
+    AND EXISTS (SELECT 1 FROM organizations WHERE name = ?1 AND removed_at IS NOT NULL)`;
+// The entry for a removal is written while the row still exists.
+const CHANGE_LOG_MIRROR = sql`
+  INSERT INTO change_log (kind, name, key, version, recorded_at)
+  SELECT 'mirror', organization, '', 0, CAST(?2 AS INTEGER) FROM mirrors WHERE organization = ?1`;
+
+/** Returns all mirrors: at most {@link MAX_MIRRORS}. */
+export async function allMirrors(database: Database): Promise<readonly Mirror[]> {
+  return (await database.all(SELECT_MIRRORS)).map(mirrorFrom);
+}
+
+/** Returns the mirror that an organization is; undefined if it is none. */
+export async function mirrorOf(database: Database, organization: OrganizationName): Promise<Mirror | undefined> {
+  const row = await database.first(SELECT_MIRROR, organization);
+  return row && mirrorFrom(row);
+}
+
+/**
+ * Makes an organization a mirror, or replaces the settings of the mirror that it is. Returns false if the organization
+ * does not exist, or there are {@link MAX_MIRRORS} others.
+ */
+export async function setMirror(database: Database, mirror: Mirror, by = BERTH_ITSELF): Promise<boolean> {
+  const { organization, from, changedAt } = mirror;
+  const { set } = await database.batch({
+    set: [PUT_MIRROR, JSON.stringify(rowOf(mirror))],
+    audit: auditChanged('set mirror', { organization, repository: '', key: from }, by, changedAt),
+    changeLog: [CHANGE_LOG_MIRROR, organization, changedAt],
+  });
+  return set.length > 0;
+}
+
+/** Makes a mirror an ordinary organization, with what was pulled. Returns false if it is none. */
+export async function removeMirror(
+  database: Database,
+  organization: OrganizationName,
+  now: number,
+  by: Actor = BERTH_ITSELF,
+): Promise<boolean> {
+  const { removed } = await database.batch({
+    changeLog: [CHANGE_LOG_MIRROR, organization, now],
+    removed: [DELETE_MIRROR, organization],
+    audit: auditChanged('remove mirror', { organization, repository: '', key: '' }, by, now),
+  });
+  return removed.length > 0;
+}
+
+/** Forgets the mirror of an organization that the same batch has removed. Nodes learn of it with the organization. */
+export function deleteMirrorOfRemoved(organization: OrganizationName): BoundStatement {
+  return [DELETE_MIRROR_OF_REMOVED_ORGANIZATION, organization];
+}
+
+function mirrorFrom(row: MirrorRow): Mirror {
+  const { username: user, password: secret } = row;
+  return {
+    organization: row.organization,
+    from: row.upstream,
+    loginHost: row.login_host ?? undefined,
+    prefix: row.prefix,
+    credential: user === null || secret === null ? undefined : { user, secret },
+    repositories: JSON.parse(row.repositories) as string[],
+    ttl: row.ttl,
+    stale: row.stale ?? Infinity,
+    acceptsPushes: row.accepts_pushes === 1,
+    isPublic: row.public === 1,
+    changedAt: row.changed_at,
+  };
+}
+
+function rowOf(mirror: Mirror): MirrorRow {
+  const { organization, from, loginHost, prefix, credential, repositories, ttl, stale } = mirror;
+  return {
+    organization,
+    upstream: from,
+    login_host: loginHost ?? null,
+    prefix,
+    username: credential?.user ?? null,
+    password: credential?.secret ?? null,
+    repositories: JSON.stringify(repositories),
+    ttl,
+    stale: stale === Infinity ? null : stale,
+    accepts_pushes: mirror.acceptsPushes ? 1 : 0,
+    public: mirror.isPublic ? 1 : 0,
+    changed_at: mirror.changedAt,
+  };
+}

@@ -1,0 +1,94 @@
+import { env } from 'cloudflare:workers';
+import { beforeEach, expect, test } from 'vitest';
+import type { OrganizationName } from '../../../src/oci/reference.ts';
+import { Database } from '../../../src/stores/database.ts';
+import { auditBefore } from '../../../src/stores/organizations/audit-rows.ts';
+import { ControlData } from '../../../src/stores/organizations/control-data.ts';
+import { MAX_MIRRORS } from '../../../src/stores/organizations/limits.ts';
+import { allMirrors, mirrorOf, removeMirror, setMirror } from '../../../src/stores/organizations/mirrors.ts';
+import { mirror } from '../../support/mirrors.ts';
+
+const HUB = 'dockerhub' as OrganizationName;
+const FULL = mirror(HUB, {
+  from: 'https://registry.example.com',
+  loginHost: 'login.example.com',
+  prefix: 'team/apps',
+  credential: { user: 'berth', secret: 'upstream-secret' },
+  repositories: ['web', 'tools/*'],
+  ttl: 0,
+  stale: Infinity,
+  acceptsPushes: true,
+  isPublic: true,
+  changedAt: 7,
+});
+
+const database = new Database(env.DB_CENTRAL);
+const control = new ControlData(database);
+
+beforeEach(async () => {
+  await control.addOrganization(HUB, 1, 0);
+});
+
+test('a mirror is read as it was set', async () => {
+  expect(await setMirror(database, FULL)).toBe(true);
+  expect(await mirrorOf(database, HUB)).toEqual(FULL);
+  expect(await allMirrors(database)).toEqual([FULL]);
+});
+
+test('setting it again replaces every setting', async () => {
+  await setMirror(database, FULL);
+  expect(await setMirror(database, mirror(HUB))).toBe(true);
+  expect(await allMirrors(database)).toEqual([mirror(HUB)]);
+});
+
+test('only an organization that exists can become a mirror', async () => {
+  expect(await setMirror(database, mirror('nobody'))).toBe(false);
+  expect(await allMirrors(database)).toEqual([]);
+});
+
+test('there are no more mirrors than the limit, but each can be changed', async () => {
+  const names = Array.from({ length: MAX_MIRRORS }, (_, i) => `m${i}`);
+  for (const name of names) {
+    await control.addOrganization(name as OrganizationName, 1, 0);
+    expect(await setMirror(database, mirror(name))).toBe(true);
+  }
+  expect(await setMirror(database, mirror(HUB))).toBe(false);
+  expect(await setMirror(database, mirror(names[0]!, { ttl: 5 }))).toBe(true);
+  expect(await allMirrors(database)).toHaveLength(MAX_MIRRORS);
+});
+
+test('a removed mirror is an ordinary organization', async () => {
+  await setMirror(database, FULL);
+  expect(await removeMirror(database, HUB, 8)).toBe(true);
+  expect(await removeMirror(database, HUB, 9)).toBe(false);
+  expect(await mirrorOf(database, HUB)).toBeUndefined();
+  expect(await control.organization(HUB)).toBeDefined();
+});
+
+test('a removed organization takes its mirror along, and its name comes back without it', async () => {
+  await setMirror(database, FULL);
+  expect(await control.removeOrganization(HUB, 8)).toBe(true);
+  expect(await allMirrors(database)).toEqual([]);
+  expect(await control.addOrganization(HUB, 10, 9)).toBe(true);
+  expect(await mirrorOf(database, HUB)).toBeUndefined();
+});
+
+test('an organization that has to stay keeps its mirror', async () => {
+  await setMirror(database, FULL);
+  await env.DB_CENTRAL.prepare(`INSERT INTO repositories (name, created_at, listed) VALUES ('${HUB}/app', 1, 1)`).run();
+  expect(await control.removeOrganization(HUB, 8)).toBe(false);
+  expect(await mirrorOf(database, HUB)).toEqual(FULL);
+});
+
+test('the audit log says who changed it, without its credential', async () => {
+  const by = { subject: 'admin', host: 'registry.test' };
+  await setMirror(database, FULL, by);
+  await removeMirror(database, HUB, 8, by);
+  const entries = await auditBefore(database, HUB, 0, { at: 100, id: 0 }, 10);
+  expect(entries.map(({ action, key, subject }) => [action, key, subject])).toEqual([
+    ['remove mirror', '', 'admin'],
+    ['set mirror', FULL.from, 'admin'],
+    ['create organization', '', ''],
+  ]);
+  expect(JSON.stringify(entries)).not.toContain('upstream-secret');
+});
