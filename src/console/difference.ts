@@ -5,7 +5,7 @@ export interface Change<Item> {
   readonly item: Item;
 }
 
-/** Compares two lists, in which an item can be several times. What was removed comes first, and what was kept last. */
+/** Compares two lists, in which an item can occur several times. Removed items come first, and kept ones last. */
 export function changesOf<Item>(
   from: readonly Item[],
   to: readonly Item[],
@@ -37,7 +37,7 @@ function split<Item>(
   return [kept, rest];
 }
 
-/** Returns the names of either side, with what each side has for it; those of `from` come first. */
+/** Returns every name of the two sides with its value on each. The names of `from` come first. */
 export function sidesOf<Value>(
   from: ReadonlyMap<string, Value>,
   to: ReadonlyMap<string, Value>,

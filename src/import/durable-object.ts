@@ -81,7 +81,7 @@ export class OrganizationImports extends DurableObject<Env> {
     return this.#state.list(incarnation).map((each) => this.#reportOf(each));
   }
 
-  /** Cancels an import that runs. What it has copied stays. */
+  /** Cancels an import that runs, and keeps its copies. */
   cancel(id: string, incarnation: number): ImportReport | undefined {
     const found = this.#state.get(id);
     if (found?.incarnation !== incarnation) return undefined;

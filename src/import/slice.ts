@@ -1,7 +1,7 @@
 /** The share of work that one run of an import may do. */
 import type { StatementMeter } from '../stores/statement-meter.ts';
 
-/** Thrown between two pieces of work once the share is used up. What was done so far stays. */
+/** Thrown between two pieces of work once the share is used up. It undoes nothing. */
 export class SliceOver extends Error {
   override readonly name = 'SliceOver';
 }

@@ -226,7 +226,7 @@ test('a dry run counts what an import would copy, and copies nothing', async () 
   expect(await read('dry/app/manifests/multi')).toEqual({ status: 200, digest });
 });
 
-test('a cancelled import ends, and what it has copied stays', async () => {
+test('a cancelled import ends, and its copies stay', async () => {
   for (let i = 0; i < 20; i++) upstream.image('cancelled/app', [`t${10 + i}`], [1000]);
   const first = upstream.documentsOf('cancelled/app').get('t10');
   let asked = 0;

@@ -62,7 +62,7 @@ export function imports(berth: Command): void {
     .description('list the imports of an organization, or show one')
     .argument('<organization>', '[HOST/]ORG')
     .argument('[import]', 'the id of one')
-    .option('--cancel', 'cancel it; what it has copied stays')
+    .option('--cancel', 'cancel it, and keep its copies')
     .action(async (place: string, id: string | undefined, { cancel }: { readonly cancel?: true }) => {
       const { host, path: organization } = organizationIn(place);
       const api = await connected(command, host);

@@ -23,7 +23,12 @@ export function importRoutes(api: OpenAPIHono<AppEnv>): void {
     IMPORTS,
     'Start to copy repositories of another registry into the organization',
     { params: organizationParam, ...body(newImport) },
-    { 202: { description: 'It runs at central. What the caller may not push to is left out', ...json(importReport) } },
+    {
+      202: {
+        description: 'It runs at central, without the repositories that the caller may not push to',
+        ...json(importReport),
+      },
+    },
   );
   api.openapi(start, async (c) => {
     const { organization } = c.req.valid('param');
@@ -75,7 +80,7 @@ export function importRoutes(api: OpenAPIHono<AppEnv>): void {
   const cancel = describe(
     'delete',
     IMPORT,
-    'Cancel an import. What it has copied stays',
+    'Cancel an import, and keep its copies',
     { params: importParam },
     { 200: { description: 'It does not run any more', ...json(importReport) } },
   );
