@@ -6,6 +6,7 @@
  * A caller cannot guess a secret piece by piece with it, because one fragment is already too long to guess.
  */
 import type { Presented } from './basic.ts';
+import { LAST_CHARACTERS } from './mac-spelling.ts';
 
 /**
  * The number of consecutive characters of a secret that a text must contain to count as holding it: half of the
@@ -48,7 +49,7 @@ export function possibleSecrets({ user, password }: Presented): Set<string> {
   const cut = runs.filter(({ length }) => length >= SECRET_LENGTH - PREFIX.length && length <= SECRET_LENGTH);
   const completed = cut.map((run) => PREFIX.slice(0, SECRET_LENGTH - run.length) + run);
   const withoutLast = runs.flatMap((run) => WITHOUT_LAST.exec(run)?.[1] ?? []).slice(0, MAX_WITHOUT_LAST);
-  const ended = withoutLast.flatMap((body) => LAST_CHARACTERS.map((last) => `${PREFIX}${body}${last}`));
+  const ended = withoutLast.flatMap((body) => LAST_CHARACTERS.split('').map((last) => `${PREFIX}${body}${last}`));
   return new Set([...[...completed, ...bare].slice(0, MAX_POSSIBLE), ...ended]);
 }
 
@@ -59,9 +60,6 @@ const MAX_POSSIBLE = 16;
  * Matches all but the last of the 43 characters. {@link OWN_FORM} already matches if more of the prefix comes first.
  */
 const WITHOUT_LAST = /^(?:h?_)?([\w-]{42})$/;
-
-/** The possible last characters: the last of 43 base64url characters carries 4 of the 256 bits. */
-const LAST_CHARACTERS = 'AEIMQUYcgkosw048'.split('');
 
 /** The most secrets without a last character that are looked up, each with every last character. */
 const MAX_WITHOUT_LAST = 4;
