@@ -24,10 +24,15 @@ beforeEach(() => {
       }
     },
   );
+  vi.spyOn(Original.prototype, 'transfer').mockImplementation(function (this: ArrayBuffer, bytes = this.byteLength) {
+    allocated.push(bytes);
+    return this.transferToFixedLength(bytes);
+  });
 });
 
 afterEach(() => {
   vi.unstubAllGlobals();
+  vi.restoreAllMocks();
 });
 
 const large = () => allocated.filter((bytes) => bytes >= SMALL_BYTES);

@@ -26,8 +26,6 @@ export const TURN_MILLISECONDS = 1000;
  */
 const LOOK_MILLISECONDS = 1000;
 
-const NOTHING = new Uint8Array(0);
-
 export interface Buffering {
   /** The sizes that the buffer may have, in bytes, smallest first. */
   readonly sizes: readonly number[];
@@ -115,9 +113,7 @@ export class BufferedBody {
     while (this.#isFilledBy(bytes) && (await this.#inTime(this.#reader.hasMore()))) {
       const filled = bytes.byteLength;
       this.#buffer = bytes.buffer;
-      // Drops the smaller buffer before the larger one is filled, so that it can be collected.
-      bytes = NOTHING;
-      if (!(await this.#grow())) return new Uint8Array(this.#buffer, 0, filled);
+      if (!(await this.#grow())) return bytes;
       bytes = await this.#inTime(this.#reader.fill(this.#buffer, filled, mayGoOn));
     }
     return bytes;
@@ -237,7 +233,7 @@ export class BufferedBody {
     return byteLength === buffer.byteLength && this.#size < (this.#buffering.sizes.at(-1) ?? 0);
   }
 
-  /** Moves to the next larger buffer and copies the bytes into it. Returns whether there was room for one. */
+  /** Enlarges the buffer to the next size and keeps its bytes. Returns whether there was room for that. */
   async #grow(): Promise<boolean> {
     const { sizes, least, copies, owner } = this.#buffering;
     const size = sizes.find((each) => each > this.#size);
@@ -253,10 +249,7 @@ export class BufferedBody {
     if (loan === undefined) return false;
     if (this.#loan !== undefined) this.#budget.giveBack(this.#loan);
     this.#loan = loan;
-    const larger = new ArrayBuffer(size);
-    new Uint8Array(larger).set(new Uint8Array(this.#buffer));
-    release(this.#buffer);
-    this.#buffer = larger;
+    this.#buffer = this.#buffer.transfer(size);
     this.#size = size;
     this.#grownAt = Date.now();
     return true;

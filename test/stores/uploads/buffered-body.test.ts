@@ -138,13 +138,14 @@ test('a buffer that a body gives up takes no memory, although its last user stil
   expect([budget.inUse(), buffer.byteLength]).toEqual([0, 0]);
 });
 
-test('a buffer that is still in use when a body ends keeps its bytes', async () => {
+test('a buffer that is still in use when a body is closed keeps its bytes', async () => {
   const content = bytesOf(1, SMALL_BYTES);
-  const body = new BufferedBody(new Response(content).body!, new BufferBudget(), { ...WHOLE, failsWhenSlow: false });
+  // Without room for the next size, the piece is returned in the buffer that the body would have enlarged.
+  const budget = new BufferBudget(FIRST_RESERVED_BYTES + STEP_BYTES);
+  const body = new BufferedBody(new Response(content).body!, budget, { ...WHOLE, least: STEP_BYTES });
   const piece = (await body.read())!;
-  await body.hold(piece, 6);
   body.close();
-  expect(piece).toEqual(content);
+  expect(piece).toEqual(content.subarray(0, STEP_BYTES));
 });
 
 const WHOLE: Buffering = {
