@@ -71,8 +71,7 @@ export function createApp(
   app.use(async (c, next) => {
     const runtime = await loadRuntime(c.env);
     const [url, port] = [c.get('url'), c.get('port')];
-    const { hosts, consoleHosts } = runtime.config;
-    const namespace = resolveHost(hosts, consoleHosts, url, port);
+    const namespace = resolveHost(runtime.config, url, port);
     if (namespace === 'console') {
       const send = (request: Request): Response | Promise<Response> => app.fetch(request, c.env, c.executionCtx);
       return encryptedOnly(c, async () => {

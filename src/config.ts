@@ -8,7 +8,7 @@ import { gatherNodes, pathInVariables } from './node-variables.ts';
 import {
   type CentralNamespace,
   type NodeNamespace,
-  resolveNamespace,
+  resolveHost,
   type ServedHost,
   type StoreName,
 } from './namespaces/namespace.ts';
@@ -246,7 +246,7 @@ export function parseConfig(env: object): Config {
   };
   if (PLATFORM_AUTH_URL !== undefined) {
     const url = new URL(PLATFORM_AUTH_URL);
-    if (resolveNamespace(config.hosts, url) !== undefined)
+    if (resolveHost(config, url) !== undefined)
       throw new ConfigError(
         `PLATFORM_AUTH_URL: must not point to this registry, which would then ask itself: ${url.host} is its own host`,
       );

@@ -298,9 +298,10 @@ describe('the error of a configuration names', () => {
     'https://index.example.com:8443/api',
     'http://localhost:8787',
     'https://index.fra.example.com',
+    'https://console.example.com',
   ])('a platform that is the registry itself: %s', (url) => {
-    const env = { ...withNodes(node('fra')), DB_FRA: {}, BLOBS_FRA: {} };
-    expect(problemOf({ ...env, PLATFORM_AUTH_URL: url })).toBe(
+    const REGISTRY = { ...registry, nodes: [node('fra')], console: { hosts: ['console.example.com'] } };
+    expect(problemOf({ ...environment, DB_FRA: {}, BLOBS_FRA: {}, REGISTRY, PLATFORM_AUTH_URL: url })).toBe(
       `PLATFORM_AUTH_URL: must not point to this registry, which would then ask itself: ${new URL(url).host} is its own host`,
     );
   });

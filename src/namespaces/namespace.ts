@@ -41,24 +41,22 @@ export function namespaceName(namespace: Namespace): string {
   return namespace.kind === 'central' ? 'central' : namespace.name;
 }
 
-/**
- * Finds the namespace of a request by its host and port. Returns undefined for an unknown host. Host names take
- * precedence over ports: a host that is configured by name is found on every port.
- * @param port the port that the request arrived on, if a proxy shows the client a different one
- */
-export function resolveNamespace(hosts: readonly ServedHost[], url: URL, port = url.port): Namespace | undefined {
-  const found = resolveHost(hosts, [], url, port);
-  return found === 'console' ? undefined : found;
+/** The hosts of a deployment. */
+export interface Hosts {
+  readonly hosts: readonly ServedHost[];
+  /** Hosts of the console, in the same forms as {@link ServedHost}. */
+  readonly consoleHosts: readonly string[];
 }
 
 /**
- * Finds what a host serves, as {@link resolveNamespace} does. The console's host name leads to it on every port, too.
+ * Finds what a request's host and port serve. Returns undefined for an unknown host. Host names take precedence over
+ * ports: a host that is configured by name is found on every port.
+ * @param port the port that the request arrived on, if a proxy shows the client a different one
  */
 export function resolveHost(
-  hosts: readonly ServedHost[],
-  consoleHosts: readonly string[],
+  { hosts, consoleHosts }: Hosts,
   url: URL,
-  port: string,
+  port = url.port,
 ): Namespace | 'console' | undefined {
   // The forms in which a configuration may name the host, the most specific first.
   for (const form of [url.host, url.hostname, `:${port}`]) {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Namespace, namespaceId, resolveNamespace, type ServedHost } from '../../src/namespaces/namespace.ts';
+import { type Namespace, namespaceId, resolveHost, type ServedHost } from '../../src/namespaces/namespace.ts';
 
 const central: Namespace = { kind: 'central', store: 'central' };
 const fra: Namespace = { kind: 'node', name: 'fra', region: 'eu', store: 'eu-1' };
@@ -12,8 +12,9 @@ const hosts: readonly ServedHost[] = [
   { host: ':9000', namespace: fra },
   { host: 'index.dal.example.com', namespace: dal },
 ];
+const consoleHosts = ['console.example.com', ':9001'];
 
-describe('resolveNamespace', () => {
+describe('resolveHost', () => {
   test.each([
     ['https://index.example.com/v2/', central],
     ['https://INDEX.example.com/v2/', central],
@@ -25,8 +26,11 @@ describe('resolveNamespace', () => {
     ['http://[::1]:9000/v2/', fra],
     ['http://index.dal.example.com:9000/v2/', dal],
     ['http://localhost:9000/v2/', fra],
+    ['https://console.example.com/', 'console'],
+    ['http://console.example.com:9000/', 'console'],
+    ['http://localhost:9001/', 'console'],
   ])('finds what is served at %s', (url, namespace) => {
-    expect(resolveNamespace(hosts, new URL(url))).toBe(namespace);
+    expect(resolveHost({ hosts, consoleHosts }, new URL(url))).toBe(namespace);
   });
 
   test.each([
@@ -40,7 +44,7 @@ describe('resolveNamespace', () => {
     'https://evil.example/index.example.com',
     'https://index.example.com@evil.example/',
   ])('finds nothing at %s', (url) => {
-    expect(resolveNamespace(hosts, new URL(url))).toBeUndefined();
+    expect(resolveHost({ hosts, consoleHosts }, new URL(url))).toBeUndefined();
   });
 });
 

@@ -2,7 +2,7 @@
  * Finds the hosts that appear in image names. A namespace may be served at several hosts; the one that starts with
  * `index.` is its registry. Clients call a node's API at `api.<node>`, and name its images `<node>/…`.
  */
-import { type Namespace, namespaceName, resolveNamespace } from '../../namespaces/namespace.ts';
+import { type Namespace, namespaceName, resolveHost } from '../../namespaces/namespace.ts';
 import type { AppContext } from '../context.ts';
 
 const REGISTRY = 'index.';
@@ -43,5 +43,5 @@ export function withoutHost(c: AppContext, name: string): string {
 function isServed(c: AppContext, host: string): boolean {
   const url = `https://${host}`;
   if (!/^[a-z0-9.-]+(?::\d+)?$/i.test(host) || !URL.canParse(url)) return false;
-  return resolveNamespace(c.get('runtime').config.hosts, new URL(url)) !== undefined;
+  return resolveHost({ hosts: c.get('runtime').config.hosts, consoleHosts: [] }, new URL(url)) !== undefined;
 }
