@@ -12,7 +12,6 @@ import { BERTH_ITSELF } from '../stores/organizations/audit-rows.ts';
 import { type BlobRows, findBlob, findBlobAndPromise, leaseTimes, type LocationRow } from '../stores/blob-rows.ts';
 import type { ByteRange } from '../stores/bucket.ts';
 import { deleteManifest, deleteRepository, deleteTag, unlinkBlob } from '../stores/deletion/deletions.ts';
-import { DEFAULT_LIMITS } from '../stores/organizations/limits.ts';
 import { listReferrers, listRepositories, listTags } from '../stores/list-rows.ts';
 import { commitManifest } from '../stores/manifests/manifest-commit.ts';
 import {
@@ -151,10 +150,7 @@ export class StoredRegistry extends Uploads implements Registry {
       'repository' in source
         ? { repository: source.repository, onlyIfPublic: source.condition === 'if-public' }
         : { ranges: source.ranges };
-    const { database, name } = this.#store;
-    const { limits = DEFAULT_LIMITS } = this.#options;
-    const blob = { repository, digest, store: name, lease: this.#lease(), limits };
-    const locations = await mountBlob(database, blob, from);
+    const locations = await mountBlob(this.#store.database, this.commitOf(repository, digest), from);
     return this.#isWithinReach(locations);
   }
 

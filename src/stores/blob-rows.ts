@@ -13,7 +13,7 @@ import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, type Sql, sql } from './database.ts';
 import { isAliveLink } from './deletion/removals.ts';
 import { hasNoRoom } from './organizations/blob-limit.ts';
-import { DEFAULT_LIMITS, type StoreLimits } from './organizations/limits.ts';
+import type { StoreLimits } from './organizations/limits.ts';
 import { counts, ofRepository } from './organizations/usage-rows.ts';
 
 export interface LocationRow {
@@ -120,16 +120,11 @@ interface PromiseOptions {
   /** As for {@link findBlob}. If true, the other store counts the blob. */
   readonly linkedElsewhere?: boolean;
   /**
-   * Whether a blob that has stopped counting for the organization may count again. Set it only for a caller who may
-   * push to the repository.
+   * The limits within which a blob that has stopped counting for the organization counts again. Set them only for a
+   * caller who may push to the repository; without them, the blob does not count again.
    */
-  readonly countsAgain?: boolean;
-  /** The limits of organizations; the defaults if undefined. */
-  readonly limits?: StoreLimits | undefined;
-  /**
-   * If true, promises the blob only if anyone may read the repository. Goes with `countsAgain: false`, because such a
-   * caller may not push.
-   */
+  readonly limits?: StoreLimits;
+  /** If true, promises the blob only if anyone may read the repository. Goes without `limits`. */
   readonly onlyIfPublic?: boolean;
 }
 
@@ -156,11 +151,11 @@ function promiseAndSelect(
   digest: Digest,
   nearest: string,
   lease: LeaseTimes,
-  { linkedElsewhere = false, countsAgain = true, onlyIfPublic = false, limits = DEFAULT_LIMITS }: PromiseOptions,
+  { linkedElsewhere = false, limits, onlyIfPublic = false }: PromiseOptions,
 ): { countAgain: BoundStatement[]; renew: BoundStatement; found: BoundStatement<Joined> } {
   const elsewhere = linkedElsewhere ? 1 : 0;
   return {
-    countAgain: countsAgain ? [[COUNT_AGAIN, repository, digest, limits.blobs]] : [],
+    countAgain: limits === undefined ? [] : [[COUNT_AGAIN, repository, digest, limits.blobs]],
     renew: [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, elsewhere, onlyIfPublic ? 1 : 0],
     found: [SELECT_PROMISED, repository, digest, nearest, elsewhere, lease.promise],
   };
@@ -217,7 +212,7 @@ export async function findBlobsAndPromise(
   blobs: readonly { readonly digest: Digest; readonly linkedElsewhere: boolean }[],
   nearest: string,
   lease: LeaseTimes,
-  limits: StoreLimits | undefined,
+  limits: StoreLimits,
 ): Promise<BlobRows[]> {
   const promises = blobs.map(
     ({ digest, linkedElsewhere }) =>

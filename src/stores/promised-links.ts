@@ -11,7 +11,7 @@ import type { LocationRow } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { isAfterRemovals, isAliveLink } from './deletion/removals.ts';
 import { hasNoRoom } from './organizations/blob-limit.ts';
-import { DEFAULT_LIMITS, type StoreLimits } from './organizations/limits.ts';
+import type { StoreLimits } from './organizations/limits.ts';
 import { sizeOfBlobElsewhere } from './organizations/usage-rows.ts';
 
 /** A blob, with its size in bytes. */
@@ -73,7 +73,7 @@ export async function linkFromElsewhere(
   { digest, size }: SizedBlob,
   now: number,
   until: number,
-  limits: StoreLimits = DEFAULT_LIMITS,
+  limits: StoreLimits,
 ): Promise<void> {
   const { refused } = await node.batch(
     {

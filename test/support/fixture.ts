@@ -7,6 +7,7 @@ import { type RepositoryName, type Tag } from '../../src/oci/reference.ts';
 import type { ReadAccess } from '../../src/registry/access.ts';
 import type { Body, PresentedSession, UploadProgress } from '../../src/registry/registry.ts';
 import { StoredRegistry } from '../../src/registry/stored.ts';
+import { DEFAULT_LIMITS } from '../../src/stores/organizations/limits.ts';
 import { BufferBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { openStore } from '../../src/stores/store.ts';
 import { TABLES } from './bindings.ts';
@@ -51,6 +52,7 @@ export async function openFixture(options: FixtureOptions = {}): Promise<Fixture
       signer: await SigningKeys.import([btoa('k'.repeat(32))]),
       budget: options.budget ?? new BufferBudget(),
       graceMilliseconds: GRACE,
+      limits: DEFAULT_LIMITS,
       now: () => fixture.now,
       defer: (work) => void deferred.push(work),
       announces: options.announces ?? false,

@@ -11,6 +11,7 @@ import { FederatedRegistry } from '../../src/registry/federated/registry.ts';
 import type { Registry } from '../../src/registry/registry.ts';
 import { StoredRegistry } from '../../src/registry/stored.ts';
 import { Replicator } from '../../src/replication/replicator.ts';
+import { DEFAULT_LIMITS } from '../../src/stores/organizations/limits.ts';
 import { BufferBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { openStore, type Store } from '../../src/stores/store.ts';
 import { BINDINGS } from './bindings.ts';
@@ -107,6 +108,7 @@ export async function openHosts({
     signer,
     budget: new BufferBudget(),
     graceMilliseconds: GRACE,
+    limits: DEFAULT_LIMITS,
     now: timeOf(name),
     defer: (work: Promise<unknown>) => {
       // `settled` reports the failure. Until then it must not count as unhandled.

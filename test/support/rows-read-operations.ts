@@ -109,7 +109,7 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['where to mount from', () => mounts.findMountSource(database, UNNEEDED, [{ from: 'bob/', to: 'bob0' }])],
     [
       'a mount from elsewhere',
-      () => promised.linkFromElsewhere(database, SMALL, { digest: digest('9', 3), size: 5 }, NOW, NOW),
+      () => promised.linkFromElsewhere(database, SMALL, { digest: digest('9', 3), size: 5 }, NOW, NOW, DEFAULT_LIMITS),
     ],
     ['the greatest version', () => database.batch([history.selectGreatestTagVersion(BIG, [TAGGED])])],
     [

@@ -252,7 +252,7 @@ export class FederatedBlobs {
     const lease = this.#lease();
     const onlyIfPublic = from.condition === 'if-public';
     // If the source's organization no longer counts the blob, another organization must not make it count again.
-    const asked = { countsAgain: false, onlyIfPublic };
+    const asked = { onlyIfPublic };
     const local = await findBlobAndPromise(node.database, from.repository, digest, node.name, lease, asked);
     if (onlyIfPublic && !local.public) return false;
     const remote = await answerOfCentral(

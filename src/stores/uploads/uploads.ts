@@ -25,7 +25,7 @@ import { BlobObjects } from './blob-objects.ts';
 import { BlobWriter, type Body } from './blob-writer.ts';
 import type { BufferBudget } from './buffer-budget.ts';
 import type { BoundStatement } from '../database.ts';
-import { DEFAULT_LIMITS, type StoreLimits } from '../organizations/limits.ts';
+import type { StoreLimits } from '../organizations/limits.ts';
 import type { Store } from '../store.ts';
 import {
   formatUploadReference,
@@ -53,8 +53,8 @@ import {
 } from './upload-rows.ts';
 
 export interface UploadOptions {
-  /** The limits of organizations; the defaults if undefined. */
-  readonly limits?: StoreLimits | undefined;
+  /** The limits of organizations. */
+  readonly limits: StoreLimits;
   readonly signer: Signer;
   readonly budget: BufferBudget;
   readonly graceMilliseconds: number;
@@ -78,7 +78,9 @@ export abstract class Uploads {
       writer,
       objects,
       assembler: new BlobAssembler(store.bucket, writer, (keys) => objects.discard(keys)),
-      order: new SessionOrder(store.database, this.#limits.blobs, (owner, upload) => this.#progress(owner, upload)),
+      order: new SessionOrder(store.database, this.#options.limits.blobs, (owner, upload) =>
+        this.#progress(owner, upload),
+      ),
       multipart: new MultipartChunks(store, options.budget, options.defer),
     };
   }
@@ -96,7 +98,7 @@ export abstract class Uploads {
    */
   async putBlob(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
     const { key, size } = await this.#tools.assembler.fromBody(body, digest);
-    await this.#tools.objects.commit(this.#commitOf(repository, digest), key, size);
+    await this.#tools.objects.commit(this.commitOf(repository, digest), key, size);
   }
 
   /**
@@ -127,7 +129,7 @@ export abstract class Uploads {
     const isFirstOfMany = upload.offset === 0 && start === 0 && canBeFirstPart(length);
     if (upload.offset === 0 && !isFirstOfMany) return this.#appendObjects(owner, upload, undefined, body);
     const { row, place } = isFirstOfMany
-      ? await multipart.begin(id, length, this.#limits.blobs)
+      ? await multipart.begin(id, length, this.#options.limits.blobs)
       : await multipart.reserve(id, upload.offset, length);
     if (isFirstOfMany && row === undefined) throw await order.notTaken(owner, upload, row, length, 1);
     await order.require(owner, upload, row, start ?? upload.offset);
@@ -166,7 +168,7 @@ export abstract class Uploads {
     const first = { size, digest, key: piece?.key ?? null, objects: written.pieces.length };
     const take =
       upload.offset === 0
-        ? [insertUpload(id, writeId, first, this.#limits.blobs), insertChunks(id, writeId, 0, more)]
+        ? [insertUpload(id, writeId, first, this.#options.limits.blobs), insertChunks(id, writeId, 0, more)]
         : advanceUpload(id, writeId, upload.offset, size, written.pieces);
     const now = await this.#take(owner, upload, writeId, take);
     if (now?.write_id !== writeId) {
@@ -212,7 +214,7 @@ export abstract class Uploads {
   ): Promise<void> {
     const { order, objects } = this.#tools;
     const { owner, upload } = await this.#parse(session);
-    const blob = this.#commitOf(owner.repository, digest);
+    const blob = this.commitOf(owner.repository, digest);
     if ((start ?? upload.offset) !== upload.offset || (upload.offset === 0 && body === undefined)) {
       const row = await order.row(owner, upload);
       if (mayBeFinished(upload, row, digest)) return objects.promiseAgain(blob);
@@ -272,12 +274,8 @@ export abstract class Uploads {
     return { store: this.#tools.store.name, repository, subject };
   }
 
-  #commitOf(repository: RepositoryName, digest: Digest): BlobCommit {
+  protected commitOf(repository: RepositoryName, digest: Digest): BlobCommit {
     const lease = leaseTimes(this.#options.now(), this.#options.graceMilliseconds);
-    return { repository, digest, store: this.#tools.store.name, lease, limits: this.#limits };
-  }
-
-  get #limits(): StoreLimits {
-    return this.#options.limits ?? DEFAULT_LIMITS;
+    return { repository, digest, store: this.#tools.store.name, lease, limits: this.#options.limits };
   }
 }
