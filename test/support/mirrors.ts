@@ -1,6 +1,7 @@
 /** Mirrors as control data. */
+import { DAY, MINUTE } from '../../src/durations.ts';
 import type { OrganizationName } from '../../src/oci/reference.ts';
-import { DEFAULT_STALE, DEFAULT_TTL, type Mirror } from '../../src/stores/organizations/mirrors.ts';
+import type { Mirror } from '../../src/stores/organizations/mirrors.ts';
 
 /** Returns a mirror of all of Docker Hub, with other settings if they are given. */
 export function mirror(organization: string, settings: Partial<Mirror> = {}): Mirror {
@@ -11,8 +12,8 @@ export function mirror(organization: string, settings: Partial<Mirror> = {}): Mi
     prefix: '',
     credential: undefined,
     repositories: ['*'],
-    ttl: DEFAULT_TTL,
-    stale: DEFAULT_STALE,
+    ttl: 15 * MINUTE,
+    stale: 7 * DAY,
     acceptsPushes: false,
     isPublic: false,
     changedAt: 1,

@@ -25,7 +25,8 @@ export const auditEntry = z
     organization: z.string().nullable(),
     repository: z.string().nullable(),
     key: z.string().nullable().openapi({
-      description: 'The tag, the digest, the name of the credential or store, the import, or the quota in bytes',
+      description:
+        'The tag, the digest, the name of the credential or store, the import, the upstream, or the quota in bytes',
     }),
     by: z
       .object({ id: z.string(), name: z.string().nullable() })

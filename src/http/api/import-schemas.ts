@@ -13,25 +13,28 @@ const names = (what: string, example: string) =>
     .max(100)
     .openapi({ example: [example], description: `${what}, or patterns of them: * stands for any characters` });
 
+export const upstreamAddress = z.string().min(1).max(300).openapi({
+  example: 'https://registry.example.com',
+  description: 'The URL of a registry, or one of hub, ghcr, quay, gcr, k8s, ecr-public',
+});
+export const upstreamUser = z
+  .string()
+  .min(1)
+  .max(255)
+  .regex(/^[^:]*$/, 'must not have a colon');
+export const loginHost = z
+  .string()
+  .regex(/^[a-z0-9.-]+(?::\d{1,5})?$/, 'must be <host> or <host>:<port>')
+  .openapi({ description: "The host of the token service, if it is not the registry's" });
+
 export const newImport = z
   .strictObject({
-    from: z.string().min(1).max(300).openapi({
-      example: 'https://registry.example.com',
-      description: 'The URL of a registry, or one of hub, ghcr, quay, gcr, k8s, ecr-public',
-    }),
+    from: upstreamAddress,
     credential: z
       .strictObject({
-        user: z
-          .string()
-          .min(1)
-          .max(255)
-          .regex(/^[^:]*$/, 'must not have a colon'),
+        user: upstreamUser,
         secret: z.string().min(1).max(8192),
-        login_host: z
-          .string()
-          .regex(/^[a-z0-9.-]+(?::\d{1,5})?$/, 'must be <host> or <host>:<port>')
-          .optional()
-          .openapi({ description: "The host of the token service, if it is not the registry's" }),
+        login_host: loginHost.optional(),
       })
       .optional()
       .openapi({ description: 'Kept while the import runs, and never shown' }),

@@ -12,6 +12,7 @@ import { credentialRoutes } from './credentials.ts';
 import { deploymentRoutes } from './deployment.ts';
 import { importRoutes } from './imports.ts';
 import { imageRoutes } from './images.ts';
+import { mirrorRoutes } from './mirrors.ts';
 import { organizationRoutes } from './organizations.ts';
 import { pinRoutes } from './pins.ts';
 import { pushRoutes } from './pushes.ts';
@@ -70,6 +71,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   tagRoutes(api);
   imageRoutes(api);
   importRoutes(api);
+  mirrorRoutes(api);
   pinRoutes(api);
   replicationRoutes(api);
   seriesRoutes(api);

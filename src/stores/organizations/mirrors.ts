@@ -5,7 +5,6 @@
  * The upstream's credential is stored as it is, because Berth has to send it. Only {@link allMirrors} and
  * {@link mirrorOf} return it: nothing may show it.
  */
-import { DAY, MINUTE } from '../../durations.ts';
 import type { OrganizationName } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from '../database.ts';
 import { atMost } from '../rows-read.ts';
@@ -35,9 +34,6 @@ export interface Mirror {
   /** When it was last changed, in milliseconds since the epoch. */
   readonly changedAt: number;
 }
-
-export const DEFAULT_TTL = 15 * MINUTE;
-export const DEFAULT_STALE = 7 * DAY;
 
 interface MirrorRow {
   readonly organization: OrganizationName;
@@ -82,9 +78,10 @@ export function putMirrorIf(condition: string): string {
     ON CONFLICT (organization) DO UPDATE SET ${others.map((column) => `${column} = excluded.${column}`).join(', ')}`;
 }
 
-const SELECT_MIRRORS = sqlOfWholeTable<MirrorRow>`SELECT ${COLUMNS.join(', ')} FROM mirrors`.reading(
-  atMost(2 * MAX_MIRRORS),
-);
+const SELECT_MIRRORS =
+  sqlOfWholeTable<MirrorRow>`SELECT ${COLUMNS.join(', ')} FROM mirrors ORDER BY organization`.reading(
+    atMost(2 * MAX_MIRRORS),
+  );
 const SELECT_MIRROR = sql<MirrorRow>`SELECT ${COLUMNS.join(', ')} FROM mirrors WHERE organization = ?1`;
 const PUT_MIRROR = sql<{ organization: string }>`
   ${putMirrorIf(`EXISTS (SELECT 1 FROM organizations WHERE name = ?1 ->> 'organization' AND removed_at IS NULL)
@@ -101,7 +98,7 @@ const CHANGE_LOG_MIRROR = sql`
   INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'mirror', organization, '', 0, CAST(?2 AS INTEGER) FROM mirrors WHERE organization = ?1`;
 
-/** Returns all mirrors: at most {@link MAX_MIRRORS}. */
+/** Returns all mirrors, in order of their organizations: at most {@link MAX_MIRRORS}. */
 export async function allMirrors(database: Database): Promise<readonly Mirror[]> {
   return (await database.all(SELECT_MIRRORS)).map(mirrorFrom);
 }

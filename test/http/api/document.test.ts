@@ -6,7 +6,7 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { STALLED_MILLISECONDS } from '../../../src/stores/uploads/body-reader.ts';
-import { basic, call, type CallOptions, type UserName } from '../../support/client.ts';
+import { basic, call, callApi, type CallOptions, type UserName } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
 import { startImport, stopImports } from '../../support/imports.ts';
 import { startQueues, stopQueues } from '../../support/queues.ts';
@@ -84,6 +84,10 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   [`get ${ORGANIZATION}/usage/days`]: {},
   [`get ${ORGANIZATION}/usage/repositories`]: {},
   [`put ${ORGANIZATION}/quota`]: { body: body({ bytes: 1000 }) },
+  'get /api/mirrors': {},
+  [`get ${ORGANIZATION}/mirror`]: { parameters: { organization: 'vacant' } },
+  [`put ${ORGANIZATION}/mirror`]: { parameters: { organization: 'vacant' }, body: body({ from: 'hub' }) },
+  [`delete ${ORGANIZATION}/mirror`]: { parameters: { organization: 'vacant' } },
   [`get ${ORGANIZATION}/credentials`]: {},
   [`post ${ORGANIZATION}/credentials`]: { body: body({ name: 'x', rights: ['pull'] }) },
   [`delete ${ORGANIZATION}/credentials/{name}`]: {},
@@ -154,6 +158,8 @@ beforeEach(async () => {
     ),
     env.DB_CENTRAL.prepare("INSERT INTO change_log_positions (store, position, applied_at) VALUES ('retired', 0, 0)"),
   ]);
+  const mirror = { from: 'https://registry.example', username: 'berth', password: 'secret of vacant' };
+  expect((await callApi('PUT', 'organizations/vacant/mirror', 'admin', mirror)).status).toBe(200);
   await startImport('alice', PARAMETERS['import'] ?? '');
   // The upstream of an import that is started.
   vi.stubGlobal('fetch', async () => new Response(null, { status: 404 }));

@@ -1,0 +1,115 @@
+/** Manages which organizations are mirrors: the management API without HTTP. No answer holds an upstream's password. */
+import type { Config } from '../config.ts';
+import { OciError } from '../oci/errors.ts';
+import { isGlob } from '../oci/glob.ts';
+import { nameProblem, type OrganizationName } from '../oci/reference.ts';
+import { composeControlData, composeStores } from '../registry/compose.ts';
+import type { Database } from '../stores/database.ts';
+import type { Actor } from '../stores/organizations/audit-rows.ts';
+import { MAX_MIRRORS } from '../stores/organizations/limits.ts';
+import { allMirrors, type Mirror, mirrorOf, removeMirror, setMirror } from '../stores/organizations/mirrors.ts';
+import { parseUpstream } from '../upstream/address.ts';
+import { reachOf } from '../upstream/reach.ts';
+
+export interface MirrorSummary extends Omit<Mirror, 'credential'> {
+  /** The user name for the upstream; undefined for none. */
+  readonly username: string | undefined;
+}
+
+export interface NewMirror extends Omit<MirrorSummary, 'changedAt'> {
+  /** undefined keeps the password that is stored. */
+  readonly password: string | undefined;
+}
+
+export class Mirrors {
+  readonly #config: Config;
+  readonly #env: object;
+  readonly #changed: () => void;
+
+  /** @param changed called after every change that the nodes have to apply */
+  constructor(config: Config, env: object, changed: () => void) {
+    this.#config = config;
+    this.#env = env;
+    this.#changed = changed;
+  }
+
+  /** Returns all mirrors, in order of their organizations. */
+  async all(): Promise<MirrorSummary[]> {
+    return (await allMirrors(this.#database)).map(summaryOf);
+  }
+
+  /** @throws OciError NOT_FOUND if the organization is no mirror */
+  async of(organization: OrganizationName): Promise<MirrorSummary> {
+    const mirror = await mirrorOf(this.#database, organization);
+    if (mirror === undefined) throw noMirror(organization);
+    return summaryOf(mirror);
+  }
+
+  /**
+   * Makes an organization a mirror, or replaces its settings.
+   * @throws OciError FIELD_INVALID, NOT_FOUND without the organization, CONFLICT if there are too many mirrors
+   */
+  async set({ username, password, ...mirror }: NewMirror, by: Actor): Promise<MirrorSummary> {
+    checkSettings(mirror, this.#config);
+    const credential =
+      username === undefined ? undefined : { user: username, secret: password ?? (await this.#kept(mirror, username)) };
+    if (username === undefined && password !== undefined)
+      throw invalid('username', 'is missing: whose password is it?');
+    const made = { ...mirror, credential, changedAt: Date.now() };
+    if (!(await setMirror(this.#database, made, by))) {
+      if ((await composeControlData(this.#env, this.#config.central).organization(mirror.organization)) === undefined)
+        throw new OciError('NOT_FOUND', { message: `there is no organization ${mirror.organization}` });
+      throw new OciError('CONFLICT', {
+        message: `there are ${MAX_MIRRORS} mirrors already, and no more are possible: remove one first`,
+      });
+    }
+    this.#changed();
+    return summaryOf(made);
+  }
+
+  /** Makes a mirror an ordinary organization, with what was pulled. @throws OciError NOT_FOUND */
+  async remove(organization: OrganizationName, by: Actor): Promise<void> {
+    if (!(await removeMirror(this.#database, organization, Date.now(), by))) throw noMirror(organization);
+    this.#changed();
+  }
+
+  /**
+   * Returns the password that is stored, unless it is another user's, or would be sent to other hosts than it was given
+   * for.
+   * @throws OciError FIELD_INVALID
+   */
+  async #kept({ organization, from, loginHost }: Pick<Mirror, 'organization' | 'from' | 'loginHost'>, user: string) {
+    const stored = await mirrorOf(this.#database, organization);
+    const isSame = stored?.from === from && stored.loginHost === loginHost && stored.credential?.user === user;
+    if (isSame) return stored.credential.secret;
+    throw invalid('password', 'is needed: a stored one is kept only for the same upstream, login host and user');
+  }
+
+  get #database(): Database {
+    return composeStores(this.#config, this.#env)[0].database;
+  }
+}
+
+/** @throws OciError FIELD_INVALID */
+function checkSettings(
+  { from, loginHost, prefix, repositories }: Pick<Mirror, 'from' | 'loginHost' | 'prefix' | 'repositories'>,
+  config: Config,
+): void {
+  parseUpstream(from, loginHost, reachOf(config));
+  if (prefix !== '' && nameProblem(`o/${prefix}`) !== undefined)
+    throw invalid('prefix', 'must be a path of lowercase names, without a slash at its ends');
+  const bad = repositories.find((name) => !isGlob(name) && nameProblem(`o/${name}`) !== undefined);
+  if (bad !== undefined) throw invalid('repositories', `${bad.slice(0, 100)} is not a name`);
+}
+
+function summaryOf({ credential, ...mirror }: Mirror): MirrorSummary {
+  return { ...mirror, username: credential?.user };
+}
+
+function noMirror(organization: OrganizationName): OciError {
+  return new OciError('NOT_FOUND', { message: `the organization ${organization} is not a mirror` });
+}
+
+function invalid(field: string, problem: string): OciError {
+  return new OciError('FIELD_INVALID', { message: `${field}: ${problem}`, detail: { field } });
+}

@@ -1,0 +1,58 @@
+/** The schemas of mirrors. Like `schemas.ts`, they import nothing that needs the Workers runtime. */
+import { z } from '@hono/zod-openapi';
+import { loginHost, upstreamAddress, upstreamUser } from './import-schemas.ts';
+import { time } from './schemas.ts';
+
+const MAX_SECONDS = 10 * 366 * 86_400;
+
+const repositories = z
+  .array(z.string().min(1).max(255))
+  .min(1)
+  .max(100)
+  .openapi({
+    example: ['library/*'],
+    description: 'Names below the organization, or patterns of them: * stands for any characters',
+  });
+
+const settings = {
+  from: upstreamAddress,
+  login_host: loginHost.nullable(),
+  prefix: z
+    .string()
+    .max(255)
+    .openapi({ example: 'team/apps', description: "The path before a repository's name at the upstream" }),
+  username: upstreamUser.nullable().openapi({ description: 'The user of the upstream; null to log in as nobody' }),
+  repositories,
+  ttl_seconds: z
+    .int()
+    .nonnegative()
+    .max(MAX_SECONDS)
+    .openapi({ description: 'For how long a tag is good without asking the upstream; 0 asks every time' }),
+  stale_seconds: z
+    .int()
+    .nonnegative()
+    .max(MAX_SECONDS)
+    .nullable()
+    .openapi({ description: 'For how long beyond that a tag is served while the upstream fails; null for ever' }),
+  accepts_pushes: z.boolean().openapi({ description: 'Whether clients may push to it as well' }),
+  public: z.boolean().openapi({ description: 'Whether anybody may pull from it without a login' }),
+};
+
+export const newMirror = z
+  .strictObject({
+    from: settings.from,
+    login_host: settings.login_host.default(null),
+    prefix: settings.prefix.default(''),
+    username: settings.username.default(null),
+    password: z.string().min(1).max(8192).optional().openapi({
+      description: 'Never shown. A stored one is kept if `from`, `login_host` and `username` stay as they are',
+    }),
+    repositories: repositories.default(['*']),
+    ttl_seconds: settings.ttl_seconds.default(900),
+    stale_seconds: settings.stale_seconds.default(604_800),
+    accepts_pushes: settings.accepts_pushes.default(false),
+    public: settings.public.default(false),
+  })
+  .openapi('NewMirror');
+
+export const mirror = z.object({ organization: z.string(), ...settings, changed_at: time }).openapi('Mirror');

@@ -1,0 +1,107 @@
+/** Mirrors: organizations whose repositories are pulled from another registry. */
+import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { Mirrors, type MirrorSummary } from '../../auth/mirrors.ts';
+import type { AppContext, AppEnv } from '../context.ts';
+import { formatTime } from './administration.ts';
+import { callerAsActor, requireAdministrator, requireAdministratorOf, requireValidAt } from './caller.ts';
+import { body, describe, json } from './describe.ts';
+import { mirror, newMirror } from './mirror-schemas.ts';
+import { organizationParam } from './schemas.ts';
+
+const MIRROR = '/api/organizations/{organization}/mirror';
+
+export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
+  const list = describe(
+    'get',
+    '/api/mirrors',
+    'List the organizations that are mirrors',
+    {},
+    {
+      200: {
+        description: 'At most 100, in order of their organizations',
+        ...json(z.object({ mirrors: z.array(mirror) })),
+      },
+    },
+  );
+  api.openapi(list, async (c) => {
+    requireAdministrator(c);
+    return c.json({ mirrors: (await mirrorsOf(c).all()).map(shown) }, 200);
+  });
+
+  const get = describe(
+    'get',
+    MIRROR,
+    'Show what an organization is a mirror of',
+    { params: organizationParam },
+    { 200: { description: 'The mirror, without its password', ...json(mirror) } },
+  );
+  api.openapi(get, async (c) => {
+    const { organization } = c.req.valid('param');
+    requireAdministratorOf(c, organization);
+    return c.json(shown(await mirrorsOf(c).of(organization)), 200);
+  });
+
+  const set = describe(
+    'put',
+    MIRROR,
+    'Make an organization a mirror, or replace its settings',
+    { params: organizationParam, ...body(newMirror) },
+    { 200: { description: 'The mirror, without its password', ...json(mirror) } },
+  );
+  api.openapi(set, async (c) => {
+    requireAdministrator(c);
+    requireValidAt(c);
+    const { organization } = c.req.valid('param');
+    const { from, login_host, prefix, username, password, repositories, ...asked } = c.req.valid('json');
+    const made = {
+      organization,
+      from,
+      loginHost: login_host ?? undefined,
+      prefix,
+      username: username ?? undefined,
+      password,
+      repositories,
+      ttl: asked.ttl_seconds * 1000,
+      stale: (asked.stale_seconds ?? Infinity) * 1000,
+      acceptsPushes: asked.accepts_pushes,
+      isPublic: asked.public,
+    };
+    return c.json(shown(await mirrorsOf(c).set(made, callerAsActor(c))), 200);
+  });
+
+  const remove = describe(
+    'delete',
+    MIRROR,
+    'Make a mirror an ordinary organization, with what was pulled',
+    { params: organizationParam },
+    { 204: { description: 'It is not a mirror any more' } },
+  );
+  api.openapi(remove, async (c) => {
+    requireAdministrator(c);
+    requireValidAt(c);
+    await mirrorsOf(c).remove(c.req.valid('param').organization, callerAsActor(c));
+    return c.body(null, 204);
+  });
+}
+
+function mirrorsOf(c: AppContext): Mirrors {
+  const { config } = c.get('runtime');
+  return new Mirrors(config, c.env, () => c.get('queues').wake(config.central.store));
+}
+
+function shown(mirrored: MirrorSummary): z.infer<typeof mirror> {
+  const { organization, from, loginHost, prefix, username, repositories, ttl, stale, changedAt } = mirrored;
+  return {
+    organization,
+    from,
+    login_host: loginHost ?? null,
+    prefix,
+    username: username ?? null,
+    repositories: [...repositories],
+    ttl_seconds: ttl / 1000,
+    stale_seconds: stale === Infinity ? null : stale / 1000,
+    accepts_pushes: mirrored.acceptsPushes,
+    public: mirrored.isPublic,
+    changed_at: formatTime(changedAt),
+  };
+}
