@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import type * as images from '../../src/http/api/image-schemas.ts';
 import type * as imports from '../../src/http/api/import-schemas.ts';
+import type * as mirrors from '../../src/http/api/mirror-schemas.ts';
 import type * as queues from '../../src/http/api/queue-schemas.ts';
 import type * as schemas from '../../src/http/api/schemas.ts';
 
@@ -12,6 +13,7 @@ export type HistoryEntry = z.infer<typeof images.historyEntry>;
 export type Image = z.infer<typeof images.image>;
 export type Import = z.infer<typeof imports.importReport>;
 export type ImportSummary = z.infer<typeof imports.importSummary>;
+export type Mirror = z.infer<typeof mirrors.mirror>;
 export type OnlyHere = z.infer<typeof queues.onlyHere>;
 export type Organization = z.infer<typeof schemas.organization>;
 export type ParkedJob = z.infer<typeof queues.parkedJob>;

@@ -45,9 +45,9 @@ export function wantsJson(command: Command): boolean {
   return command.optsWithGlobals<ApiOptions>().json === true;
 }
 
-/** Parses a number of seconds, alone or with a unit: `90`, `90s`, `10m`, `1h`. */
+/** Parses a number of seconds, alone or with a unit: `90`, `90s`, `10m`, `1h`, `7d`. */
 export function seconds(text: string): number {
-  const [, number, unit = 's'] = /^(\d{1,7})(s|m|h)?$/.exec(text) ?? [];
-  if (number === undefined) throw new InvalidArgumentError('Write a duration as 90s, 10m or 1h.');
-  return Number(number) * { s: 1, m: 60, h: 3600 }[unit as 's' | 'm' | 'h'];
+  const [, number, unit = 's'] = /^(\d{1,7})(s|m|h|d)?$/.exec(text) ?? [];
+  if (number === undefined) throw new InvalidArgumentError('Write a duration as 90s, 10m, 1h or 7d.');
+  return Number(number) * { s: 1, m: 60, h: 3600, d: 86_400 }[unit as 's' | 'm' | 'h' | 'd'];
 }

@@ -9,6 +9,7 @@ import { images } from './commands/images.ts';
 import { importing, imports } from './commands/import.ts';
 import { inspect } from './commands/inspect.ts';
 import { login, logout } from './commands/login.ts';
+import { mirror } from './commands/mirror.ts';
 import { org } from './commands/org.ts';
 import { pin } from './commands/pin.ts';
 import { prefetch } from './commands/prefetch.ts';
@@ -46,6 +47,7 @@ const COMMANDS: readonly ((berth: Command) => void)[] = [
   pause,
   resume,
   org,
+  mirror,
   repo,
   credential,
   quota,

@@ -212,6 +212,39 @@ describe('the deployment', () => {
     ]);
   });
 
+  test('an organization becomes a mirror, is changed without its password, and is an ordinary one again', async () => {
+    await as('admin', ['org', 'create', 'mirrored']);
+    const env = { BERTH_HOST: hostOf(), BERTH_USERNAME: 'admin', BERTH_PASSWORD: 'admin-dev' };
+    const set = ['mirror', 'set', 'mirrored', 'https://registry.example.com', '-u', 'ci', '--prefix', 'team'];
+    expect(await berth([...set, '--password-stdin'], { env, stdin: 'of-the-upstream\n' })).toEqual(
+      succeeded('mirrored is a mirror of https://registry.example.com, below team\n'),
+    );
+    const changed = await as('admin', [...set, '--ttl', '0', '--stale', 'forever', '--repository', 'a', 'b/*']);
+    expect(changed).toMatchObject({ code: 0, stderr: '' });
+    const { stdout: shown } = await as('admin', ['mirror', 'show', 'mirrored']);
+    expect(shown).toMatch(/^Login: +ci$/m);
+    expect(shown).toMatch(/^Repositories: +a b\/\*$/m);
+    expect(rows(await as('admin', ['mirror', 'ls']))[1]).toEqual([
+      'mirrored',
+      'https://registry.example.com, below team',
+      'a b/*',
+      '0 s',
+      'forever',
+      'no',
+    ]);
+    const { stdout: json } = await as('admin', ['mirror', 'show', 'mirrored', '--json']);
+    expect(JSON.parse(json)).toMatchObject({ username: 'ci', ttl_seconds: 0, stale_seconds: null });
+    expect(shown + json).not.toContain('of-the-upstream');
+    const elsewhere = await as('admin', ['mirror', 'set', 'mirrored', 'https://evil.example', '-u', 'ci']);
+    expect(elsewhere).toMatchObject({ code: 1, stderr: expect.stringContaining('password') });
+    expect(await as('admin', ['mirror', 'rm', 'mirrored'])).toMatchObject({ code: 2 });
+    expect(await as('admin', ['mirror', 'rm', 'mirrored', '--yes'])).toEqual(
+      succeeded('removed the mirror mirrored\n'),
+    );
+    expect(await as('admin', ['mirror', 'show', 'mirrored'])).toMatchObject({ code: 1 });
+    await as('admin', ['org', 'rm', 'mirrored', '--yes']);
+  });
+
   test('an organization is created, limited and removed, with a credential that is shown once', async () => {
     expect(await as('admin', ['org', 'create', 'acme'])).toEqual(succeeded('created acme\n'));
     expect(rows(await as('admin', ['org', 'ls'])).map(([name]) => name)).toContain('acme');
