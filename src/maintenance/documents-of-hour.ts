@@ -6,9 +6,10 @@ import type { Task } from './round.ts';
 export const documentsOfHour: Task = {
   name: 'documents',
   at: 'central',
-  // Due again when the next hour begins.
-  every: ({ now }) => HOUR - (now() % HOUR),
+  every: () => 0,
   async slice({ now }, { database }) {
-    return (await noteDocuments(database, now())) ? { position: undefined } : undefined;
+    const hour = Math.floor(now() / HOUR);
+    await noteDocuments(database, hour);
+    return { position: undefined, notBefore: (hour + 1) * HOUR };
   },
 };

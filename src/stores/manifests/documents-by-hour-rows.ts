@@ -13,20 +13,20 @@ export const HOURS_OF_DOCUMENTS = 90 * 24;
 const REMOVED = 100;
 
 const LATEST = '(SELECT coalesce(max(rowid), 0) FROM manifest_contents)';
-const NOTE = sql<{ hour: number }>`
+const NOTE = sql`
   INSERT INTO documents_by_hour (hour, documents) SELECT CAST(?1 AS INTEGER), ${LATEST} WHERE true
-  ON CONFLICT (hour) DO NOTHING RETURNING hour`;
+  ON CONFLICT (hour) DO NOTHING`;
 const DELETE_OLD = sql`
   DELETE FROM documents_by_hour WHERE hour IN (
     SELECT hour FROM documents_by_hour WHERE hour <= CAST(?1 AS INTEGER)
     ORDER BY hour LIMIT CAST(?2 AS INTEGER))`.reading(paged(2, 4));
 
-/** Notes the latest document unless the hour has its note. @returns whether it had none */
-export async function noteDocuments(database: Database, now: number): Promise<boolean> {
-  const hour = Math.floor(now / HOUR);
-  if ((await database.all(NOTE, hour)).length === 0) return false;
-  await database.run(DELETE_OLD, hour - HOURS_OF_DOCUMENTS, REMOVED);
-  return true;
+/** Notes the latest document unless the hour has its note, and removes old notes. @param hour hours since the epoch */
+export async function noteDocuments(database: Database, hour: number): Promise<void> {
+  await database.batch([
+    [NOTE, hour],
+    [DELETE_OLD, hour - HOURS_OF_DOCUMENTS, REMOVED],
+  ]);
 }
 
 export interface HourOfDocuments {
@@ -41,8 +41,8 @@ const SELECT_HOURS = sql<{ hour: number; documents: number }>`
 const SELECT_LATEST = sql<{ documents: number }>`SELECT ${LATEST} AS documents`;
 
 /**
- * Returns how many documents were inserted in each of the last hours, oldest first. Hours without a note at both ends
- * are left out.
+ * Returns how many documents were inserted in each of the last hours, oldest first. An hour is left out unless both its
+ * start and its end were noted.
  */
 export async function documentsByHour(database: Database, now: number, hours: number): Promise<HourOfDocuments[]> {
   const current = Math.floor(now / HOUR);

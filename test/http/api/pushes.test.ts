@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { HOUR } from '../../../src/durations.ts';
 import { documentsOfHour } from '../../../src/maintenance/documents-of-hour.ts';
-import { goRound } from '../../../src/maintenance/round.ts';
+import { goRound, type Task } from '../../../src/maintenance/round.ts';
 import { openStore } from '../../../src/stores/store.ts';
 import { call } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
@@ -107,6 +107,22 @@ describe('by the hour', () => {
     await note(3);
     await note(2);
     expect(await byHour()).toEqual({ 3: 0 });
+  });
+
+  test('counts an hour that began while the one before it was noted', async () => {
+    let now = (current - 2) * HOUR - 1;
+    const across: Task = {
+      ...documentsOfHour,
+      slice: async (...given) => {
+        const slice = await documentsOfHour.slice(...given);
+        now += 2;
+        return slice;
+      },
+    };
+    await goRound(openRun({ central, nodes: [], now: () => now }), across, central);
+    await note(2);
+    await note(1);
+    expect(await byHour()).toEqual({ 3: 0, 2: 0 });
   });
 
   test('goes back 90 days', async () => {
