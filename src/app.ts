@@ -35,6 +35,7 @@ import { v2Routes } from './http/v2/routes.ts';
 import { resolveHost } from './namespaces/namespace.ts';
 import { OciError } from './oci/errors.ts';
 import { composeRegistry } from './registry/compose.ts';
+import { Pulls } from './registry/pulls.ts';
 import { composeQueues } from './replication/queues.ts';
 
 /** The address that a client sent its request to. */
@@ -121,7 +122,7 @@ export async function loadRuntime(env: object): Promise<Runtime> {
   // Requests that start at the same time all use the runtime of whichever gets here first.
   const first = runtimes.get(env);
   if (first !== undefined) return first;
-  const { platformAuthUrl: url } = config;
+  const { platformAuthUrl: url, analytics } = config;
   const notes = new SharedNotes(keys);
   const runtime: Runtime = {
     config,
@@ -132,6 +133,7 @@ export async function loadRuntime(env: object): Promise<Runtime> {
     refusedLogins: new RefusedLogins(),
     freshness: new Freshness(),
     platformChecks: url === undefined ? undefined : new PlatformChecks((token) => askPlatform(url, token)),
+    pulls: analytics && new Pulls(analytics, config),
   };
   runtimes.set(env, runtime);
   return runtime;

@@ -63,6 +63,14 @@ export interface Config {
   readonly bootstrapSecret: string | undefined;
   /** Base URL of the platform that checks tokens unknown to Berth, without a trailing slash. */
   readonly platformAuthUrl: string | undefined;
+  /** Where pulls are read back from; undefined if the deployment has no token for it. */
+  readonly analytics: Analytics | undefined;
+}
+
+/** The SQL API of Analytics Engine, for one account. */
+export interface Analytics {
+  readonly url: string;
+  readonly token: string;
 }
 
 /** When images are evicted from a node's store. */
@@ -171,30 +179,40 @@ export function isLoopback(hostname: string): boolean {
   return LOOPBACK.test(hostname);
 }
 
-const platformUrl = z.string().transform((text, context): string => {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const problem = (message: string): string => {
-    context.addIssue({ code: 'custom', message });
-    return z.NEVER;
-  };
-  if (url === undefined || !['https:', 'http:'].includes(url.protocol)) {
-    return problem('must be the base URL of a platform: https://api.example.com');
-  }
-  if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
-    return problem('must be https: tokens are sent to it (http only to localhost, *.localhost, 127.0.0.1 and [::1])');
-  }
-  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
-    return problem('must have no user, password, query or fragment');
-  }
-  return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
-});
+/** A base URL that secrets are sent to. @param what the thing that it leads to, for messages */
+const secretUrl = (what: string, example: string) =>
+  z.string().transform((text, context): string => {
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    const problem = (message: string): string => {
+      context.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    };
+    if (url === undefined || !['https:', 'http:'].includes(url.protocol)) {
+      return problem(`must be the base URL of ${what}: ${example}`);
+    }
+    if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
+      return problem('must be https: tokens are sent to it (http only to localhost, *.localhost, 127.0.0.1 and [::1])');
+    }
+    if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
+      return problem('must have no user, password, query or fragment');
+    }
+    return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
+  });
 
 const environment = z.object({
   REGISTRY: registry,
   SIGNING_KEY: signingKey,
   SIGNING_KEY_SECONDARY: signingKey.optional(),
   BOOTSTRAP_SECRET: z.string().min(24, 'must have at least 24 characters').optional(),
-  PLATFORM_AUTH_URL: platformUrl.optional(),
+  PLATFORM_AUTH_URL: secretUrl('a platform', 'https://api.example.com').optional(),
+  ANALYTICS_URL: secretUrl(
+    'the SQL API',
+    'https://api.cloudflare.com/client/v4/accounts/<account id>/analytics_engine/sql',
+  ).optional(),
+  ANALYTICS_TOKEN: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, 'must be a token, without spaces')
+    .optional(),
 });
 
 const OTHER_BINDINGS = ['REPLICATION_QUEUE', 'ORGANIZATION_IMPORTS', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS'];
@@ -207,7 +225,15 @@ export function parseConfig(env: object): Config {
     const path = issue === undefined ? 'configuration' : pathInVariables(env, issue.path);
     throw new ConfigError(`${path}: ${issue?.message ?? 'is invalid'}`);
   }
-  const { REGISTRY, SIGNING_KEY, SIGNING_KEY_SECONDARY, BOOTSTRAP_SECRET, PLATFORM_AUTH_URL } = parsed.data;
+  const {
+    REGISTRY,
+    SIGNING_KEY,
+    SIGNING_KEY_SECONDARY,
+    BOOTSTRAP_SECRET,
+    PLATFORM_AUTH_URL,
+    ANALYTICS_URL,
+    ANALYTICS_TOKEN,
+  } = parsed.data;
   const central: CentralNamespace = { kind: 'central', store: REGISTRY.central.store };
   const nodes = REGISTRY.nodes.map(({ name, region, store }): NodeNamespace => ({ kind: 'node', name, region, store }));
   const config: Config = {
@@ -243,6 +269,10 @@ export function parseConfig(env: object): Config {
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
     platformAuthUrl: PLATFORM_AUTH_URL,
+    analytics:
+      ANALYTICS_URL === undefined || ANALYTICS_TOKEN === undefined
+        ? undefined
+        : { url: ANALYTICS_URL, token: ANALYTICS_TOKEN },
   };
   if (PLATFORM_AUTH_URL !== undefined) {
     const url = new URL(PLATFORM_AUTH_URL);

@@ -292,6 +292,13 @@ describe('the error of a configuration names', () => {
     expect(problemOf({ ...environment, PLATFORM_AUTH_URL: url })).toMatch(problem);
   });
 
+  test('an SQL API that is not encrypted, or a token with a space', () => {
+    expect(problemOf({ ...environment, ANALYTICS_URL: 'http://api.example.com' })).toMatch(
+      /^ANALYTICS_URL: must be https/,
+    );
+    expect(problemOf({ ...environment, ANALYTICS_TOKEN: 'a b' })).toMatch(/^ANALYTICS_TOKEN: must be a token/);
+  });
+
   test.each([
     'https://index.example.com',
     'https://INDEX.example.com:443/',

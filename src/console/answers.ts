@@ -28,4 +28,5 @@ export type QueueSeries = z.infer<typeof series.queueSeries>;
 export type HourOfQueue = z.infer<typeof series.hourOfQueue>;
 export type RepositoriesUsage = z.infer<typeof series.repositoriesUsage>;
 export type PushesByHour = z.infer<typeof series.pushesByHour>;
+export type PullsByHour = z.infer<typeof series.pullsByHour>;
 export type UsageDays = z.infer<typeof series.usageDays>;

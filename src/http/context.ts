@@ -13,6 +13,7 @@ import type { Config } from '../config.ts';
 import type { Namespace } from '../namespaces/namespace.ts';
 import type { OciError } from '../oci/errors.ts';
 import type { Queues } from '../registry/compose.ts';
+import type { Pulls } from '../registry/pulls.ts';
 import type { Registry } from '../registry/registry.ts';
 
 /** Objects that an isolate creates once and shares between its requests. */
@@ -26,6 +27,8 @@ export interface Runtime {
   readonly freshness: Freshness;
   /** Undefined if no platform is configured. */
   readonly platformChecks: PlatformChecks | undefined;
+  /** Undefined if the deployment cannot read them back. */
+  readonly pulls: Pulls | undefined;
 }
 
 interface Variables {

@@ -26,11 +26,19 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
     const counted = weight === 1 ? {} : { weight };
     logLine({ requestId, method, host, path: loggedPath(path), status, ms, ...counted, ...fields });
   }
-  // Dashboards count requests by route, status and host. The binding is optional.
+  // Dashboards count requests by route, status and host, and the console counts pulls. The binding is optional. A
+  // stranger can make up the name of a repository, but then the request fails.
   const { REQUESTS: requests } = c.env as { REQUESTS?: AnalyticsEngineDataset };
   requests?.writeDataPoint({
     indexes: [host],
-    blobs: [routeOf(path), method, String(status), host, namespaceOf(c)],
+    blobs: [
+      routeOf(path),
+      method,
+      String(status),
+      host,
+      namespaceOf(c),
+      status < 400 ? String(fields['repository'] ?? '') : '',
+    ],
     doubles: [ms],
   });
 });

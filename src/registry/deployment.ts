@@ -42,10 +42,11 @@ export function storesOf(config: Config, env: object): Promise<DeployedStore[]> 
 }
 
 /** Returns the names of the secrets that are set. `SIGNING_KEY` always is: without it no request gets this far. */
-export function secretsOf({ signingKeys, bootstrapSecret }: Config): string[] {
+export function secretsOf({ signingKeys, bootstrapSecret, analytics }: Config): string[] {
   return [
     'SIGNING_KEY',
     ...(signingKeys.length > 1 ? ['SIGNING_KEY_SECONDARY'] : []),
     ...(bootstrapSecret === undefined ? [] : ['BOOTSTRAP_SECRET']),
+    ...(analytics === undefined ? [] : ['ANALYTICS_TOKEN']),
   ];
 }

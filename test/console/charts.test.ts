@@ -1,6 +1,7 @@
 import { html as rendered } from 'hono/html';
 import { describe, expect, test } from 'vitest';
 import { LagOverLastDay, quantile } from '../../src/console/charts/lag.tsx';
+import { PullsOverLastDay } from '../../src/console/charts/pulls.tsx';
 import { PushesOverLastDay } from '../../src/console/charts/pushes.tsx';
 import { placesAround, SystemMap } from '../../src/console/charts/system-map.tsx';
 import { RepositoriesTreemap } from '../../src/console/charts/treemap.tsx';
@@ -62,6 +63,18 @@ describe('a chart', () => {
     expect(partly).toContain('<td>1,234</td><td>?</td>');
     expect(await htmlOf(PushesOverLastDay({ pushes: undefined, series: undefined, now }))).toContain('does not answer');
     expect(await htmlOf(PushesOverLastDay({ pushes: { hours: [] }, series: undefined, now }))).toContain('appear');
+  });
+
+  test('of pulls has each hour, or says why there is none', async () => {
+    const now = 500_000 * HOUR + HOUR / 2;
+    const hours = [{ at: new Date(500_000 * HOUR).toISOString(), pulls: 4321 }];
+    const html = await htmlOf(PullsOverLastDay({ pulls: { counted: true, hours }, now }));
+    expect([countIn(html, 'class="dot-1"'), countIn(html, '<td>0</td>')]).toEqual([24, 23]);
+    expect(html).toContain('<td>4,321</td>');
+    expect(await htmlOf(PullsOverLastDay({ pulls: { counted: false, hours: [] }, now }))).toContain(
+      'no ANALYTICS_TOKEN',
+    );
+    expect(await htmlOf(PullsOverLastDay({ pulls: undefined, now }))).toContain('does not answer');
   });
 
   test('says which figures are missing, or that there are none', async () => {

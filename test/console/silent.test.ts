@@ -109,6 +109,31 @@ test.each([
   expect(page).toContain('aria-label="Map: central');
 });
 
+test.each([
+  ['/', overviewPages, { [QUEUES]: json({ queues: [QUEUE] }), '/api/pulls/hours': silent }],
+  [
+    '/images/alice/app',
+    repositoryPages,
+    { [`${REPOSITORY}/tags`]: json({ tags: [], stores: [], last: null }), [`${REPOSITORY}/pulls/hours`]: silent },
+  ],
+] as const)('%s is there without pulls while Analytics Engine is silent', async (path, pages, answers) => {
+  expect(await open(pages, path, answers)).toContain('Analytics Engine does not answer, so pulls are missing');
+});
+
+test('a repository shows its pulls of a day and of 30 days', async () => {
+  const now = Date.now();
+  const at = (hours: number): string => new Date(now - hours * 3.6e6).toISOString();
+  const page = await open(repositoryPages, '/images/alice/app', {
+    [`${REPOSITORY}/tags`]: json({ tags: [], stores: [], last: null }),
+    [`${REPOSITORY}/pulls/hours`]: json({
+      counted: true,
+      hours: [700, 30, 3, 0].map((ago) => ({ at: at(ago), pulls: 1000 + ago })),
+    }),
+  });
+  expect(page).toContain('<dt>In the last day</dt><dd>2,003</dd>');
+  expect(page).toContain('<dt>In the last 30 days</dt><dd>4,733</dd>');
+});
+
 test('a node is behind by what it has yet to apply itself', async () => {
   const page = await open(replicationPages, '/replication', { [QUEUES]: json({ queues: [QUEUE] }) });
   expect(page).toContain('<td data-column="Behind">3</td>');

@@ -47,22 +47,28 @@ describe('Analytics Engine', () => {
   const authorization = (user: keyof typeof USERS): RequestInit => ({ headers: { Authorization: basic(USERS[user]) } });
 
   test.each([
-    ['GET', '/v2/', {}, ['v2', 'GET', '401', 'registry.localhost:8787', 'central']],
+    ['GET', '/v2/', {}, ['v2', 'GET', '401', 'registry.localhost:8787', 'central', '']],
     [
       'GET',
       '/v2/alice/app/manifests/latest',
       authorization('alice'),
-      ['manifests', 'GET', '404', 'registry.localhost:8787', 'central'],
+      ['manifests', 'GET', '404', 'registry.localhost:8787', 'central', ''],
+    ],
+    [
+      'POST',
+      '/v2/alice/app/blobs/uploads/',
+      authorization('alice'),
+      ['uploads', 'POST', '202', 'registry.localhost:8787', 'central', 'alice/app'],
     ],
     [
       'HEAD',
       'http://registry.localhost:8788/healthz',
       {},
-      ['healthz', 'HEAD', '200', 'registry.localhost:8788', 'node1'],
+      ['healthz', 'HEAD', '200', 'registry.localhost:8788', 'node1', ''],
     ],
-    ['GET', 'http://elsewhere.test/v2/', {}, ['v2', 'GET', '404', 'elsewhere.test', '']],
+    ['GET', 'http://elsewhere.test/v2/', {}, ['v2', 'GET', '404', 'elsewhere.test', '', '']],
   ] as const)(
-    '%s %s writes one point with route, method, status, host and namespace',
+    '%s %s writes one point with route, method, status, host, namespace and repository',
     async (method, path, init, blobs) => {
       const { status } = await answer(path, { ...init, method });
       expect(String(status)).toBe(blobs[2]);
@@ -86,7 +92,7 @@ describe('Analytics Engine', () => {
     expect(points).toHaveLength(3);
   });
 
-  test('receives no secret and no name', async () => {
+  test('receives no secret, and no name but those of repositories that a request succeeded for', async () => {
     const login = authorization('alice');
     const opened = await answer('/v2/alice/app/blobs/uploads/', { ...login, method: 'POST' });
     expect(opened.status).toBe(202);
@@ -102,7 +108,8 @@ describe('Analytics Engine', () => {
       body: new URLSearchParams({ grant_type: 'password', password: 'alice-secret' }),
     });
     expect(points).toHaveLength(5);
-    const written = JSON.stringify(points);
+    expect(points.map(({ blobs }) => blobs?.[5])).toEqual(['alice/app', 'alice/app', '', '', '']);
+    const written = JSON.stringify(points).replaceAll('alice/app', '');
     const secrets = ['alice', token, session, basic(USERS.alice), 'private-tag', 'in-the-query', 'content'];
     for (const secret of secrets) expect(written).not.toContain(secret);
   });

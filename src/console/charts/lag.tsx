@@ -3,7 +3,7 @@ import type { FC } from 'hono/jsx';
 import type { HourOfQueue, QueueSeries } from '../answers.ts';
 import { counted, inUnits, Table, Time } from '../components.tsx';
 import { HOUR } from '../../durations.ts';
-import { HOURS, lastDay, LineChart, type Point } from './line-chart.tsx';
+import { byTheHour, lastDay, LineChart, type Point } from './line-chart.tsx';
 
 /** The lines show the time within which this share of announcements and blobs was done. */
 const SHARE = 0.95;
@@ -79,13 +79,6 @@ export const LagOverLastDay: FC<{ series: QueueSeries | undefined; now: number }
     </section>
   );
 };
-
-/** Returns every hour of the last day, with its figures if there are any. */
-function byTheHour(hours: readonly HourOfQueue[], now: number): [at: number, hour: HourOfQueue | undefined][] {
-  const known = new Map(hours.map((hour) => [Date.parse(hour.at), hour]));
-  const current = now - (now % HOUR);
-  return Array.from({ length: HOURS }, (_, i) => current - (HOURS - 1 - i) * HOUR).map((at) => [at, known.get(at)]);
-}
 
 /**
  * Estimates the value that a share of all values does not exceed, as if each bucket's values were spread evenly.

@@ -1,7 +1,8 @@
 /** The start page, which shows at a glance whether everything is in step. */
 import { Hono } from 'hono';
-import type { AuditEntry, LatestPush, PushesByHour, Queue, QueueSeries } from '../answers.ts';
+import type { AuditEntry, LatestPush, PullsByHour, PushesByHour, Queue, QueueSeries } from '../answers.ts';
 import { LagOverLastDay } from '../charts/lag.tsx';
+import { PullsOverLastDay } from '../charts/pulls.tsx';
 import { PushesOverLastDay } from '../charts/pushes.tsx';
 import { SystemMap } from '../charts/system-map.tsx';
 import { Live, Table, Time } from '../components.tsx';
@@ -20,12 +21,13 @@ export function overviewPages(): Hono<ConsoleEnv> {
     const { registry } = reader;
     // An open page refreshes its tables, but not the charts.
     const isWhole = c.req.header('HX-Request') === undefined;
-    const [{ queues }, latest, audit, series, pushes] = await Promise.all([
+    const [{ queues }, latest, audit, series, pushes, pulls] = await Promise.all([
       registry.get<{ queues: Queue[] }>('/api/replication/queues'),
       ifSoon(registry.get<{ pushes: LatestPush[] }>('/api/pushes?n=10')),
       ifSoon(registry.get<{ entries: AuditEntry[] }>('/api/audit?n=10')),
       isWhole ? unless(503, registry.get<QueueSeries>('/api/replication/series')) : undefined,
       isWhole ? ifSoon(registry.get<PushesByHour>('/api/pushes/hours')) : undefined,
+      isWhole ? ifSoon(registry.get<PullsByHour>('/api/pulls/hours')) : undefined,
     ]);
     return c.html(
       <Page title="Overview" reader={reader} section="/">
@@ -65,6 +67,7 @@ export function overviewPages(): Hono<ConsoleEnv> {
           />
         </Live>
         {isWhole && <PushesOverLastDay pushes={pushes} series={series} now={Date.now()} />}
+        {isWhole && <PullsOverLastDay pulls={pulls} now={Date.now()} />}
         {isWhole && queues.length > 0 && <LagOverLastDay series={series} now={Date.now()} />}
       </Page>,
     );

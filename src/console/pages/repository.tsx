@@ -1,17 +1,21 @@
 /** One repository: its tags with their states at each store, and the manifests without one. */
 import { Hono } from 'hono';
 import type { FC } from 'hono/jsx';
-import type { ListedImage, Repository, TagAtStores } from '../answers.ts';
-import { Bytes, Digest, Facts, Live, Next, NotShown, State, Table, Time } from '../components.tsx';
+import type { ListedImage, PullsByHour, Repository, TagAtStores } from '../answers.ts';
+import { NO_PULLS } from '../charts/pulls.tsx';
+import { Bytes, counted, Digest, Facts, Live, Next, NotShown, State, Table, Time } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Page } from '../layout.tsx';
+import { DAY } from '../../durations.ts';
 import { ifSoon, unless } from '../registry-client.ts';
 import { apiRepository, imagePath, repositoryPath, repositoryRoute, withQuery } from '../paths.ts';
 import { may } from '../rights.ts';
 import { TagStateCell, TagStateLegend } from '../tag-state.tsx';
 
 const ON_PAGE = 100;
+/** The hours of 30 days. */
+const PULL_HOURS = 720;
 const KINDS: Readonly<Record<ListedImage['kind'], string>> = { '': 'image', initrd: 'initrd', rom: 'ROM' };
 
 interface TagsPage {
@@ -84,9 +88,14 @@ export function repositoryPages(): Hono<ConsoleEnv> {
     const asked = reader.registry.get<TagsPage>(`${apiRepository(repository)}/tags`, { last });
     const tags = unless(503, asked).then((answer) => answer ?? 'no answer');
     const administers = may(reader, 'administer', repository);
-    const [page, about] = await Promise.all([
+    const pullsOf = (): Promise<PullsByHour> =>
+      reader.registry.get(`${apiRepository(repository)}/pulls/hours`, { hours: PULL_HOURS });
+    // An open page refreshes its tags alone.
+    const isWhole = c.req.header('HX-Request') === undefined;
+    const [page, about, pulls] = await Promise.all([
       administers ? unless(403, tags) : tags,
       administers ? ifSoon(reader.registry.find<Repository>(apiRepository(repository))) : undefined,
+      isWhole ? ifSoon(unless(403, pullsOf())) : undefined,
     ]);
     const other = about?.visibility === 'public' ? 'private' : 'public';
     return c.html(
@@ -125,6 +134,8 @@ export function repositoryPages(): Hono<ConsoleEnv> {
             </Live>
             <Next path={path} query={{}} last={page === 'no answer' ? null : page.last} />
             <TagStateLegend />
+            <h2>Pulls</h2>
+            <PullFigures pulls={pulls} now={Date.now()} />
             <p>
               <a href={`${path}/-/untagged`}>Untagged manifests</a>
             </p>
@@ -135,6 +146,21 @@ export function repositoryPages(): Hono<ConsoleEnv> {
   });
   return pages;
 }
+
+const PullFigures: FC<{ pulls: PullsByHour | undefined; now: number }> = ({ pulls, now }) => {
+  if (pulls === undefined) return <p class="problem">Analytics Engine does not answer, so pulls are missing.</p>;
+  if (!pulls.counted) return <p class="empty">{NO_PULLS}</p>;
+  const since = (at: number): string =>
+    counted(pulls.hours.reduce((sum, hour) => sum + (Date.parse(hour.at) > at ? hour.pulls : 0), 0));
+  return (
+    <Facts
+      of={[
+        ['In the last day', since(now - DAY)],
+        ['In the last 30 days', since(0)],
+      ]}
+    />
+  );
+};
 
 /** The tags. Only those that central has are links, because the page of an image asks central. */
 const Tags: FC<{ repository: string; page: TagsPage }> = ({ repository, page: { tags, stores } }) => (

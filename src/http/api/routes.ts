@@ -15,6 +15,7 @@ import { imageRoutes } from './images.ts';
 import { mirrorRoutes } from './mirrors.ts';
 import { organizationRoutes } from './organizations.ts';
 import { pinRoutes } from './pins.ts';
+import { pullRoutes } from './pulls.ts';
 import { pushRoutes } from './pushes.ts';
 import { replicationRoutes } from './replication.ts';
 import { repositoryRoutes } from './repositories.ts';
@@ -76,6 +77,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   replicationRoutes(api);
   seriesRoutes(api);
   pushRoutes(api);
+  pullRoutes(api);
   maintenanceRoutes(api);
   deploymentRoutes(api);
   auditRoutes(api);

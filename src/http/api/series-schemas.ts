@@ -76,6 +76,24 @@ export const pushesByHour = z
   })
   .openapi('PushesByHour');
 
+export const pullsByHour = z
+  .object({
+    counted: z.boolean().openapi({
+      description: 'false in a deployment without ANALYTICS_URL and ANALYTICS_TOKEN, which cannot read its pulls back',
+    }),
+    hours: z
+      .array(
+        z.object({
+          at: time.openapi({ description: 'The start of the hour' }),
+          pulls: z.int().openapi({
+            description: 'GET requests for a manifest that succeeded, as Analytics Engine estimates them',
+          }),
+        }),
+      )
+      .openapi({ description: 'Oldest first. An hour without a pull is left out' }),
+  })
+  .openapi('PullsByHour');
+
 export const usageDays = z
   .object({
     days: z

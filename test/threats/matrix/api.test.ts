@@ -275,6 +275,12 @@ const ROUTES: readonly Route[] = [
   {
     needs: 'pull',
     method: 'GET',
+    path: (subject) => `${of(subject)}/repositories/${pathOf(subject)}/pulls/hours`,
+    answer: () => [200],
+  },
+  {
+    needs: 'pull',
+    method: 'GET',
     path: imageOf,
     answer: (subject) => (subject.exists ? [200] : [404, 'MANIFEST_UNKNOWN']),
   },
@@ -319,6 +325,7 @@ const ROUTES: readonly Route[] = [
   { needs: 'registry', method: 'GET', path: () => 'replication/series', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'pushes', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'pushes/hours', answer: () => [200] },
+  { needs: 'registry', method: 'GET', path: () => 'pulls/hours', answer: () => [200] },
   {
     needs: 'registry',
     holdsAt: ['central'],
