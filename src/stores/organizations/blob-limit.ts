@@ -1,13 +1,10 @@
 /**
- * The limit of an organization's blobs, which holds even without a quota. Open uploads count too, because each of them
- * may become a blob. So an upload is judged when it begins, and closing it is never refused. Whatever refuses a blob
- * for the quota refuses it for the limit in the same statement.
+ * SQL for the limit of an organization's blobs, which holds even without a quota. Open uploads count too, because each
+ * of them may become a blob. So an upload is judged when it begins, and closing it is never refused. A statement that
+ * refuses a blob for the quota refuses it for the limit, too.
  *
  * At a node the count has two parts, as usage has: see `usage-rows.ts`.
  */
-import { OciError } from '../../oci/errors.ts';
-import { organizationOf, type RepositoryName } from '../../oci/reference.ts';
-import { type Database, sql } from '../database.ts';
 import { addedBy, counts, exceedsQuota, ofRepository } from './usage-rows.ts';
 
 /** SQL for the blobs and open uploads of a repository's organization. */
@@ -34,33 +31,6 @@ export function manifestExceedsBlobs(repository: string, blobs: string, most: st
   const added = `(SELECT count(*) FROM json_each(${blobs}) AS blob
     CROSS JOIN links k ON k.repository = ${repository} AND k.digest = blob.value
     WHERE NOT ${counts(repository, 'blob.value')})`;
-  return `(json_array_length(${blobs}) + ${blobsOf(repository)} > ${most}
-    AND ${added} > 0 AND ${added} + ${blobsOf(repository)} > ${most})`;
-}
-
-const SELECT_BLOBS = sql<{ blobs: number }>`SELECT ${blobsOf('?1')} AS blobs`;
-
-/**
- * Returns the error for one blob too many; undefined if there is room for one.
- * @param what names the write, as the subject of the message
- */
-export async function blobsExceeded(
-  database: Database,
-  repository: RepositoryName,
-  what: 'blob' | 'upload',
-  most: number,
-): Promise<OciError | undefined> {
-  const used = (await database.first(SELECT_BLOBS, repository))?.blobs ?? 0;
-  return used < most ? undefined : tooManyBlobs(repository, `this ${what}`, used, most);
-}
-
-/** Returns the error for a write that exceeds the limit. @param what names the write, as the subject of the message */
-export function tooManyBlobs(repository: RepositoryName, what: string, used: number, most: number): OciError {
-  const organization = organizationOf(repository);
-  return new OciError('QUOTA_EXCEEDED', {
-    message:
-      `${what} would exceed the limit of ${most} blobs of the organization ${organization}, ` +
-      `which has ${used} with its open uploads. Delete images, or ask the operator for a larger limit`,
-    detail: { organization, limit: 'blobs', used, most },
-  });
+  const room = `(${most} - ${blobsOf(repository)})`;
+  return `(json_array_length(${blobs}) > ${room} AND ${added} > max(0, ${room}))`;
 }

@@ -1,7 +1,7 @@
 /**
  * The limits that apply to every organization, even without a quota: on its manifests, tags, repositories, credentials
- * and uploads, on the tags of one manifest, and on the bytes of its manifests in one store's database. The limit of
- * blobs is in `blob-limit.ts`.
+ * and uploads, on the tags of one manifest, and on the bytes of its manifests in one store's database. The SQL for the
+ * limit of blobs is in `blob-limit.ts`.
  *
  * Most counts are columns of `usage`, which triggers maintain (`0001_berth.sql`). The statement that takes the commit's
  * version checks them. So if there is room for only one of two pushes, one is stored. A write that adds nothing is
@@ -22,7 +22,7 @@ import {
   type StoreLimits,
 } from './limits.ts';
 import { atMost } from '../rows-read.ts';
-import { blobsExceeded, blobsOf, hasTooManyBlobs, manifestExceedsBlobs, tooManyBlobs } from './blob-limit.ts';
+import { blobsOf, hasTooManyBlobs, manifestExceedsBlobs } from './blob-limit.ts';
 import { inUnits, ofRepository } from './usage-rows.ts';
 
 /** The part of a push to a node that central already counts. */
@@ -138,17 +138,15 @@ export async function limitExceeded(
 ): Promise<OciError | undefined> {
   const found = await database.first<Excess>(SELECT_EXCESS, repository, added, blobs);
   if (found === undefined || found.excess === null) return undefined;
-  if (found.excess === 'blobs')
-    return tooManyBlobs(repository, 'this manifest, with its blobs that would count again,', found.blobs, limits.blobs);
   const organization = organizationOf(repository);
   const used = found[found.excess];
-  const { manifests, tags, manifestBytes: bytes } = limits;
   const limit = {
-    manifests,
-    tags,
-    tag_rows: 2 * tags,
+    manifests: limits.manifests,
+    tags: limits.tags,
+    tag_rows: 2 * limits.tags,
     repositories: MAX_REPOSITORIES,
-    bytes,
+    bytes: limits.manifestBytes,
+    blobs: limits.blobs,
     tags_on_manifest: MAX_TAGS_ON_MANIFEST,
   }[found.excess];
   return new OciError('QUOTA_EXCEEDED', {
@@ -168,11 +166,21 @@ function messageOfTagsOnManifest(repository: RepositoryName, used: number): stri
   );
 }
 
+/** The subjects of messages, by the limit that a push would exceed. */
+const SUBJECTS = {
+  manifests: 'this manifest',
+  tags: 'this tag',
+  repositories: 'this repository',
+  blobs: 'this manifest, with its blobs that would count again,',
+};
+
+/** @param subject the subject of the message, if it is not one of {@link SUBJECTS} */
 function messageOf(
   organization: OrganizationName,
-  excess: Exclude<Limit, 'tags_on_manifest' | 'blobs'>,
+  excess: Exclude<Limit, 'tags_on_manifest'>,
   used: number,
   limit: number,
+  subject?: string,
 ): string {
   if (excess === 'bytes') {
     return (
@@ -188,14 +196,31 @@ function messageOf(
       'Try again a day later, or ask the operator for a larger limit'
     );
   }
-  const what = { manifests: 'manifest', tags: 'tag', repositories: 'repository' }[excess];
   return (
-    `this ${what} would exceed the limit of ${limit} ${excess} of the organization ${organization}, ` +
-    `which has ${used}. ` +
+    `${subject ?? SUBJECTS[excess]} would exceed the limit of ${limit} ${excess} of the organization ${organization}, ` +
+    `which has ${used}${excess === 'blobs' ? ' with its open uploads' : ''}. ` +
     (excess === 'repositories'
       ? 'Remove other repositories first'
       : 'Delete images, or ask the operator for a larger limit')
   );
+}
+
+const SELECT_BLOBS = sql<{ blobs: number }>`SELECT ${blobsOf('?1')} AS blobs`;
+
+/** Returns the error for one blob or upload too many; undefined if there is room for one. @param most the limit */
+export async function blobsExceeded(
+  database: Database,
+  repository: RepositoryName,
+  what: 'blob' | 'upload',
+  most: number,
+): Promise<OciError | undefined> {
+  const used = (await database.first(SELECT_BLOBS, repository))?.blobs ?? 0;
+  if (used < most) return undefined;
+  const organization = organizationOf(repository);
+  return new OciError('QUOTA_EXCEEDED', {
+    message: messageOf(organization, 'blobs', used, most, `this ${what}`),
+    detail: { organization, limit: 'blobs', used, most },
+  });
 }
 
 /** Returns the error for one repository too many. */
