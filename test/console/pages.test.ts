@@ -89,6 +89,29 @@ describe('an administrator', () => {
     expect(await (await callApi('GET', 'organizations/acme', 'admin')).json()).toMatchObject({ quota: null });
   });
 
+  test('makes an organization a mirror, changes it without its password, and removes it', async () => {
+    const reader = await Reader.signedIn('admin');
+    const [page, action] = ['/organizations/alice', '/organizations/alice/mirror'];
+    const login = { from: 'https://registry.example.com', username: 'ci' };
+    await reader.submit(page, action, { ...login, password: 'of-the-upstream', public: 'yes', days: '' });
+    const mirror = async () => (await callApi('GET', 'organizations/alice/mirror', 'admin')).json();
+    expect(await mirror()).toMatchObject({ ...login, ttl_seconds: 900, stale_seconds: null, public: true });
+    await reader.submit(page, action, { ...login, repositories: 'app, team/*', minutes: '0', days: '0.5' });
+    expect(await mirror()).toMatchObject({
+      repositories: ['app', 'team/*'],
+      ttl_seconds: 0,
+      stale_seconds: 43_200,
+      public: false,
+    });
+    const shown = await reader.text(page);
+    expect(shown).toContain('https://registry.example.com');
+    expect(shown).not.toContain('of-the-upstream');
+    const refused = await reader.submit(page, action, { ...login, from: 'https://evil.example' });
+    expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining('password')]);
+    await reader.submit(page, `${action}/remove`);
+    expect(await reader.text(page)).toContain('It is not a mirror');
+  });
+
   test.each(['1,5', 'none', '-1', '1e400', '1e300', 'NaN'])('is refused a quota of %s GB', async (gigabytes) => {
     const reader = await Reader.signedIn('admin');
     expect((await callApi('PUT', 'organizations/alice/quota', 'admin', { bytes: 5e9 })).ok).toBe(true);
@@ -137,6 +160,15 @@ describe('an administrator', () => {
 });
 
 describe("an organization's admin", () => {
+  test('sees what it is a mirror of, and has no form to change it', async () => {
+    const reader = await Reader.signedIn('alice');
+    expect(await reader.text('/organizations/alice')).not.toContain('Mirror');
+    await callApi('PUT', 'organizations/alice/mirror', 'admin', { from: 'quay' });
+    const page = await reader.text('/organizations/alice');
+    expect(page).toContain('<dd>quay</dd>');
+    expect(page).not.toContain('/organizations/alice/mirror');
+  });
+
   test('creates a repository before its first push', async () => {
     const reader = await Reader.signedIn('alice');
     const answer = await reader.submit('/images', '/images', { name: 'team/new', visibility: 'public' });

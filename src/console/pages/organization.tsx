@@ -5,6 +5,7 @@ import type { FC } from 'hono/jsx';
 import type {
   CreatedCredential,
   Credential,
+  Mirror,
   Organization,
   RepositoriesUsage,
   Repository,
@@ -18,6 +19,7 @@ import type { ConsoleContext, ConsoleEnv, SignedIn } from '../context.ts';
 import { DAY } from '../../durations.ts';
 import { FormFields } from '../form.ts';
 import { Action, Form, Page } from '../layout.tsx';
+import { MirrorPart, mirrorFrom } from './mirror.tsx';
 import { apiOrganization, repositoryPath } from '../paths.ts';
 import { ifSoon, RegistryError, WITH_NODES_MILLISECONDS } from '../registry-client.ts';
 
@@ -110,6 +112,23 @@ export function organizationPages(): Hono<ConsoleEnv> {
     });
   });
 
+  pages.post('/organizations/:name/mirror', async (c) => {
+    const name = c.req.param('name');
+    const form = await FormFields.of(c);
+    return orProblem(c, name, async () => {
+      await c.get('reader').registry.change('PUT', `${apiOrganization(name)}/mirror`, mirrorFrom(form));
+      return c.redirect(`/organizations/${name}`, 303);
+    });
+  });
+
+  pages.post('/organizations/:name/mirror/remove', async (c) => {
+    const name = c.req.param('name');
+    return orProblem(c, name, async () => {
+      await c.get('reader').registry.change('DELETE', `${apiOrganization(name)}/mirror`);
+      return c.redirect(`/organizations/${name}`, 303);
+    });
+  });
+
   pages.post('/organizations/:name/credentials', async (c) => {
     const organization = c.req.param('name');
     const form = await FormFields.of(c);
@@ -160,11 +179,12 @@ async function organizationPage(
   { created, problem }: { created?: CreatedCredential; problem?: string },
 ): Promise<Response> {
   const reader = c.get('reader');
-  const [usage, byDay, byRepository, found] = await Promise.all([
+  const [usage, byDay, byRepository, found, mirror] = await Promise.all([
     ifSoon(reader.registry.get<Usage>(`${apiOrganization(name)}/usage`), WITH_NODES_MILLISECONDS),
     ifSoon(reader.registry.get<UsageDays>(`${apiOrganization(name)}/usage/days`)),
     ifSoon(reader.registry.get<RepositoriesUsage>(`${apiOrganization(name)}/usage/repositories`)),
     ifSoon(reader.registry.get<{ credentials: Credential[] }>(`${apiOrganization(name)}/credentials`)),
+    ifSoon(reader.registry.find<Mirror>(`${apiOrganization(name)}/mirror`).then((answer) => answer ?? null)),
   ]);
   return c.html(
     <Page title={name} reader={reader} section={sectionOf(reader, name)}>
@@ -193,6 +213,7 @@ async function organizationPage(
           <button type="submit">Set the quota</button>
         </Form>
       )}
+      {mirror === undefined ? <NoAnswer /> : <MirrorPart reader={reader} organization={name} mirror={mirror} />}
       <h2>Credentials</h2>
       <Table
         caption={`Credentials of ${name}`}
