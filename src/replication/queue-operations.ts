@@ -21,7 +21,7 @@ import { type Series, seriesOfAll } from './series.ts';
 interface ChangeLogPosition {
   readonly store: StoreName;
   readonly position: number;
-  /** The number of entries that the store has yet to apply. */
+  /** Positions from the store's to the end of the change log, those of replaced entries included. */
   readonly behind: number;
   /** When the store last read the change log, in milliseconds since the epoch; undefined if it never has. */
   readonly appliedAt: number | undefined;

@@ -41,7 +41,9 @@ export const queue = z
       z.object({
         store: z.string(),
         position: z.int(),
-        behind: z.int().openapi({ description: 'Entries that the node has yet to apply' }),
+        behind: z.int().openapi({
+          description: "Positions from the node's to the end of the change log, those of replaced entries included",
+        }),
         seconds_since: seconds.openapi({
           description: 'Seconds since the node last read the change log; null if it never has',
         }),

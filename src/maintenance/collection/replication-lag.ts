@@ -5,8 +5,11 @@
  * Invariant 5: a node may commit manifests on links whose bytes only central keeps. So nothing is collected while the
  * oldest outbox entry of any node is g / 2 old or older, or cannot be read:
  *
- * renewed lease (2 g) ≥ least lease after a HEAD (1.75 g) ≥ oldest usable link (g) + greatest age of an outbox entry (g
- * / 2) + time that a collection takes (g / 4)
+ * ```
+ * renewed lease (2 g)
+ *   ≥ least lease after a HEAD (1.75 g)
+ *   ≥ oldest usable link (g) + greatest age of an outbox entry (g / 2) + time that a collection takes (g / 4)
+ * ```
  *
  * A transaction that relies on an answer ends long before g / 4, since D1 ends every query after 30 seconds.
  */
