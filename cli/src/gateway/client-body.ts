@@ -95,17 +95,19 @@ export class ClientBody {
    */
   async whole(most: number, room: Room): Promise<Buffer | undefined> {
     if (this.length !== undefined && this.length > most) return undefined;
-    if (await this.#isAtEnd()) return Buffer.of();
+    if (this.length === 0 || (await this.#isAtEnd())) return Buffer.of();
     this.#taken = await this.#take(room, this.length ?? most);
     const pieces: Buffer[] = [];
-    let left = most;
+    let bytes = 0;
     for (;;) {
-      const piece = await this.#read(left + 1);
-      if (piece === undefined) return Buffer.concat(pieces);
-      left -= piece.length;
-      if (left < 0) return undefined;
+      const piece = await this.#read(most - bytes + 1);
+      if (piece === undefined) break;
+      bytes += piece.length;
+      if (bytes > most) return undefined;
       pieces.push(piece);
     }
+    this.#taken.keep(bytes);
+    return Buffer.concat(pieces);
   }
 
   /** Frees the room of a small body. */
@@ -172,13 +174,14 @@ export class ClientBody {
   }
 
   async #take(room: Room, bytes: number): Promise<Taken> {
-    this.#filling = undefined;
     const taken = await room.take(bytes, this.#abort.signal);
     this.#filling = { room, received: this.#rest?.length ?? 0, waited: 0 };
     return taken;
   }
 
   async #next(most: number): Promise<Chunk> {
+    // The client has filled the room of the last chunk.
+    this.#filling = undefined;
     const known = this.length === undefined ? undefined : Math.min(most, this.length - this.#given);
     // A client that sends nothing needs no room.
     if (known !== 0) await this.#isAtEnd();

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { request } from 'node:http';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { digestOf } from './host.ts';
 import { CHUNK, MEBIBYTE, pathOf, startGateway } from './started.ts';
 
@@ -252,6 +252,43 @@ test('a small body needs no room, whatever is under way', async () => {
   const { status } = await ask({ method: 'PUT', path: '/v2/acme/app/manifests/v1' }, Buffer.from('{}'));
   expect([status, uploads]).toEqual([201, 6]);
   for (const upload of sent) upload.destroy();
+});
+
+const manifestAt = (tag: string) => `/v2/acme/app/manifests/${tag}`;
+
+test('small bodies wait for room once four of them fill it', async () => {
+  const { host, port, ask } = await startGateway(CHUNK);
+  const tags = ['a', 'b', 'c', 'd'];
+  const bodies = tags.map((tag) => {
+    const headers = { 'content-length': 16 * MEBIBYTE };
+    const options = { host: '127.0.0.1', port, method: 'PUT', path: manifestAt(tag), headers, agent: false };
+    return request(options).on('error', () => undefined);
+  });
+  // The gateway has read most of what was written, as no socket holds so much. So it has made room for the whole.
+  const most = Buffer.alloc(16 * MEBIBYTE - 1);
+  await Promise.all(bodies.map((body) => new Promise((written) => body.write(most, written))));
+  const fifth = ask({ method: 'PUT', path: manifestAt('e') }, Buffer.from('{}'));
+  await ask({ path: '/v2/' });
+  bodies[0]?.end('a');
+  await fifth;
+  const paths = host.received.map(({ path }) => path);
+  expect(paths.filter((path) => path !== '/v2/')).toEqual([manifestAt('a'), manifestAt('e')]);
+  for (const body of bodies) body.destroy();
+});
+
+test('a small body without a length keeps no more room than it fills', async () => {
+  const { host, ask } = await startGateway(CHUNK);
+  const waiting: (() => void)[] = [];
+  host.first = async ({ url = '' }) => {
+    if (url !== manifestAt('last')) await new Promise<void>((resolve) => void waiting.push(resolve));
+    return false;
+  };
+  const others = ['a', 'b', 'c', 'd'].map((tag) => ask({ method: 'PUT', path: manifestAt(tag) }, [Buffer.from('{}')]));
+  await vi.waitUntil(() => waiting.length === others.length);
+  const { status } = await ask({ method: 'PUT', path: manifestAt('last') }, [Buffer.from('{}')]);
+  expect(status).toBe(404);
+  for (const answer of waiting) answer();
+  await Promise.all(others);
 });
 
 test('a body that is no layer has at most 16 MiB', async () => {
