@@ -4,14 +4,13 @@ import type { StoreName } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName } from '../oci/reference.ts';
 import type { BoundStatement } from '../stores/database.ts';
+import { auditBefore, type AuditFilter, type AuditPosition } from '../stores/organizations/audit-page-rows.ts';
 import {
   type Actor,
   audit,
   AUDIT_ACTIONS,
   type AuditAction,
-  auditBefore,
   type AuditEntry,
-  type AuditPosition,
   auditPrefetch,
   type AuditSubject,
 } from '../stores/organizations/audit-rows.ts';
@@ -27,9 +26,23 @@ export interface LoggedAction {
 }
 
 /** A place in the merged log, which is ordered by time, latest first, then by store, then by id, both descending. */
-interface LogPosition extends AuditPosition {
+interface LogPosition {
   readonly store: StoreName;
+  readonly entry: AuditPosition;
 }
+
+/** The entries that a page shows. Times are in milliseconds since the epoch. */
+export interface LogFilter extends AuditFilter {
+  /** Undefined for all organizations. */
+  readonly organization: OrganizationName | undefined;
+  /** Undefined for all stores. */
+  readonly store: StoreName | undefined;
+  /** The time that every entry is before. */
+  readonly before: number;
+}
+
+/** The most entries that a page looks at in each store, if only some of them match. */
+const LOOKED_AT = 2000;
 
 export class AuditLog {
   readonly #config: Config;
@@ -59,50 +72,67 @@ export class AuditLog {
   }
 
   /**
-   * Returns a page of the audit log, latest entry first, of one organization or of all.
-   * @param since when the organization was created, in milliseconds since the epoch
+   * Returns a page of the audit log, latest entry first. It may be short, or empty, although another page follows.
    * @param last the `last` of the previous page; undefined for the first page
-   * @throws OciError FIELD_INVALID if `last` is malformed; UNAVAILABLE if a store does not answer, because a log with
-   *   gaps cannot be trusted
+   * @throws OciError FIELD_INVALID if `last` is malformed, or the store unknown; UNAVAILABLE if a store does not answer,
+   *   because a log with gaps cannot be trusted
    */
   async page(
-    organization: OrganizationName | undefined,
-    since: number,
+    { organization, store, before, ...filter }: LogFilter,
     last: string | undefined,
     limit: number,
   ): Promise<{ readonly entries: readonly LoggedAction[]; readonly last: string | undefined }> {
-    const from = last === undefined ? undefined : positionIn(last);
+    const start = last === undefined ? undefined : positionIn(last);
+    const stores = composeStores(this.#config, this.#env).filter(({ name }) => store === undefined || name === store);
+    if (stores.length === 0) throw new OciError('FIELD_INVALID', { message: `store: there is no store ${store}` });
+    const window = filter.by === '' && filter.action === '' ? limit + 1 : LOOKED_AT;
     const pages = await Promise.all(
-      composeStores(this.#config, this.#env).map(async ({ name, database }) => {
-        const entries = await auditBefore(database, organization, since, startIn(name, from), limit + 1);
-        return entries.map((entry) => ({ store: name, entry }));
+      stores.map(async ({ name, database }) => {
+        const { entries, end } = await auditBefore(
+          database,
+          organization,
+          filter,
+          startIn(name, start, before),
+          window,
+        );
+        return {
+          entries: entries.map((entry) => ({ store: name, entry })),
+          end: end && { store: name, entry: end },
+        };
       }),
     );
-    const merged = pages.flat().toSorted((a, b) => compare(b, a));
-    const entries = merged.slice(0, limit);
-    const end = entries.at(-1);
-    const more = merged.length > limit && end !== undefined;
-    return { entries, last: more ? `${end.entry.at}.${end.store}.${end.entry.id}` : undefined };
+    // Before the latest of the ends, a store may have entries that it has not looked at.
+    const horizon = pages
+      .flatMap(({ end }) => end ?? [])
+      .toSorted(compare)
+      .at(-1);
+    const merged = pages
+      .flatMap(({ entries }) => entries)
+      .filter((each) => horizon === undefined || compare(each, horizon) >= 0)
+      .toSorted((a, b) => compare(b, a));
+    const shown = merged.slice(0, limit);
+    const end = merged.length > limit ? shown.at(-1) : horizon;
+    return { entries: shown, last: end && `${end.entry.at}.${end.store}.${end.entry.id}` };
   }
 }
 
-function compare(a: LoggedAction, b: LoggedAction): number {
+function compare(a: LogPosition, b: LogPosition): number {
   if (a.entry.at !== b.entry.at) return a.entry.at - b.entry.at;
   if (a.store !== b.store) return a.store < b.store ? -1 : 1;
   return a.entry.id - b.entry.id;
 }
 
 /** Returns where the page of one store starts, given where the merged page starts. */
-function startIn(store: StoreName, from: LogPosition | undefined): AuditPosition {
-  if (from === undefined) return { at: Number.MAX_SAFE_INTEGER, id: 0 };
-  if (store === from.store) return from;
+function startIn(store: StoreName, start: LogPosition | undefined, before: number): AuditPosition {
+  if (start === undefined || start.entry.at >= before) return { at: before, id: 0 };
+  if (store === start.store) return start.entry;
   // Within one millisecond, stores with smaller names come later.
-  return { at: from.at, id: store < from.store ? Number.MAX_SAFE_INTEGER : 0 };
+  return { at: start.entry.at, id: store < start.store ? Number.MAX_SAFE_INTEGER : 0 };
 }
 
 function positionIn(last: string): LogPosition {
   const [, at, store = '', id] = /^(\d{1,15})\.([a-z0-9-]{1,64})\.(\d{1,15})$/.exec(last) ?? [];
-  if (at !== undefined) return { at: Number(at), store, id: Number(id) };
+  if (at !== undefined) return { store, entry: { at: Number(at), id: Number(id) } };
   throw new OciError('FIELD_INVALID', {
     message: 'last: must be the value that the previous page returned',
     detail: { field: 'last' },

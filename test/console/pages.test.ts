@@ -267,6 +267,32 @@ test('the audit log names the address of a refused login, not an actor', async (
   expect(page).not.toContain('>maintenance<');
 });
 
+describe('the audit log', () => {
+  test('is filtered by credential, action, store and day, also when it is downloaded', async () => {
+    const admin = await Reader.signedIn('admin');
+    await admin.submit('/organizations', '/organizations', { name: 'acme' });
+    const alice = await Reader.signedIn('alice');
+    await alice.submit('/images', '/images', { name: 'new', visibility: 'private' });
+    const today = new Date().toISOString().slice(0, 10);
+    const all = `from=${today}&to=${today}&store=central`;
+    for (const [filter, shown, hidden] of [
+      [`by=alice&${all}`, 'alice/new', 'create organization</td>'],
+      [`action=create+organization&${all}`, 'acme', 'alice/new'],
+      ['to=2020-01-01', 'No entry matches', 'acme'],
+      ['store=node1', 'No entry matches', 'acme'],
+    ] as const) {
+      const page = await admin.text(`/audit?${filter}`);
+      expect(page).toContain(shown);
+      expect(page).not.toContain(hidden);
+      expect(page).toContain(`href="/audit.csv?${new URLSearchParams(filter).toString().split('&')[0]}`);
+    }
+    expect(JSON.parse(await admin.text(`/audit.json?by=alice&${all}`))).toMatchObject([{ repository: 'alice/new' }]);
+    expect((await admin.text(`/audit.csv?action=create+organization&${all}`)).split('\r\n')).toHaveLength(3);
+    expect(await alice.text('/audit?by=admin')).toContain('No entry matches');
+    expect((await admin.send('GET', '/audit?from=soon')).status).toBe(400);
+  });
+});
+
 test('a spreadsheet runs nothing from an exported audit log', async () => {
   const reader = await Reader.signedIn('admin');
   await reader.signIn('=cmd|/c calc', 'wrong');

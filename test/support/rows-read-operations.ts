@@ -2,6 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { type RepositoryName, type Tag } from '../../src/oci/reference.ts';
 import { DEFAULT_LIMITS } from '../../src/stores/organizations/limits.ts';
+import { auditBefore } from '../../src/stores/organizations/audit-page-rows.ts';
 import * as audit from '../../src/stores/organizations/audit-rows.ts';
 import * as blobs from '../../src/stores/blob-rows.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
@@ -48,6 +49,9 @@ const SMALL = 'mallory/small' as RepositoryName;
 const ALL = { ranges: [{ from: '', to: '~' }], publicWithin: { from: '', to: '~' } };
 const PAGE = { limit: 10, after: '' };
 const tag = (name: string) => name as Tag;
+/** A filter of the audit log that no entry matches, and where a page starts. */
+const RARE = { by: 'nobody', action: '', from: 0 } as const;
+const LATEST = { at: NOW, id: 0 };
 const KEPT = { entries: 1000, since: 0 };
 
 /** Returns the operations by name, in the order in which they must run. */
@@ -155,8 +159,8 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
           ),
         ),
     ],
-    ['audit', () => audit.auditBefore(database, undefined, 0, { at: 50, id: 1 }, 10)],
-    ['audit of an organization', () => audit.auditBefore(database, MALLORY, 0, { at: 50, id: 1 }, 10)],
+    ['audit', () => auditBefore(database, undefined, RARE, LATEST, 10)],
+    ['audit of an organization', () => auditBefore(database, MALLORY, RARE, LATEST, 10)],
     ['pin', () => pins.pin(database, BIG, TAG, NOW)],
     ['pinned', () => pins.pinnedAt(database, BIG, TAG)],
     ['unpin', () => pins.unpin(database, BIG, TAG, NOW)],

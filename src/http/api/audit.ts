@@ -16,6 +16,13 @@ import { organizationParam, time } from './schemas.ts';
 
 const auditQuery = pageQuery.extend({
   last: z.string().optional().openapi({ description: '`last` of the previous page' }),
+  by: z.string().default('').openapi({
+    description: 'Show only what this credential did: its name or id, or the address of refused logins',
+  }),
+  action: z.enum(AUDIT_ACTIONS).optional().openapi({ description: 'Show only this action' }),
+  store: z.string().optional().openapi({ description: 'Show only the log of this store' }),
+  from: time.optional().openapi({ description: 'Show only entries of this time or later' }),
+  before: time.optional().openapi({ description: 'Show only earlier entries' }),
 });
 
 export const auditEntry = z
@@ -122,10 +129,18 @@ function auditLogOf(c: AppContext): AuditLog {
 async function auditPage(
   c: AppContext,
   organization: OrganizationName | undefined,
-  { n, last }: z.infer<typeof auditQuery>,
+  { n, last, by, action, store, from, before }: z.infer<typeof auditQuery>,
 ): Promise<{ entries: z.infer<typeof auditEntry>[]; last: string | null }> {
   const since = organization === undefined ? 0 : await ownedSince(c, organization);
-  const found = await auditLogOf(c).page(organization, since, last, n);
+  const filter = {
+    organization,
+    by,
+    action: action ?? '',
+    store,
+    from: from === undefined ? since : Math.max(since, Date.parse(from)),
+    before: before === undefined ? Number.MAX_SAFE_INTEGER : Date.parse(before),
+  } as const;
+  const found = await auditLogOf(c).page(filter, last, n);
   const entries = found.entries.filter(({ entry }) => organization === undefined || mayRead(c, organization, entry));
   return { entries: entries.map(viewOfEntry), last: found.last ?? null };
 }

@@ -236,35 +236,6 @@ export function auditOrganization(name: OrganizationName, by: Actor, now: number
   return [AUDIT_ORGANIZATION, name, now, by.subject, by.host];
 }
 
-const COLUMNS = 'id, at, action, organization, repository, key, subject, name, host, count';
-const SELECT_ALL = sql`
-  SELECT ${COLUMNS} FROM audit INDEXED BY audit_by_time WHERE (at, id) < (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER))
-  ORDER BY at DESC, id DESC LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
-const SELECT_OF_ORGANIZATION = sql`
-  SELECT ${COLUMNS} FROM audit INDEXED BY audit_by_organization
-  WHERE organization = ?1 AND (at, id) < (CAST(?2 AS INTEGER), CAST(?3 AS INTEGER)) AND at >= CAST(?5 AS INTEGER)
-  ORDER BY at DESC, id DESC LIMIT CAST(?4 AS INTEGER)`.reading(paged(4));
-
-/** The entry before which a page of the log starts. */
-export type AuditPosition = Pick<AuditEntry, 'at' | 'id'>;
-
-/**
- * Returns entries of one organization, or of all, latest first.
- * @param since milliseconds since the epoch: hides from an organization what was done under its name before it was
- *   created
- */
-export function auditBefore(
-  database: Database,
-  organization: string | undefined,
-  since: number,
-  before: AuditPosition,
-  limit: number,
-): Promise<AuditEntry[]> {
-  return organization === undefined
-    ? database.all<AuditEntry>(SELECT_ALL, before.at, before.id, limit)
-    : database.all<AuditEntry>(SELECT_OF_ORGANIZATION, organization, before.at, before.id, limit, since);
-}
-
 const DELETE_OLD = sql`
   DELETE FROM audit WHERE id IN (
     SELECT id FROM audit INDEXED BY audit_by_time WHERE at < CAST(?1 AS INTEGER) ORDER BY at, id

@@ -3,7 +3,8 @@ import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { HOUR, MINUTE } from '../../../src/durations.ts';
 import { Database } from '../../../src/stores/database.ts';
-import { audit, auditBefore, auditPrefetch } from '../../../src/stores/organizations/audit-rows.ts';
+import { auditBefore } from '../../../src/stores/organizations/audit-page-rows.ts';
+import { audit, auditPrefetch } from '../../../src/stores/organizations/audit-rows.ts';
 
 const NINE = Date.UTC(2026, 0, 2, 9);
 
@@ -20,7 +21,8 @@ test('prefetches of one image by one credential are one entry an hour', async ()
     prefetch(NINE + 4 * MINUTE, 'latest', 'admin'),
     prefetch(NINE + 5 * MINUTE, 'latest', 'ci', 'web'),
   ]);
-  const entries = await auditBefore(database, 'alice', 0, { at: NINE + 2 * HOUR, id: 0 }, 100);
+  const any = { by: '', action: '', from: 0 } as const;
+  const { entries } = await auditBefore(database, 'alice', any, { at: NINE + 2 * HOUR, id: 0 }, 100);
   expect(
     entries.toReversed().map(({ at, repository, key, subject, count }) => [at, repository, key, subject, count]),
   ).toEqual([

@@ -2,7 +2,7 @@ import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
 import type { OrganizationName } from '../../../src/oci/reference.ts';
 import { Database } from '../../../src/stores/database.ts';
-import { auditBefore } from '../../../src/stores/organizations/audit-rows.ts';
+import { auditBefore } from '../../../src/stores/organizations/audit-page-rows.ts';
 import { ControlData } from '../../../src/stores/organizations/control-data.ts';
 import { MAX_MIRRORS } from '../../../src/stores/organizations/limits.ts';
 import { allMirrors, mirrorOf, removeMirror, setMirror } from '../../../src/stores/organizations/mirrors.ts';
@@ -84,7 +84,7 @@ test('the audit log says who changed it, without its credential', async () => {
   const by = { subject: 'admin', host: 'registry.test' };
   await setMirror(database, FULL, by);
   await removeMirror(database, HUB, 8, by);
-  const entries = await auditBefore(database, HUB, 0, { at: 100, id: 0 }, 10);
+  const { entries } = await auditBefore(database, HUB, { by: '', action: '', from: 0 }, { at: 100, id: 0 }, 10);
   expect(entries.map(({ action, key, subject }) => [action, key, subject])).toEqual([
     ['remove mirror', '', 'admin'],
     ['set mirror', FULL.from, 'admin'],
