@@ -1,4 +1,7 @@
-/** Memory for the bodies of requests, or for chunks of them: first come, first served. */
+/**
+ * Bounds the memory that bodies of requests, or chunks of them, take together. Those who wait get room in the order in
+ * which they asked.
+ */
 export class Room {
   #free: number;
   readonly #waiting: { readonly bytes: number; readonly enter: () => void }[] = [];

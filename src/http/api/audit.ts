@@ -89,8 +89,7 @@ export function auditRoutes(api: OpenAPIHono<AppEnv>): void {
 
 /** Records an action on a queue or a store, in central's audit log. */
 export function recordStoreAction(c: AppContext, action: AuditAction, store: StoreName): Promise<void> {
-  const about = { organization: '', repository: '', key: store };
-  return auditLogOf(c).note(c.get('runtime').config.central.store, action, about, callerAsActor(c), Date.now());
+  return recordAtCentral(c, action, '', store);
 }
 
 /** Records what was done with an import, in central's audit log. */
@@ -100,7 +99,16 @@ export function recordImport(
   organization: OrganizationName,
   id: string,
 ): Promise<void> {
-  const about = { organization, repository: '', key: id };
+  return recordAtCentral(c, action, organization, id);
+}
+
+function recordAtCentral(
+  c: AppContext,
+  action: AuditAction,
+  organization: OrganizationName | '',
+  key: string,
+): Promise<void> {
+  const about = { organization, repository: '', key } as const;
   return auditLogOf(c).note(c.get('runtime').config.central.store, action, about, callerAsActor(c), Date.now());
 }
 

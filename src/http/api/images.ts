@@ -1,4 +1,7 @@
-/** One image: its replication state, the history of its tag, and prefetching it to a node. */
+/**
+ * The images of a repository: their list, an image's replication state and shared layers, the history of its tag and
+ * restoring from it, and prefetching to a node.
+ */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { allows, mayPrefetch, maySeeAuthors, pullableRanges } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
