@@ -215,7 +215,13 @@ const environment = z.object({
     .optional(),
 });
 
-const OTHER_BINDINGS = ['REPLICATION_QUEUE', 'ORGANIZATION_IMPORTS', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS'];
+const OTHER_BINDINGS = [
+  'REPLICATION_QUEUE',
+  'ORGANIZATION_IMPORTS',
+  'MIRROR_BLOB',
+  'CREDENTIAL_CHECKS',
+  'ADDRESS_CHECKS',
+];
 
 /** Parses the Worker's variables and secrets. @throws ConfigError naming the first missing or invalid value */
 export function parseConfig(env: object): Config {

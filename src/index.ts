@@ -5,6 +5,7 @@ import { logLine } from './log.ts';
 import { wakeAllQueues } from './replication/queues.ts';
 
 export { OrganizationImports } from './import/durable-object.ts';
+export { MirrorBlob } from './mirror/blob.ts';
 export { ReplicationQueue } from './replication/durable-object.ts';
 
 const app = createApp();

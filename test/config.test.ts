@@ -12,6 +12,7 @@ const environment = {
   BLOBS_CENTRAL: {},
   REPLICATION_QUEUE: {},
   ORGANIZATION_IMPORTS: {},
+  MIRROR_BLOB: {},
   CREDENTIAL_CHECKS: {},
   ADDRESS_CHECKS: {},
 };
@@ -318,6 +319,7 @@ describe('the error of a configuration names', () => {
     'BLOBS_CENTRAL',
     'REPLICATION_QUEUE',
     'ORGANIZATION_IMPORTS',
+    'MIRROR_BLOB',
     'CREDENTIAL_CHECKS',
     'ADDRESS_CHECKS',
   ])('a missing binding: %s', (binding) => {

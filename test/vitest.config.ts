@@ -91,7 +91,7 @@ export default defineConfig({
           include: [
             'test/*.test.ts',
             'test/{oci,oci-client,hashing,namespaces,stores,registry,replication}/**/*.test.ts',
-            'test/{auth,http,console,import,maintenance,threats,upstream}/**/*.test.ts',
+            'test/{auth,http,console,import,maintenance,mirror,threats,upstream}/**/*.test.ts',
           ],
           exclude: [PLANTED, MATRIX_AT_NODES, LONG],
           setupFiles: [here('support/console-canary.ts'), here('support/empty-stores.ts')],

@@ -146,6 +146,16 @@ export class Repository {
     return response.status === 200;
   }
 
+  /** Returns the size of a blob in bytes; undefined if there is none. */
+  async blobSize(digest: Digest): Promise<number | undefined> {
+    const target = this.blobPath(digest);
+    const response = await this.#callAgain({ method: 'HEAD', target, expect: [200, 404] });
+    if (response.status === 404) return undefined;
+    const length = response.headers.get('content-length') ?? '';
+    if (!/^\d{1,15}$/.test(length)) throw this.#nonsense(response, `${target} was answered without its size`);
+    return Number(length);
+  }
+
   /**
    * Asks for a blob, once. A registry may ignore the range and answer 200 with the whole blob.
    * @param start the first byte

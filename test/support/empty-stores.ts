@@ -36,19 +36,21 @@ if (!PURE.test(expect.getState().testPath ?? '')) {
   });
 }
 
-/** Stops the queues of the previous file, which would otherwise go on in the stores of this file. */
+/** Stops the queues, imports and fetches of the previous file, which would otherwise go on in the stores of this file. */
 async function forgetQueues(): Promise<void> {
-  for (const id of await listDurableObjectIds(env.REPLICATION_QUEUE)) {
-    await runInDurableObject(env.REPLICATION_QUEUE.get(id), async (_queue, { storage }) => {
-      await storage.deleteAlarm();
-      await storage.deleteAll();
-    });
-  }
-  for (const id of await listDurableObjectIds(env.ORGANIZATION_IMPORTS)) {
-    await runInDurableObject(env.ORGANIZATION_IMPORTS.get(id), async (_imports, { storage }) => {
-      await storage.deleteAlarm();
-      await storage.deleteAll();
-    });
-  }
+  await forgetObjects(env.REPLICATION_QUEUE);
+  await forgetObjects(env.ORGANIZATION_IMPORTS);
+  await forgetObjects(env.MIRROR_BLOB);
   await evictAllDurableObjects();
+}
+
+async function forgetObjects<Kind extends Rpc.DurableObjectBranded>(
+  objects: DurableObjectNamespace<Kind>,
+): Promise<void> {
+  for (const id of await listDurableObjectIds(objects)) {
+    await runInDurableObject(objects.get(id), async (_object, { storage }) => {
+      await storage.deleteAlarm();
+      await storage.deleteAll();
+    });
+  }
 }

@@ -1,0 +1,389 @@
+/**
+ * The Durable Object of one blob of a mirror's repository, while it comes from the upstream into the namespace's store.
+ * The upstream sends it once, however many ask, and whoever of them goes away.
+ *
+ * The first ask starts the fetch. The alarm goes on with it: a run that was killed leaves its alarm, its parts, and the
+ * upload session. What is kept in storage ends with the fetch.
+ */
+import { DurableObject } from 'cloudflare:workers';
+import { type Config, parseConfig } from '../config.ts';
+import { HOUR, MINUTE } from '../durations.ts';
+import { MAX_ATTEMPTS, reasonOf } from '../import/failure.ts';
+import { Slice } from '../import/slice.ts';
+import { logFailure } from '../log.ts';
+import { type Namespace, namespaceName } from '../namespaces/namespace.ts';
+import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { organizationOf, type RepositoryName } from '../oci/reference.ts';
+import { composeStore } from '../registry/compose.ts';
+import type { Registry, StoredBlob } from '../registry/registry.ts';
+import type { Mirror } from '../stores/organizations/mirrors.ts';
+import { StatementMeter } from '../stores/statement-meter.ts';
+import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
+import { registryBeneath } from './beneath.ts';
+import { fetchBlob } from './blob-fetch.ts';
+import { BlobSource, isAbsence } from './blob-source.ts';
+import { Handout, PART_BYTES } from './handout.ts';
+import { ObjectParts } from './object-parts.ts';
+import { Pause } from './pause.ts';
+import { orAfter, Signal } from './waiting.ts';
+
+export interface BlobWanted {
+  /** `central`, or the name of a node: the registry that stores the blob. */
+  readonly namespace: string;
+  readonly upstream: Pick<Mirror, 'from' | 'loginHost' | 'prefix' | 'credential'>;
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  /** Bytes, if a manifest says so. */
+  readonly size?: number;
+}
+
+/** Some bytes of a blob: from `start` to before `end`. */
+interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface OpenedBlob {
+  /** Bytes of the whole blob. */
+  readonly size: number;
+  readonly content: ReadableStream<Uint8Array>;
+}
+
+/** What became of a fetch. `failed` is a reason for people. */
+type Ended = 'stored' | 'absent' | { readonly failed: string };
+
+/** The longest that one call waits for the end of a fetch. */
+const ENSURE_MILLISECONDS = 20_000;
+/** The time after which the alarm takes part in a fetch that a request has started. */
+const FIRST_ALARM_MILLISECONDS = 10_000;
+/** The longest that an invocation of the alarm waits for a fetch. Cloudflare allows 15 minutes. */
+const ALARM_MILLISECONDS = 5 * MINUTE;
+/** The longest that a blob which exceeds the quota can be read. */
+const UNKEPT_MILLISECONDS = HOUR;
+
+/** A fetch as storage keeps it. A blob without parts is not kept there: it would begin anew. */
+interface Kept {
+  readonly wanted: BlobWanted;
+  /** Bytes. */
+  readonly size: number;
+  /** Distinguishes the parts of this blob from all others. */
+  readonly id: string;
+  /** The bytes that are in parts. */
+  readonly landed: number;
+  /** The reference of the upload session. */
+  readonly upload: string | undefined;
+  /** Attempts in a row that have come no further. */
+  readonly failures: number;
+  /** Whether nothing is left to do but to delete the parts. */
+  readonly isOver: boolean;
+}
+
+/** A fetch that is under way, or whose blob is read without being kept. */
+interface Fetch {
+  readonly handout: Handout;
+  readonly ended: Promise<Ended>;
+}
+
+export class MirrorBlob extends DurableObject<Env> {
+  readonly #config: Config;
+  readonly #meter = new StatementMeter();
+  #slice = new Slice(this.#meter);
+  /** Fires when an invocation of the alarm begins. */
+  readonly #turn = new Signal();
+  /** Fires when the fetch waits for one. */
+  readonly #waits = new Signal();
+  readonly #source: BlobSource;
+  readonly #pause = new Pause();
+  #registry: Promise<Registry> | undefined;
+  #cleaning: Promise<void> | undefined;
+  /** Until when a blob that is not kept can be read, in milliseconds since the epoch. */
+  #readUntil = 0;
+  #starting: Promise<Fetch | undefined> | undefined;
+  #fetch: Fetch | undefined;
+  /** Whether this instance has stored the blob. */
+  #hasStored = false;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#config = parseConfig(env);
+    this.#source = new BlobSource(this.#config);
+  }
+
+  /**
+   * Returns the size of the blob in bytes; undefined if the upstream has none, or does not show it.
+   * @throws Error with a reason for people
+   */
+  size(wanted: BlobWanted): Promise<number | undefined> {
+    const { handout } = this.#fetch ?? {};
+    return orReason(wanted, async () => (handout?.isBroken === false ? handout.size : this.#source.size(wanted)));
+  }
+
+  /**
+   * Opens the bytes, or a range of them, while they are stored. Streams of a blob whose bytes turn out to be wrong end
+   * as broken.
+   * @returns undefined if the upstream has no such blob, or does not show it
+   * @throws Error with a reason for people
+   */
+  open(wanted: BlobWanted, range?: Range): Promise<OpenedBlob | undefined> {
+    return orReason(wanted, () => this.#open(wanted, range));
+  }
+
+  /** Has the blob stored, and waits for that. A caller who is told `fetching` asks again. */
+  async ensure(wanted: BlobWanted): Promise<Ended | 'fetching'> {
+    try {
+      if (this.#fetch === undefined && (await this.#stored(wanted)) !== undefined) return 'stored';
+      const { ended } = (await this.#fetchOf(wanted)) ?? {};
+      return ended === undefined ? 'absent' : await orAfter(ENSURE_MILLISECONDS, ended, 'fetching' as const);
+    } catch (error) {
+      return { failed: reasonOf(error, wanted.upstream.credential) };
+    }
+  }
+
+  override async alarm(): Promise<void> {
+    this.#slice = new Slice(this.#meter);
+    this.#turn.fire();
+    let next = 0;
+    try {
+      await this.#goOn();
+    } catch (error) {
+      logFailure({ mirror: this.#kept?.wanted.repository, error: String(error) });
+      next = Date.now() + MINUTE;
+    }
+    const kept = this.#kept;
+    if (kept === undefined) return;
+    if (kept.isOver) next = Date.now() + MINUTE;
+    await this.ctx.storage.setAlarm(Math.max(Date.now(), this.#pause.until, next));
+  }
+
+  async #goOn(): Promise<void> {
+    const [fetch, kept] = [this.#fetch, this.#kept];
+    if (fetch?.handout.isOver === true) {
+      // The blob is not kept, but it may still be read.
+      if (fetch.handout.readers > 0 && Date.now() < this.#readUntil) return;
+      this.#fetch = undefined;
+    }
+    if (kept?.isOver === true && this.#fetch === undefined) return this.#cleanUp();
+    if (kept === undefined || this.#pause.isOn) return;
+    const goesOn = await this.#fetchOf(kept.wanted);
+    const ended = goesOn?.ended ?? this.#cleanUp();
+    await orAfter(ALARM_MILLISECONDS, Promise.race([ended, this.#waits.wait()]), undefined);
+  }
+
+  get #kept(): Kept | undefined {
+    return this.ctx.storage.kv.get<Kept>('fetch');
+  }
+
+  async #open(wanted: BlobWanted, range: Range | undefined): Promise<OpenedBlob | undefined> {
+    const stored = this.#hasStored && this.#fetch === undefined ? await this.#stored(wanted) : undefined;
+    if (stored !== undefined) {
+      const { start, end } = range ?? { start: 0, end: stored.size };
+      return { size: stored.size, content: await stored.open({ offset: start, length: end - start }) };
+    }
+    const fetch = await this.#fetchOf(wanted);
+    if (fetch === undefined) return undefined;
+    const { handout, ended } = fetch;
+    await handout.begun();
+    if (handout.isBroken) {
+      const outcome = await ended;
+      if (outcome === 'absent') return undefined;
+      throw new OciError('UNAVAILABLE', { message: typeof outcome === 'object' ? outcome.failed : outcome });
+    }
+    const { size } = handout;
+    const { start, end } = range ?? { start: 0, end: size };
+    return { size, content: handout.stream(start, Math.min(end, size)) };
+  }
+
+  /**
+   * Returns the fetch under way, and starts one if there is none; undefined if the upstream has no such blob.
+   * @throws OciError UNAVAILABLE shortly after a failure, or what the upstream fails with
+   */
+  async #fetchOf(wanted: BlobWanted): Promise<Fetch | undefined> {
+    if (this.#fetch !== undefined) return this.#fetch;
+    if (this.#pause.isOn) throw new OciError('UNAVAILABLE', { message: this.#pause.reason });
+    this.#starting ??= this.#start(wanted).finally(() => (this.#starting = undefined));
+    return this.#starting;
+  }
+
+  async #start(wanted: BlobWanted): Promise<Fetch | undefined> {
+    if (this.#kept?.isOver === true) await this.#cleanUp();
+    const known = this.#kept;
+    const size = known?.size ?? wanted.size ?? (await this.#source.size(wanted));
+    if (size === undefined) return undefined;
+    const fresh = { id: crypto.randomUUID(), landed: 0, upload: undefined, failures: 0, isOver: false };
+    const kept: Kept = { ...fresh, ...known, wanted, size };
+    const owner = organizationOf(wanted.repository);
+    const handout = new Handout({
+      size,
+      landed: kept.landed,
+      parts: this.#partsOf(kept),
+      budget: isolateBudget,
+      owner,
+    });
+    await handout.open();
+    const fetch = { handout, ended: this.#run(kept, handout) };
+    this.#fetch = fetch;
+    return fetch;
+  }
+
+  /** Runs a fetch to its end. It never rejects. */
+  async #run(begun: Kept, handout: Handout): Promise<Ended> {
+    const { wanted, size } = begun;
+    let kept = begun;
+    const keep = (changes: Partial<Kept>): void => {
+      kept = { ...kept, ...changes };
+      if (size > PART_BYTES) this.ctx.storage.kv.put('fetch', kept);
+    };
+    // Not before: nothing waits for storage to be written until the first byte is there.
+    const noted = handout.begun().then(() => {
+      if (size <= PART_BYTES || handout.isBroken) return;
+      keep({});
+      return this.ctx.storage.setAlarm(Date.now() + FIRST_ALARM_MILLISECONDS);
+    });
+    const abort = new AbortController();
+    let ended: Ended;
+    try {
+      const refusal = await fetchBlob({
+        digest: wanted.digest,
+        handout,
+        source: this.#source.repository(wanted, abort.signal),
+        abort,
+        transfer: {
+          registry: await this.#registryOf(wanted),
+          repository: wanted.repository,
+          subject: `mirror:${wanted.digest}`,
+          record: { read: () => kept.upload, write: (upload) => keep({ upload }) },
+          mayGoOn: () => this.#slice.requireLeft(),
+        },
+        nextTurn: () => this.#nextTurn(),
+        onLanded: (landed) => keep({ landed, failures: 0 }),
+      });
+      this.#pause.end();
+      this.#hasStored = refusal === undefined;
+      handout.finish(refusal === undefined ? (start, end) => this.#openStored(wanted, start, end) : undefined);
+      ended = refusal === undefined ? 'stored' : { failed: refusal.message };
+    } catch (error) {
+      handout.fail(error);
+      ended = isAbsence(error) ? 'absent' : this.#fail(wanted, error);
+    }
+    await noted.catch(() => undefined);
+    await this.#end(kept, ended, handout);
+    return ended;
+  }
+
+  /** Tidies up after a fetch. Until that is done, whoever asks is given what it has come to. */
+  async #end(kept: Kept, ended: Ended, handout: Handout): Promise<void> {
+    const { storage } = this.ctx;
+    const isKept = kept.size > PART_BYTES && this.#kept !== undefined;
+    const isUnkept = !handout.isBroken && ended !== 'stored';
+    try {
+      if (isKept && isUnkept) {
+        this.#readUntil = Date.now() + UNKEPT_MILLISECONDS;
+        storage.kv.put('fetch', { ...kept, isOver: true });
+        return await storage.setAlarm(Date.now() + MINUTE);
+      }
+      if (isKept && typeof ended === 'object' && this.#pause.mayPass && kept.failures + 1 < MAX_ATTEMPTS) {
+        storage.kv.put('fetch', { ...kept, failures: kept.failures + 1 });
+        await storage.setAlarm(this.#pause.until);
+      } else await this.#cleanUp();
+    } catch (error) {
+      logFailure({ mirror: kept.wanted.repository, blob: kept.wanted.digest, error: String(error) });
+      await storage.setAlarm(Date.now() + MINUTE);
+    }
+    this.#fetch = undefined;
+  }
+
+  /** Deletes the parts, and then all that storage knows of the fetch. */
+  #cleanUp(): Promise<void> {
+    this.#cleaning ??= this.#deleteKept().finally(() => (this.#cleaning = undefined));
+    return this.#cleaning;
+  }
+
+  async #deleteKept(): Promise<void> {
+    const { storage } = this.ctx;
+    const kept = this.#kept;
+    if (kept === undefined) return;
+    storage.kv.put('fetch', { ...kept, isOver: true });
+    await this.#partsOf(kept).delete(kept.size);
+    await storage.deleteAlarm();
+    await storage.deleteAll();
+  }
+
+  #fail({ repository, digest, upstream }: BlobWanted, error: unknown): Ended {
+    const failed = reasonOf(error, upstream.credential);
+    this.#pause.begin(error, failed);
+    logFailure({ mirror: repository, blob: digest, error: failed });
+    return { failed };
+  }
+
+  /** Waits for an invocation of the alarm of its own. */
+  async #nextTurn(): Promise<void> {
+    const turn = this.#turn.wait();
+    this.#waits.fire();
+    await this.ctx.storage.setAlarm(Date.now());
+    await turn;
+  }
+
+  #partsOf({ id, wanted }: Kept): ObjectParts {
+    const { store } = this.#namespaceOf(wanted);
+    const { bucket } = composeStore(this.#config, this.env, store) ?? {};
+    if (bucket === undefined) throw new Error(`there is no store ${store}`);
+    return new ObjectParts(bucket, id);
+  }
+
+  /** Looks the blob up in the registry; undefined if it has none. */
+  async #stored(wanted: BlobWanted): Promise<StoredBlob | undefined> {
+    const { repository, digest } = wanted;
+    const registry = await this.#registryOf(wanted);
+    try {
+      return await registry.getBlob({ repository, condition: 'granted' }, digest);
+    } catch (error) {
+      if (error instanceof OciError && ABSENT.has(error.kind)) return undefined;
+      throw error;
+    }
+  }
+
+  async #openStored(wanted: BlobWanted, start: number, end: number): Promise<ReadableStream<Uint8Array>> {
+    const stored = await this.#stored(wanted);
+    if (stored === undefined) throw new Error(`${wanted.digest} was removed while it was read`);
+    return stored.open({ offset: start, length: end - start });
+  }
+
+  #registryOf(wanted: BlobWanted): Promise<Registry> {
+    this.#registry ??= registryBeneath(this.ctx, this.env, this.#config, this.#namespaceOf(wanted), this.#meter);
+    return this.#registry;
+  }
+
+  #namespaceOf({ namespace }: BlobWanted): Namespace {
+    return namespaceNamed(this.#config, namespace);
+  }
+}
+
+const ABSENT: ReadonlySet<string> = new Set(['BLOB_UNKNOWN', 'NAME_UNKNOWN']);
+
+/** Does something, and throws its failure as a reason for people. The upstream could send its credential in the cause. */
+function orReason<Answer>({ upstream }: BlobWanted, work: () => Promise<Answer>): Promise<Answer> {
+  return work().catch((error: unknown) => {
+    throw new Error(reasonOf(error, upstream.credential));
+  });
+}
+
+function namespaceNamed({ central, nodes }: Config, name: string): Namespace {
+  const found = [central, ...nodes].find((each) => namespaceName(each) === name);
+  if (found === undefined) throw new Error(`there is no registry ${name}`);
+  return found;
+}
+
+/** The configuration of a Worker's bindings, which never change. */
+const configs = new WeakMap<object, Config>();
+
+/** Returns the Durable Object of a blob that comes into the store of a namespace. */
+export function mirrorBlobOf(env: object, wanted: BlobWanted): DurableObjectStub<MirrorBlob> {
+  const { MIRROR_BLOB: all } = env as { MIRROR_BLOB: DurableObjectNamespace<MirrorBlob> };
+  const config = configs.get(env) ?? parseConfig(env);
+  configs.set(env, config);
+  const namespace = namespaceNamed(config, wanted.namespace);
+  const id = all.idFromName(`${namespace.store} ${wanted.repository} ${wanted.digest}`);
+  const region = namespace.kind === 'node' ? (namespace.region as DurableObjectLocationHint) : undefined;
+  return all.get(id, region === undefined ? {} : { locationHint: region });
+}

@@ -1,0 +1,241 @@
+/**
+ * Hands out the bytes of a blob while they arrive, to any number of readers, each at its own pace.
+ *
+ * - The latest bytes are in memory (`window.ts`). A blob that is larger than one part is also kept in parts, which are
+ *   objects, until it is stored. A reader that has fallen out of the window goes on from them.
+ * - No reader slows the arrival, except those that are pinned: those that write the parts, and that store the blob.
+ * - The last byte is held back until the bytes are known to be the right ones. So a blob that is wrong ends every
+ *   stream of it as broken.
+ * - Once the blob is stored, readers go on from there.
+ */
+import { piecesOf } from '../oci-client/answer.ts';
+import type { BufferBudget } from '../stores/uploads/buffer-budget.ts';
+import { Signal } from './waiting.ts';
+import { Window, WINDOW_BYTES } from './window.ts';
+
+/** Bytes of a part. A blob that is no larger has none: the window can hold it. */
+export const PART_BYTES = WINDOW_BYTES;
+
+/** Where parts are kept. The number of the first is 0. */
+export interface Parts {
+  /** Writes a part of `length` bytes. */
+  put(number: number, pieces: AsyncIterable<Uint8Array>, length: number): Promise<void>;
+  /** Opens bytes of a part; undefined if it is gone. */
+  open(number: number, offset: number, length: number): Promise<ReadableStream<Uint8Array> | undefined>;
+}
+
+export interface HandoutOptions {
+  /** Bytes. */
+  readonly size: number;
+  /** The bytes that are in parts already: a multiple of {@link PART_BYTES}, or all. */
+  readonly landed: number;
+  readonly parts: Parts;
+  readonly budget: BufferBudget;
+  /** The organization that the bytes count for. */
+  readonly owner: string;
+}
+
+/** Opens the bytes from `start` to before `end` of the blob where it is stored. */
+export type OpenStored = (start: number, end: number) => Promise<ReadableStream<Uint8Array>>;
+
+/** The place of a reader. */
+interface Cursor {
+  at: number;
+}
+
+type State =
+  | { readonly kind: 'arriving' }
+  | { readonly kind: 'checked'; readonly stored: OpenStored | undefined }
+  | { readonly kind: 'broken'; readonly cause: unknown };
+
+export class Handout {
+  readonly size: number;
+  readonly #parts: Parts;
+  readonly #window: Window;
+  readonly #readers = new Set<Cursor>();
+  readonly #pins = new Set<Cursor>();
+  readonly #lander: Cursor | undefined;
+  /** Fires when readers may find more. */
+  readonly #more = new Signal();
+  /** Fires when a pinned reader has moved. */
+  readonly #moved = new Signal();
+  #landed: number;
+  #state: State = { kind: 'arriving' };
+
+  constructor({ size, landed, parts, budget, owner }: HandoutOptions) {
+    this.size = size;
+    this.#parts = parts;
+    this.#landed = landed;
+    this.#window = new Window(landed, size, budget, owner);
+    this.#lander = size > PART_BYTES ? this.pin(landed) : undefined;
+  }
+
+  /** The offset of the next byte to arrive. */
+  get end(): number {
+    return this.#window.end;
+  }
+
+  /** The number of readers that are not pinned. */
+  get readers(): number {
+    return this.#readers.size;
+  }
+
+  /** Whether every byte can be read that will ever be. */
+  get isOver(): boolean {
+    return this.#state.kind !== 'arriving';
+  }
+
+  get isBroken(): boolean {
+    return this.#state.kind === 'broken';
+  }
+
+  /** Resolves once there is a byte, or there will be none. */
+  async begun(): Promise<void> {
+    while (this.end === 0 && this.size > 0 && !this.isOver) await this.#more.wait();
+  }
+
+  /** Keeps the bytes from an offset on in reach of a reader that has yet to begin. */
+  pin(at: number): Cursor {
+    const cursor = { at };
+    this.#pins.add(cursor);
+    return cursor;
+  }
+
+  /** Borrows the first room. @throws OciError UNAVAILABLE */
+  open(): Promise<void> {
+    return this.#window.open();
+  }
+
+  /** Takes the next bytes. Waits while pinned readers need all that is in memory. @throws the cause of a failure */
+  async write(piece: Uint8Array): Promise<void> {
+    for (let rest = piece; rest.byteLength > 0;) {
+      this.#requireWhole();
+      const taken = this.#window.append(rest);
+      rest = rest.subarray(taken);
+      if (taken > 0) this.#more.fire();
+      else await this.#makeRoom();
+    }
+  }
+
+  async #makeRoom(): Promise<void> {
+    const { oldestEnd } = this.#window;
+    const isPinned = isBehind(this.#pins, oldestEnd);
+    // Without parts, readers yet to come need the first bytes, too.
+    const isNeeded = isPinned || this.#lander === undefined || isBehind(this.#readers, oldestEnd);
+    if (isNeeded && this.#window.grow()) return;
+    if (isPinned) await this.#moved.wait();
+    else this.#window.dropOldest();
+  }
+
+  /** Writes the parts, until the last or a failure. @param onLanded is told how many bytes are in parts */
+  async land(onLanded: (bytes: number) => void): Promise<void> {
+    const lander = this.#lander;
+    if (lander === undefined) return;
+    while (this.#landed < this.size) {
+      const start = this.#landed;
+      const end = Math.min(start + PART_BYTES, this.size);
+      await this.#parts.put(start / PART_BYTES, this.read(start, end, lander), end - start);
+      this.#landed = end;
+      onLanded(end);
+      this.#more.fire();
+    }
+  }
+
+  /**
+   * Reads the bytes from `start` to before `end`. The caller may not change them.
+   * @param pin of a pinned reader, to which the last byte is not held back
+   * @throws the cause of a failure
+   */
+  async *read(start: number, end: number, pin?: Cursor): AsyncGenerator<Uint8Array> {
+    const cursor = pin ?? { at: start };
+    const move = (bytes: number): void => {
+      cursor.at += bytes;
+      if (pin !== undefined) this.#moved.fire();
+    };
+    cursor.at = start;
+    if (pin === undefined) this.#readers.add(cursor);
+    try {
+      while (cursor.at < end) {
+        for await (const bytes of this.#next(cursor.at, end, pin !== undefined)) {
+          yield bytes;
+          move(bytes.byteLength);
+        }
+      }
+    } finally {
+      this.#readers.delete(cursor);
+      if (this.isOver && this.readers === 0) this.#window.close();
+    }
+  }
+
+  /** Reads as {@link read} does, into a stream, which breaks off at a failure. */
+  stream(start: number, end: number): ReadableStream<Uint8Array> {
+    const { readable, writable } = new FixedLengthStream(end - start);
+    const writer = writable.getWriter();
+    const pass = async (): Promise<void> => {
+      for await (const piece of this.read(start, end)) await writer.write(piece);
+      await writer.close();
+    };
+    pass().catch(() => writer.abort(new Error('the blob broke off')).catch(() => undefined));
+    return readable;
+  }
+
+  /** Yields some bytes from `at` on, or none after waiting for more. */
+  async *#next(at: number, end: number, isPinned: boolean): AsyncGenerator<Uint8Array> {
+    this.#requireWhole();
+    const state = this.#state;
+    const limit = isPinned || state.kind === 'checked' ? end : Math.min(end, this.size - 1);
+    const bytes = at < limit ? this.#window.read(at, limit) : undefined;
+    if (bytes !== undefined) return yield bytes;
+    if (state.kind === 'checked' && state.stored !== undefined) return yield* piecesOf(await state.stored(at, end));
+    if (at < Math.min(limit, this.#landed)) return yield* this.#fromPart(at, Math.min(limit, this.#landed));
+    const isLost = at < this.#window.start && (state.kind === 'checked' || (isPinned && this.#lander === undefined));
+    if (isLost) throw new Error('the bytes are no longer in memory');
+    await this.#more.wait();
+  }
+
+  async *#fromPart(at: number, end: number): AsyncGenerator<Uint8Array> {
+    const number = Math.floor(at / PART_BYTES);
+    const offset = at - number * PART_BYTES;
+    const length = Math.min(PART_BYTES - offset, end - at);
+    try {
+      const content = await this.#parts.open(number, offset, length);
+      if (content === undefined) throw new Error(`part ${number} is gone`);
+      yield* piecesOf(content);
+    } catch (error) {
+      // The parts are deleted once the blob is stored, and the reader goes on there.
+      if (this.#state.kind !== 'checked' || this.#state.stored === undefined) throw error;
+    }
+  }
+
+  /** Ends the arrival: the bytes are the right ones. @param stored opens the blob, if it was stored */
+  finish(stored: OpenStored | undefined): void {
+    this.#end({ kind: 'checked', stored });
+  }
+
+  /** Ends the arrival and every read with the same failure. */
+  fail(cause: unknown): void {
+    this.#end({ kind: 'broken', cause });
+  }
+
+  #end(state: State): void {
+    if (this.isOver) return;
+    this.#state = state;
+    if (state.kind === 'broken' || this.readers === 0) this.#window.close();
+    this.#more.fire();
+    this.#moved.fire();
+  }
+
+  /** Forgets what is in memory. Readers go on from where the blob is stored, or from its parts. */
+  release(): void {
+    this.#window.close();
+  }
+
+  #requireWhole(): void {
+    if (this.#state.kind === 'broken') throw this.#state.cause;
+  }
+}
+
+function isBehind(cursors: ReadonlySet<Cursor>, end: number): boolean {
+  for (const { at } of cursors) if (at < end) return true;
+  return false;
+}

@@ -1,0 +1,46 @@
+/** The parts of one arriving blob, as objects of a store. The comparison of objects with rows does not list them. */
+import { type Bucket, CHANGE_MILLISECONDS } from '../stores/bucket.ts';
+import { within } from '../stores/deadline.ts';
+import { type Parts, PART_BYTES } from './handout.ts';
+
+export class ObjectParts implements Parts {
+  readonly #bucket: Bucket;
+  readonly #prefix: string;
+
+  /** @param id distinguishes the blob from all others that arrive */
+  constructor(bucket: Bucket, id: string) {
+    this.#bucket = bucket;
+    this.#prefix = `mirror/${id}/`;
+  }
+
+  async put(number: number, pieces: AsyncIterable<Uint8Array>, length: number): Promise<void> {
+    const { readable, writable } = new FixedLengthStream(length);
+    const writer = writable.getWriter();
+    const abort = (cause: unknown): never => {
+      void writer.abort(cause).catch(() => undefined);
+      throw cause;
+    };
+    const pump = async (): Promise<void> => {
+      for await (const piece of pieces) await within(CHANGE_MILLISECONDS, writer.write(piece));
+      await within(CHANGE_MILLISECONDS, writer.close());
+    };
+    const pumping = pump();
+    const put = this.#bucket.put(this.#key(number), readable, undefined, pumping);
+    const [pumped, stored] = await Promise.allSettled([pumping.catch(abort), put.catch(abort)]);
+    if (stored.status === 'rejected') throw stored.reason;
+    if (pumped.status === 'rejected') throw pumped.reason;
+  }
+
+  open(number: number, offset: number, length: number): Promise<ReadableStream<Uint8Array> | undefined> {
+    return this.#bucket.get(this.#key(number), { offset, length });
+  }
+
+  /** Deletes all parts of a blob, those that were never written included. @param size of the blob, in bytes */
+  delete(size: number): Promise<void> {
+    return this.#bucket.delete(Array.from({ length: Math.ceil(size / PART_BYTES) }, (_, number) => this.#key(number)));
+  }
+
+  #key(number: number): string {
+    return `${this.#prefix}${number}`;
+  }
+}

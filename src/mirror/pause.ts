@@ -1,0 +1,48 @@
+/** Leaves an upstream alone after it has failed. */
+import { HOUR } from '../durations.ts';
+import { mayPass, waitAfter } from '../import/failure.ts';
+import { Postponed } from '../upstream/connect.ts';
+
+/** The longest pause that an upstream may ask for. */
+const LONGEST_MILLISECONDS = 6 * HOUR;
+
+export class Pause {
+  #failures = 0;
+  #mayPass = false;
+  #reason = '';
+  #until = 0;
+
+  get isOn(): boolean {
+    return Date.now() < this.#until;
+  }
+
+  /** When it ends, in milliseconds since the epoch. */
+  get until(): number {
+    return this.#until;
+  }
+
+  /** The last failure, for people. */
+  get reason(): string {
+    return this.#reason;
+  }
+
+  /** Whether another attempt may get past the last failure. */
+  get mayPass(): boolean {
+    return this.#mayPass;
+  }
+
+  /** Begins a pause: longer with each failure in a row, or as long as the upstream asks. */
+  begin(error: unknown, reason: string): void {
+    const asked = error instanceof Postponed ? Math.min(error.milliseconds, LONGEST_MILLISECONDS) : undefined;
+    this.#until = Date.now() + (asked ?? waitAfter(this.#failures));
+    this.#failures += 1;
+    this.#mayPass = mayPass(error);
+    this.#reason = reason;
+  }
+
+  /** Forgets all failures. */
+  end(): void {
+    this.#failures = 0;
+    this.#until = 0;
+  }
+}

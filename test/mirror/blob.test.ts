@@ -1,0 +1,172 @@
+/** A blob of a mirror, from its upstream into a store, with those who read it meanwhile. */
+import { env } from 'cloudflare:workers';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { type BlobWanted, mirrorBlobOf } from '../../src/mirror/blob.ts';
+import { PART_BYTES } from '../../src/mirror/handout.ts';
+import type { RepositoryName } from '../../src/oci/reference.ts';
+import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
+import { bytesOf, contentDigest, granted, openFixture } from '../support/fixture.ts';
+import { RegistryUpstream } from '../support/registry-upstream.ts';
+
+const REPOSITORY = 'hub/team/app' as RepositoryName;
+const LARGE = 3 * PART_BYTES + 777;
+
+let upstream: RegistryUpstream;
+let seed = 100;
+beforeEach(() => {
+  upstream = new RegistryUpstream();
+});
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
+
+interface Blob {
+  readonly wanted: BlobWanted;
+  readonly content: Uint8Array<ArrayBuffer>;
+}
+
+/** A blob that only the upstream has. */
+async function blobOf(size: number, namespace = 'central'): Promise<Blob> {
+  const content = bytesOf(seed++, size);
+  const digest = await contentDigest(content);
+  upstream.add(digest, content);
+  const source = { from: upstream.origin, loginHost: undefined, prefix: '', credential: undefined };
+  return { content, wanted: { namespace, upstream: source, repository: REPOSITORY, digest, size } };
+}
+
+const objectOf = ({ wanted }: Blob) => mirrorBlobOf(env, wanted);
+
+async function read(blob: Blob, range?: { start: number; end: number }): Promise<Uint8Array> {
+  const opened = await objectOf(blob).open(blob.wanted, range);
+  return new Uint8Array(await new Response(opened!.content).arrayBuffer());
+}
+
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.byteLength === b.byteLength && crypto.subtle.timingSafeEqual(a, b);
+
+/** Returns the bytes of the blob in the store. */
+async function stored({ wanted }: Blob): Promise<Uint8Array> {
+  const { registry } = await openFixture();
+  const found = await registry.getBlob(granted(wanted.repository), wanted.digest);
+  return new Uint8Array(await new Response(await found.open()).arrayBuffer());
+}
+
+async function leftovers(): Promise<string[]> {
+  const { objects } = await env.BLOBS_CENTRAL.list({ prefix: 'mirror/' });
+  return objects.map(({ key }) => key);
+}
+
+describe.each([0, 1, 1000, PART_BYTES, LARGE])('a blob of %d bytes', (size) => {
+  test('is read while it is stored', async () => {
+    const blob = await blobOf(size);
+    expect(sameBytes(await read(blob), blob.content)).toBe(true);
+    expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
+    expect(sameBytes(await stored(blob), blob.content)).toBe(true);
+    expect(upstream.gets()).toHaveLength(size === 0 ? 0 : 1);
+    expect(await leftovers()).toEqual([]);
+    expect(isolateBudget.inUse()).toBe(0);
+  });
+});
+
+test('64 who ask at once get the bytes that the upstream sends once', async () => {
+  const blob = await blobOf(LARGE);
+  const readers = Array.from({ length: 64 }, async (_, i) => {
+    const range = i % 4 === 0 ? { start: i * 100_000, end: i * 100_000 + 5_000_000 } : undefined;
+    const bytes = await read(blob, range);
+    const { start, end } = range ?? { start: 0, end: LARGE };
+    return sameBytes(bytes, blob.content.subarray(start, end));
+  });
+  expect(await Promise.all(readers)).toEqual(Array(64).fill(true));
+  expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
+  expect(upstream.gets()).toHaveLength(1);
+  expect(upstream.sent).toBe(LARGE);
+  expect(await leftovers()).toEqual([]);
+  expect(isolateBudget.inUse()).toBe(0);
+});
+
+test('a blob is stored though all who asked have gone', async () => {
+  const blob = await blobOf(LARGE);
+  const opened = await objectOf(blob).open(blob.wanted);
+  await opened!.content.cancel();
+  expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
+  expect(sameBytes(await stored(blob), blob.content)).toBe(true);
+});
+
+test('a blob that is stored by now is read from the store', async () => {
+  const blob = await blobOf(5000);
+  expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
+  expect(sameBytes(await read(blob, { start: 10, end: 20 }), blob.content.subarray(10, 20))).toBe(true);
+  expect(upstream.gets()).toHaveLength(1);
+});
+
+test('a blob that was stored and then removed is fetched again', async () => {
+  const blob = await blobOf(5000);
+  expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
+  const { registry } = await openFixture();
+  await registry.deleteBlob(REPOSITORY, blob.wanted.digest);
+  expect(sameBytes(await read(blob), blob.content)).toBe(true);
+  expect(upstream.gets()).toHaveLength(2);
+});
+
+test('a node stores in its own store', async () => {
+  const blob = await blobOf(5000, 'node1');
+  expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
+  const { results } = await env.DB_NODE1!.prepare('SELECT digest FROM locations').all();
+  expect(results).toEqual([{ digest: blob.wanted.digest }]);
+});
+
+test('the name at the upstream follows from the prefix', async () => {
+  const blob = await blobOf(10);
+  const prefixed = { ...blob.wanted, upstream: { ...blob.wanted.upstream, prefix: 'mirrors/of' } };
+  expect(await mirrorBlobOf(env, prefixed).ensure(prefixed)).toBe('stored');
+  expect(upstream.gets()).toEqual([`GET /v2/mirrors/of/team/app/blobs/${blob.wanted.digest}`]);
+});
+
+describe('the size', () => {
+  test('is asked for where no manifest says it', async () => {
+    const { wanted: known, content } = await blobOf(5000);
+    const { size: _, ...wanted } = known;
+    expect(await mirrorBlobOf(env, wanted).size(wanted)).toBe(5000);
+    expect(sameBytes(await read({ wanted, content }), content)).toBe(true);
+    expect(upstream.requests.map((each) => each.split(' ')[0])).toEqual(['HEAD', 'HEAD', 'GET']);
+  });
+
+  test('is in no answer of some registries', async () => {
+    const { wanted: known, content } = await blobOf(5000);
+    const { size: _, ...wanted } = known;
+    upstream.misbehaves = (_url, { method }) => (method === 'HEAD' ? new Response(null) : undefined);
+    await expect(read({ wanted, content })).rejects.toThrow('was answered without its size');
+  });
+
+  test('is known from the manifest, if the upstream sends chunks without a length', async () => {
+    const blob = await blobOf(5000);
+    upstream.misbehaves = (_url, _init, content) => new Response(upstream.stream(content!));
+    expect(sameBytes(await read(blob), blob.content)).toBe(true);
+  });
+});
+
+describe('a blob that the upstream does not have, or not for this login', () => {
+  test.each([401, 403, 404])('%d', async (status) => {
+    const blob = await blobOf(5000);
+    upstream.misbehaves = () => new Response(null, { status });
+    expect(await objectOf(blob).open(blob.wanted)).toBeUndefined();
+    expect(await objectOf(blob).size(blob.wanted)).toBeUndefined();
+    expect(await objectOf(blob).ensure(blob.wanted)).toBe('absent');
+    upstream.misbehaves = () => undefined;
+    expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
+  });
+
+  test('a login that is never accepted is not tried without end', async () => {
+    const blob = await blobOf(5000);
+    upstream.misbehaves = ({ pathname }) =>
+      pathname === '/token'
+        ? Response.json({ token: 'x' })
+        : new Response(null, {
+            status: 401,
+            headers: { 'WWW-Authenticate': `Bearer realm="${upstream.origin}/token"` },
+          });
+    expect(await objectOf(blob).ensure(blob.wanted)).toBe('absent');
+    expect(upstream.requests.length).toBeLessThan(5);
+  });
+});
