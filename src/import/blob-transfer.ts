@@ -9,7 +9,7 @@ import type { Content } from '../oci-client/content.ts';
 import { algorithmOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { organizationOf, type RepositoryName } from '../oci/reference.ts';
-import type { Body, Registry, UploadProgress } from '../registry/registry.ts';
+import type { Body, PresentedSession, Registry } from '../registry/registry.ts';
 
 /** The largest blob that comes in one piece. It is lost if the run is killed. */
 const WHOLE_BYTES = 64 * 1024 ** 2;
@@ -35,33 +35,31 @@ export interface Transfer {
 
 /** @throws OciError as a push does, or what the content fails with */
 export async function transferBlob(content: Content, transfer: Transfer): Promise<void> {
-  const { registry, repository, onBytes } = transfer;
+  const { registry, repository } = transfer;
   const { digest, size } = content;
   if (size > WHOLE_BYTES) return transferInChunks(content, transfer);
   if (size === 0) return registry.putBlob(repository, digest, undefined);
   await passing(content, 0, size, transfer, (body) => registry.putBlob(repository, digest, body));
-  onBytes(size);
 }
 
 async function transferInChunks(content: Content, transfer: Transfer): Promise<void> {
-  const { registry, repository, subject, record, onBytes, mayGoOn } = transfer;
+  const { registry, repository, subject, record, mayGoOn } = transfer;
   const { digest, size } = content;
-  let progress =
-    (await progressSoFar(transfer)) ?? (await registry.openUpload(repository, subject, algorithmOf(digest)));
-  const session = (): { repository: RepositoryName; subject: string; reference: string } => ({
-    repository,
-    subject,
-    reference: progress.reference,
-  });
+  const begun = record.read();
+  const sessionOf = (reference: string): PresentedSession => ({ repository, subject, reference });
   try {
+    let progress =
+      begun === undefined
+        ? await registry.openUpload(repository, subject, algorithmOf(digest))
+        : await registry.uploadProgress(sessionOf(begun));
     while (progress.size < size) {
       mayGoOn();
       const [start, end] = [progress.size, Math.min(progress.size + CHUNK_BYTES, size)];
-      progress = await passing(content, start, end, transfer, (body) => registry.appendChunk(session(), start, body));
+      const session = sessionOf(progress.reference);
+      progress = await passing(content, start, end, transfer, (body) => registry.appendChunk(session, start, body));
       record.write(progress.reference);
-      onBytes(progress.size);
     }
-    await registry.finishUpload(session(), digest, undefined, undefined);
+    await registry.finishUpload(sessionOf(progress.reference), digest, undefined, undefined);
   } catch (error) {
     // A session that is lost, or that holds other bytes, is of no more use. The next attempt begins anew.
     if (error instanceof OciError && SESSION_IS_LOST.has(error.kind)) record.write(undefined);
@@ -76,19 +74,6 @@ const SESSION_IS_LOST: ReadonlySet<string> = new Set([
   'DIGEST_INVALID',
   'TOO_MANY_CHUNKS',
 ]);
-
-/** Returns how far an earlier run has come; undefined if it has not begun, or if its session is gone. */
-async function progressSoFar({ registry, repository, subject, record }: Transfer): Promise<UploadProgress | undefined> {
-  const reference = record.read();
-  if (reference === undefined) return undefined;
-  try {
-    return await registry.uploadProgress({ repository, subject, reference });
-  } catch (error) {
-    if (!(error instanceof OciError) || error.kind !== 'UPLOAD_UNKNOWN') throw error;
-    record.write(undefined);
-    return undefined;
-  }
-}
 
 /**
  * Gives a part of the content to an operation as its body.

@@ -17,9 +17,9 @@ import { StatementMeter } from '../stores/statement-meter.ts';
 import { parseUpstream } from '../upstream/address.ts';
 import { connectUpstream, Postponed } from '../upstream/connect.ts';
 import { reachOf } from '../upstream/reach.ts';
-import { MAX_ATTEMPTS, mayPass, reasonOf, waitAfter } from './failure.ts';
+import { isExpected, MAX_ATTEMPTS, MAX_STARTS, mayPass, reasonOf, waitAfter } from './failure.ts';
 import { isGlob } from '../oci/glob.ts';
-import { type Import, ImportsState, type NewImport } from './import-state.ts';
+import { type Import, type ImportEnd, ImportsState, type NewImport } from './import-state.ts';
 import { type ImportReport, reportOf } from './report.ts';
 import { targetOf } from './request.ts';
 import { Slice, SliceOver } from './slice.ts';
@@ -58,7 +58,7 @@ export class OrganizationImports extends DurableObject<Env> {
   /** Starts an import. @returns undefined if too many run already */
   async start(organization: OrganizationName, made: NewImport): Promise<ImportReport | undefined> {
     this.#state.expire(made.incarnation, Date.now());
-    if (this.#state.running().length >= MAX_RUNNING) return undefined;
+    if (this.#state.runningCount >= MAX_RUNNING) return undefined;
     const { id, request } = made;
     this.#state.add(made, request.repositories.some(isGlob) ? '' : undefined);
     for (const name of request.repositories.filter((each) => !isGlob(each))) {
@@ -66,14 +66,16 @@ export class OrganizationImports extends DurableObject<Env> {
       if (target !== undefined) this.#state.addRepository(id, name, target);
     }
     await this.ctx.storage.put('organization', organization);
-    await this.#wake();
+    if (!this.#alarmRuns) await this.#schedule();
     return this.#report(id, made.incarnation);
   }
 
   /** Returns an import of this incarnation of the organization; undefined if there is none. */
   async report(id: string, incarnation: number): Promise<ImportReport | undefined> {
     const report = this.#report(id, incarnation);
-    if (report?.state === 'running') await this.#wake();
+    // An alarm that was lost is set again.
+    const isAsleep = report?.state === 'running' && !this.#alarmRuns;
+    if (isAsleep && (await this.ctx.storage.getAlarm()) === null) await this.#schedule();
     return report;
   }
 
@@ -85,10 +87,8 @@ export class OrganizationImports extends DurableObject<Env> {
   cancel(id: string, incarnation: number): ImportReport | undefined {
     const found = this.#state.get(id);
     if (found?.incarnation !== incarnation) return undefined;
-    if (found.state === 'running') {
-      this.#state.end(id, 'cancelled', undefined, Date.now());
-      this.#running.get(id)?.abort.abort(new Error('the import was cancelled'));
-    }
+    this.#running.get(id)?.abort.abort(new Error('the import was cancelled'));
+    this.#end(id, 'cancelled');
     return this.#report(id, incarnation);
   }
 
@@ -99,61 +99,75 @@ export class OrganizationImports extends DurableObject<Env> {
     this.#alarmRuns = true;
     try {
       this.#state.expire(undefined, Date.now());
-      for (let due = this.#nextDue(); due !== undefined && !slice.isOver; due = this.#nextDue())
-        await this.#advance(organization, due, slice);
+      for (let isFirst = true; !slice.isOver; isFirst = false) {
+        const due = this.#state.nextDue(Date.now());
+        if (due === undefined) break;
+        await this.#advance(organization, due, slice, isFirst);
+      }
     } finally {
       this.#alarmRuns = false;
       await this.#schedule();
     }
   }
 
-  #nextDue(): Import | undefined {
-    const now = Date.now();
-    return this.#state.running().find(({ dueAt }) => dueAt <= now);
-  }
-
-  async #advance(organization: OrganizationName, due: Import, slice: Slice): Promise<void> {
+  /** Takes one step of an import. @param isFirst whether all of the slice is left */
+  async #advance(organization: OrganizationName, due: Import, slice: Slice, isFirst: boolean): Promise<void> {
     const { id, failures } = due;
     this.#state.serve(id, Date.now());
     let step: Step | undefined;
     try {
-      await this.#requireStill(organization, due);
+      await this.#requireStill(organization, due, slice);
       const { work } = await this.#runningOf(organization, due);
+      if (this.#state.get(id)?.state !== 'running') return;
       step = work.next(due);
       if (step === undefined) return this.#end(id, 'done');
+      if (due.starts >= MAX_STARTS) {
+        this.#skip(id, step, `${MAX_STARTS} runs in a row got no further with it: it may be too slow, or too large`);
+        return this.#state.noteProgress(id);
+      }
       await work.take(due, step, slice);
+      this.#state.noteProgress(id);
       if (failures > 0) this.#state.putOff(id, 0, 0);
     } catch (error) {
-      this.#noteFailure(due, step, error);
+      if (error instanceof SliceOver) {
+        if (!isFirst) this.#state.serveAgain(id);
+      } else if (this.#state.get(id)?.state === 'running') {
+        this.#state.noteProgress(id);
+        this.#noteFailure(due, step, error);
+      }
     } finally {
-      // If the import was cancelled during the step, end it again, to drop what the step has noted since.
-      const { state = 'cancelled', error, endedAt = 0 } = this.#state.get(id) ?? {};
-      if (state !== 'running') this.#end(id, state, error, endedAt);
+      // A step that was cancelled may have noted something since.
+      const state = this.#state.get(id)?.state ?? 'cancelled';
+      if (state !== 'running') this.#end(id, state);
     }
   }
 
   /** @throws ImportFailed if the organization, or the credential that the import pushes for, is gone */
-  async #requireStill(organization: OrganizationName, { incarnation, importer }: Import): Promise<void> {
-    const control = composeControlData(this.env, this.#config.central);
+  async #requireStill(
+    organization: OrganizationName,
+    { id, incarnation, importer }: Import,
+    slice: Slice,
+  ): Promise<void> {
+    if (slice.confirmed.has(id)) return;
+    const control = composeControlData(this.env, this.#config.central, this.#meter);
     const [found, isValid] = await Promise.all([
       control.organization(organization),
       importer.isStored ? control.hasValidCredential(importer.id, Date.now()) : true,
     ]);
     if (found?.created_at !== incarnation) throw new ImportFailed(`the organization ${organization} was removed`);
     if (!isValid) throw new ImportFailed('the credential that started the import was removed, or has expired');
+    slice.confirmed.add(id);
   }
 
   #noteFailure(due: Import, step: Step | undefined, error: unknown): void {
     const { id, failures, credential } = due;
-    const isRunning = this.#state.get(id)?.state === 'running';
-    if (!isRunning || error instanceof SliceOver) return;
     const reason = reasonOf(error, credential);
     if (error instanceof ImportFailed || failures >= MAX_FAILURES) return this.#end(id, 'failed', reason);
     if (error instanceof Postponed) {
       const wait = Math.min(error.milliseconds, LONGEST_WAIT_MILLISECONDS);
       return this.#state.putOff(id, Date.now() + wait, failures + 1);
     }
-    if (reason === reasonOf(undefined, undefined)) logFailure({ import: id, error: String(error) });
+    if (!isExpected(error)) logFailure({ import: id, error: String(error) });
     if (mayPass(error) && attemptsOf(step, failures) + 1 < MAX_ATTEMPTS) {
       if (step?.kind === 'tags') this.#state.noteFailure(id, step.repository.name, undefined);
       if (step?.kind === 'image') this.#state.noteFailure(id, step.tag.repository, step.tag.tag);
@@ -178,8 +192,8 @@ export class OrganizationImports extends DurableObject<Env> {
     }
   }
 
-  #end(id: string, state: Exclude<Import['state'], 'running'>, error?: string, at = Date.now()): void {
-    this.#state.end(id, state, error, at);
+  #end(id: string, state: ImportEnd, error?: string): void {
+    this.#state.end(id, state, error, Date.now());
     this.#running.delete(id);
   }
 
@@ -229,14 +243,9 @@ export class OrganizationImports extends DurableObject<Env> {
     return reportOf(of, this.#state, this.#running.get(of.id)?.work.inFlight ?? { copied: 0, total: 0 });
   }
 
-  /** Makes sure that the alarm fires, should it have been lost. */
-  async #wake(): Promise<void> {
-    if (!this.#alarmRuns) await this.#schedule();
-  }
-
   async #schedule(): Promise<void> {
-    const [first] = this.#state.running().toSorted((a, b) => a.dueAt - b.dueAt);
-    if (first !== undefined) return this.ctx.storage.setAlarm(Math.max(Date.now(), first.dueAt));
+    const { dueAt } = this.#state;
+    if (dueAt !== undefined) return this.ctx.storage.setAlarm(Math.max(Date.now(), dueAt));
     if (!this.#state.isEmpty) return this.ctx.storage.setAlarm(Date.now() + EXPIRY_MILLISECONDS);
   }
 }

@@ -18,6 +18,8 @@ const PASSING: ReadonlySet<string> = new Set([
 
 /** The most times that a step is tried. */
 export const MAX_ATTEMPTS = 6;
+/** The most runs in a row in which an import gets no further. */
+export const MAX_STARTS = 3;
 const FIRST_WAIT_MILLISECONDS = 2000;
 const LONGEST_WAIT_MILLISECONDS = 10 * 60_000;
 
@@ -35,12 +37,16 @@ export function waitAfter(failures: number): number {
 
 /** Returns why a step failed, for people, without the credential: a hostile upstream could send it back. */
 export function reasonOf(error: unknown, credential: UpstreamCredential | undefined): string {
-  const isKnown = error instanceof Error && EXPECTED.has(error.name);
-  const reason = isKnown ? error.message : 'something went wrong in the registry';
+  const reason = isExpected(error) ? error.message : 'something went wrong in the registry';
   if (credential === undefined) return reason;
   const { user, secret } = credential;
   const basic = new TextEncoder().encode(`${user}:${secret}`).toBase64();
   return [basic, secret, encodeURIComponent(secret)].reduce((text, hidden) => text.replaceAll(hidden, '…'), reason);
+}
+
+/** Returns whether an error says what happened. Any other is a mistake of Berth's. */
+export function isExpected(error: unknown): error is Error {
+  return error instanceof Error && EXPECTED.has(error.name);
 }
 
 const EXPECTED: ReadonlySet<string> = new Set([

@@ -22,15 +22,16 @@ const SCHEMA = `
     id TEXT PRIMARY KEY, made_at INTEGER NOT NULL, incarnation INTEGER NOT NULL, request TEXT NOT NULL,
     importer TEXT NOT NULL, credential TEXT, state TEXT NOT NULL, error TEXT, ended_at INTEGER,
     due_at INTEGER NOT NULL, failures INTEGER NOT NULL DEFAULT 0, served_at INTEGER NOT NULL DEFAULT 0,
-    catalog TEXT, pages INTEGER NOT NULL DEFAULT 0
+    starts INTEGER NOT NULL DEFAULT 0, catalog TEXT, pages INTEGER NOT NULL DEFAULT 0
   ) STRICT, WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS imports_running ON imports (served_at, made_at) WHERE state = 'running';
   CREATE TABLE IF NOT EXISTS counts (
     import TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (import, name)
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS repositories (
     import TEXT NOT NULL, name TEXT NOT NULL, target TEXT NOT NULL, next TEXT NOT NULL DEFAULT '',
     pages INTEGER NOT NULL DEFAULT 0, is_listed INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
-    tags INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (import, name)
+    PRIMARY KEY (import, name)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS repositories_left ON repositories (import, attempts) WHERE is_listed = 0;
   CREATE TABLE IF NOT EXISTS tags (
@@ -42,9 +43,6 @@ const SCHEMA = `
     import TEXT NOT NULL, number INTEGER NOT NULL, what TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (import, number)
   ) STRICT, WITHOUT ROWID;`;
-
-/** The tables of an import's work, which are emptied at its end. */
-const WORK = ['repositories', 'tags'] as const;
 
 export type ImportEnd = 'done' | 'failed' | 'cancelled';
 
@@ -75,6 +73,8 @@ export interface Import {
   readonly dueAt: number;
   /** The number of failures in a row. */
   readonly failures: number;
+  /** The number of turns that it was given since it last got further. */
+  readonly starts: number;
   /** The address of the next page of the catalog: '' for the first, undefined if no page is left. */
   readonly catalog: string | undefined;
   /** The number of pages of the catalog that were read. */
@@ -116,6 +116,7 @@ interface ImportRow extends Record<string, SqlStorageValue> {
   readonly ended_at: number | null;
   readonly due_at: number;
   readonly failures: number;
+  readonly starts: number;
   readonly catalog: string | null;
   readonly pages: number;
 }
@@ -126,7 +127,7 @@ export class ImportsState {
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
-    this.copies = new CopiesState(sql);
+    this.copies = new CopiesState(sql, (id) => this.noteProgress(id));
     sql.exec(SCHEMA);
   }
 
@@ -154,13 +155,34 @@ export class ImportsState {
     return this.#imports('WHERE incarnation = ? ORDER BY made_at DESC, id LIMIT ?', incarnation, MAX_SHOWN);
   }
 
-  running(): readonly Import[] {
-    return this.#imports(`WHERE state = 'running' ORDER BY served_at, made_at`);
+  get runningCount(): number {
+    return Number(this.#sql.exec(`SELECT count(*) AS n FROM imports WHERE state = 'running'`).one()['n']);
+  }
+
+  /** Returns the running import whose turn it is; undefined if all of them wait. */
+  nextDue(now: number): Import | undefined {
+    return this.#imports(`WHERE state = 'running' AND due_at <= ? ORDER BY served_at, made_at LIMIT 1`, now)[0];
+  }
+
+  /** Returns when the first of the running imports is due; undefined if none runs. */
+  get dueAt(): number | undefined {
+    const { at } = this.#sql.exec(`SELECT min(due_at) AS at FROM imports WHERE state = 'running'`).one();
+    return at === null ? undefined : Number(at);
   }
 
   /** Takes note that it is an import's turn. */
   serve(id: string, now: number): void {
-    this.#sql.exec('UPDATE imports SET served_at = ? WHERE id = ?', now, id);
+    this.#sql.exec('UPDATE imports SET served_at = ?, starts = starts + 1 WHERE id = ?', now, id);
+  }
+
+  /** Gives an import its turn back, because too little was left of the slice for it. */
+  serveAgain(id: string): void {
+    this.#sql.exec('UPDATE imports SET served_at = 0, starts = max(starts - 1, 0) WHERE id = ?', id);
+  }
+
+  /** Takes note that an import got further. */
+  noteProgress(id: string): void {
+    this.#sql.exec('UPDATE imports SET starts = 0 WHERE id = ? AND starts > 0', id);
   }
 
   /** Lets an import wait. @param failures how often it has failed in a row */
@@ -168,15 +190,16 @@ export class ImportsState {
     this.#sql.exec('UPDATE imports SET due_at = ?, failures = ? WHERE id = ?', dueAt, failures, id);
   }
 
+  /** Ends an import, unless it has ended, and deletes its work. */
   end(id: string, state: ImportEnd, error: string | undefined, now: number): void {
     this.#sql.exec(
-      'UPDATE imports SET state = ?, error = ?, ended_at = ?, credential = NULL WHERE id = ?',
+      `UPDATE imports SET state = ?, error = ?, ended_at = ?, credential = NULL WHERE id = ? AND state = 'running'`,
       state,
       error ?? null,
       now,
       id,
     );
-    for (const table of WORK) this.#sql.exec(`DELETE FROM ${table} WHERE import = ?`, id);
+    for (const table of ['repositories', 'tags']) this.#sql.exec(`DELETE FROM ${table} WHERE import = ?`, id);
     this.copies.forget(id);
   }
 
@@ -233,11 +256,9 @@ export class ImportsState {
     }
     this.count(id, 'tags', added);
     this.#sql.exec(
-      `UPDATE repositories SET next = ?, is_listed = ?, tags = tags + ?, pages = pages + 1, attempts = 0
-       WHERE import = ? AND name = ?`,
+      `UPDATE repositories SET next = ?, is_listed = ?, pages = pages + 1, attempts = 0 WHERE import = ? AND name = ?`,
       next ?? '',
       next === undefined ? 1 : 0,
-      added,
       id,
       repository,
     );
@@ -266,23 +287,26 @@ export class ImportsState {
         repository,
         tag,
       );
+      this.copies.forgetDocuments(id, imageOf(repository, tag));
     }
   }
 
   finishTag(id: string, repository: string, tag: string): void {
     this.#sql.exec('DELETE FROM tags WHERE import = ? AND repository = ? AND tag = ?', id, repository, tag);
-    this.copies.forgetManifests(id);
-    this.#sql.exec('UPDATE repositories SET tags = tags - 1 WHERE import = ? AND name = ?', id, repository);
+    this.copies.forgetImage(id, imageOf(repository, tag));
     this.count(id, 'tags done');
     this.#closeRepository(id, repository);
   }
 
   /** Counts a repository as done once its last tag is. */
   #closeRepository(id: string, name: string): void {
-    const [row] = this.#sql
-      .exec('SELECT tags FROM repositories WHERE import = ? AND name = ? AND is_listed = 1', id, name)
-      .toArray();
-    if (row?.['tags'] === 0) this.count(id, 'repositories done');
+    const done = this.#sql.exec(
+      `SELECT 1 FROM repositories r WHERE import = ? AND name = ? AND is_listed = 1
+       AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.import = r.import AND t.repository = r.name)`,
+      id,
+      name,
+    );
+    if (done.toArray().length > 0) this.count(id, 'repositories done');
   }
 
   skip(id: string, what: string, reason: string): void {
@@ -328,6 +352,11 @@ export class ImportsState {
   }
 }
 
+/** Returns what the copies of an image are kept under. */
+export function imageOf(repository: string, tag: string): string {
+  return `${repository}:${tag}`;
+}
+
 function importOf(row: ImportRow): Import {
   return {
     id: row.id,
@@ -341,6 +370,7 @@ function importOf(row: ImportRow): Import {
     endedAt: row.ended_at ?? undefined,
     dueAt: row.due_at,
     failures: row.failures,
+    starts: row.starts,
     catalog: row.catalog ?? undefined,
     pages: row.pages,
   };

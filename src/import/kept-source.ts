@@ -22,15 +22,17 @@ export class KeptSource implements ImageSource {
   readonly #repository: Repository;
   readonly #state: ImportsState;
   readonly #id: string;
+  readonly #image: string;
   #manifests = 0;
   #bytes = 0;
 
-  /** @param id the id of the import */
-  constructor(repository: Repository, state: ImportsState, id: string) {
+  /** @param id the id of the import @param image the image that is copied */
+  constructor(repository: Repository, state: ImportsState, id: string, image: string) {
     this.#source = new RegistrySource(repository);
     this.#repository = repository;
     this.#state = state;
     this.#id = id;
+    this.#image = image;
   }
 
   /** Reads the manifest that a tag names; undefined if there is none. @param digest its digest, if it is known */
@@ -56,7 +58,7 @@ export class KeptSource implements ImageSource {
   }
 
   #kept(digest: Digest): StoredManifest | undefined {
-    const kept = this.#state.copies.manifest(this.#id, digest);
+    const kept = this.#state.copies.manifest(this.#id, this.#image, digest);
     return kept && { digest, mediaType: kept.mediaType as MediaType, bytes: new Uint8Array(kept.bytes) };
   }
 
@@ -64,7 +66,7 @@ export class KeptSource implements ImageSource {
     this.#manifests += 1;
     this.#bytes += manifest.bytes.byteLength;
     if (this.#bytes > MAX_BYTES) throw new ContentError('the manifests of the image are larger than 8 MiB together');
-    this.#state.copies.keepManifest(this.#id, manifest.digest, manifest.mediaType, manifest.bytes);
+    this.#state.copies.keepManifest(this.#id, this.#image, manifest.digest, manifest.mediaType, manifest.bytes);
     return manifest;
   }
 }

@@ -6,23 +6,23 @@ export class SliceOver extends Error {
   override readonly name = 'SliceOver';
 }
 
-/** The time in which a run begins new work. A piece of work is small enough to end within Cloudflare's 15 minutes. */
+/**
+ * The time in which a run begins new work. Cloudflare kills a run after 15 minutes, whatever piece of work is under
+ * way; an import that loses several runs in a row that way skips the piece.
+ */
 const SLICE_MILLISECONDS = 2 * 60_000;
-/** The statements of D1 after which a run begins nothing new. D1 may end an invocation after 1,000. */
-const STATEMENTS = 600;
 
 export class Slice {
-  readonly #meter: StatementMeter;
-  readonly #end = Date.now() + SLICE_MILLISECONDS;
-  readonly #most: number;
+  /** The ids of the imports that were found to be wanted still. */
+  readonly confirmed = new Set<string>();
+  readonly #hasMore: () => boolean;
 
   constructor(meter: StatementMeter) {
-    this.#meter = meter;
-    this.#most = meter.counted + STATEMENTS;
+    this.#hasMore = meter.share(SLICE_MILLISECONDS);
   }
 
   get isOver(): boolean {
-    return Date.now() >= this.#end || this.#meter.counted >= this.#most;
+    return !this.#hasMore();
   }
 
   /** @throws SliceOver */

@@ -5,12 +5,13 @@
 import { ContentError } from '../oci-client/content-error.ts';
 import type { Content } from '../oci-client/content.ts';
 import type { BlobEnd, ImageDestination } from '../oci-client/copy-image.ts';
-import type { StoredManifest } from '../oci-client/descriptor.ts';
+import { type Descriptor, linksOf, type StoredManifest } from '../oci-client/descriptor.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { parseManifest } from '../oci/manifest.ts';
+import { shapeOf } from '../oci/media-type.ts';
 import { parseTag, type Reference, type RepositoryName, type Tag } from '../oci/reference.ts';
-import type { Actor, Registry } from '../registry/registry.ts';
+import type { Actor, ManifestDescriptor, Registry } from '../registry/registry.ts';
 import { transferBlob } from './blob-transfer.ts';
 import type { ImportsState } from './import-state.ts';
 import type { Slice } from './slice.ts';
@@ -21,6 +22,8 @@ export interface DestinationOptions {
   readonly state: ImportsState;
   /** The id of the import. */
   readonly id: string;
+  /** The image that is copied, as {@link imageOf} names it. */
+  readonly image: string;
   readonly slice: Slice;
   /** The author of the tags. */
   readonly by: Actor;
@@ -30,6 +33,9 @@ export interface DestinationOptions {
   readonly isDry: boolean;
 }
 
+/** Chooses the manifests of an index that are wanted. */
+export type SelectChildren = (children: readonly Descriptor[]) => readonly Descriptor[];
+
 export class StoreDestination implements ImageDestination {
   readonly #options: DestinationOptions;
 
@@ -37,25 +43,51 @@ export class StoreDestination implements ImageDestination {
     this.#options = options;
   }
 
-  hasManifest(digest: Digest): Promise<boolean> {
-    return this.#shows({ kind: 'digest', digest }, digest);
+  async hasManifest(digest: Digest): Promise<boolean> {
+    return (await this.#resolve({ kind: 'digest', digest })) !== undefined;
   }
 
-  /** Returns whether a tag names this manifest. */
-  hasTag(tag: Tag, digest: Digest): Promise<boolean> {
-    return this.#shows({ kind: 'tag', tag }, digest);
+  /**
+   * Returns whether a tag names this manifest, and the repository has all that is wanted of it: of an index, what
+   * `select` chooses.
+   */
+  async hasImage(tag: Tag, digest: Digest, select: SelectChildren): Promise<boolean> {
+    const found = await this.#resolve({ kind: 'tag', tag });
+    return found?.digest === digest && this.#isWhole(found, select);
+  }
+
+  async #isWhole({ digest, mediaType }: ManifestDescriptor, select: SelectChildren): Promise<boolean> {
+    if (shapeOf(mediaType) !== 'index') return true;
+    const { registry, repository } = this.#options;
+    const access = { repository, condition: 'granted' } as const;
+    const index = await orAbsent(registry.getManifest(access, { kind: 'digest', digest }), MANIFEST_IS_ABSENT);
+    if (index === undefined) return false;
+    const { children } = linksOf({ digest, bytes: new TextEncoder().encode(index.text) });
+    for (const child of select(children)) {
+      this.#requireWanted();
+      const found = await this.#resolve({ kind: 'digest', digest: child.digest });
+      if (found === undefined || !(await this.#isWhole(found, select))) return false;
+    }
+    return true;
   }
 
   async putBlob(content: Content, onBytes: (bytes: number) => void): Promise<BlobEnd> {
-    const { registry, repository, state, id, isDry } = this.#options;
+    const { registry, repository, state, id, image, isDry } = this.#options;
     this.#requireWanted();
     const digest = parseDigest(content.digest, 'the digest of a layer');
-    if (await this.#hasBlob(digest)) return 'exists';
     // Only from a repository to which this import brought the bytes: a digest alone must not open another one.
-    const elsewhere = state.copies.repositoryWith(id, digest);
-    if (elsewhere !== undefined) {
-      const access = { repository: elsewhere, condition: 'granted' } as const;
-      if (isDry || (await registry.mountBlob(repository, digest, access))) return 'mounted';
+    const source = state.copies.repositoryWith(id, digest);
+    if (source === repository || state.copies.isPresent(id, image, digest)) return 'exists';
+    if (await this.#hasBlob(digest)) {
+      state.copies.notePresent(id, image, digest);
+      return 'exists';
+    }
+    if (source !== undefined) {
+      const access = { repository: source, condition: 'granted' } as const;
+      if (isDry || (await registry.mountBlob(repository, digest, access))) {
+        state.copies.notePresent(id, image, digest);
+        return 'mounted';
+      }
     }
     if (!isDry) {
       const record = {
@@ -76,14 +108,22 @@ export class StoreDestination implements ImageDestination {
   }
 
   async putManifest({ bytes, mediaType, digest }: StoredManifest, tag: string | undefined): Promise<void> {
-    const { registry, repository, state, id, isDry, by } = this.#options;
+    const { registry, repository, state, id, image, isDry, by } = this.#options;
     this.#requireWanted();
     const tags = tag === undefined ? [] : [parseTag(tag)];
     const [first] = tags;
-    if (first === undefined ? await this.hasManifest(digest) : await this.hasTag(first, digest)) return;
+    const there = await this.#resolve(first === undefined ? { kind: 'digest', digest } : { kind: 'tag', tag: first });
+    if (there?.digest === digest) return;
     const manifest = parseManifest(bytes, mediaType);
-    if (!isDry) await registry.putManifest(repository, digest, manifest, bytes.byteLength, tags, by);
-    state.copies.noteManifestWritten(id, digest);
+    if (!isDry) {
+      const putting = registry.putManifest(repository, digest, manifest, bytes.byteLength, tags, by);
+      await putting.catch((error: unknown) => {
+        // Blobs that no manifest names are collected after a while.
+        if (error instanceof OciError && error.kind === 'MANIFEST_BLOB_UNKNOWN') state.copies.forgetBlobs(id);
+        throw error;
+      });
+    }
+    state.copies.noteManifestWritten(id, image, digest);
     state.count(id, 'manifests copied');
   }
 
@@ -94,11 +134,10 @@ export class StoreDestination implements ImageDestination {
     slice.requireLeft();
   }
 
-  async #shows(reference: Reference, digest: Digest): Promise<boolean> {
+  #resolve(reference: Reference): Promise<ManifestDescriptor | undefined> {
     const { registry, repository } = this.#options;
     const access = { repository, condition: 'granted' } as const;
-    const found = await orAbsent(registry.resolveManifest(access, reference, false), MANIFEST_IS_ABSENT);
-    return found?.digest === digest;
+    return orAbsent(registry.resolveManifest(access, reference, false), MANIFEST_IS_ABSENT);
   }
 
   async #hasBlob(digest: Digest): Promise<boolean> {

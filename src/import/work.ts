@@ -12,12 +12,12 @@ import type { Registry } from '../registry/registry.ts';
 import type { Upstream } from '../upstream/address.ts';
 import { upstreamName } from '../upstream/connect.ts';
 import { isGlob } from '../oci/glob.ts';
-import type { Import, ImportsState, RepositoryLeft, TagLeft } from './import-state.ts';
+import { imageOf, type Import, type ImportsState, type RepositoryLeft, type TagLeft } from './import-state.ts';
 import { KeptSource } from './kept-source.ts';
 import { selectPlatforms } from './platforms.ts';
 import { isWanted, mayImportTo, targetOf } from './request.ts';
 import type { Slice } from './slice.ts';
-import { StoreDestination } from './store-destination.ts';
+import { type SelectChildren, StoreDestination } from './store-destination.ts';
 
 /** The most blobs of an image that are copied at once. */
 const JOBS = 3;
@@ -99,15 +99,17 @@ export class ImportWork {
     if (page === undefined) {
       throw new ImportFailed(`${host.url.host} does not list its repositories: name each of them in full`);
     }
-    for (const name of page.names) {
-      if (!isRepositoryName(`o/${name}`) || !isWanted(request.repositories, name)) continue;
+    const known = state.counts(id).get('repositories') ?? 0;
+    const names = page.names.filter((name) => isRepositoryName(`o/${name}`) && isWanted(request.repositories, name));
+    if (pages >= MAX_PAGES || known + names.length > MAX_REPOSITORIES) {
+      throw new ImportFailed('the upstream lists too many repositories: choose fewer by a pattern');
+    }
+    for (const name of names) {
       const target = targetOf(this.#options.organization, request, name);
       if (target === undefined) state.skip(id, name, 'its name here would be invalid: choose another with `as`');
       else if (!mayImportTo(importer, target)) state.skip(id, name, `the credential may not push to ${target}`);
       else state.addRepository(id, name, target);
     }
-    const isTooLong = pages >= MAX_PAGES || (state.counts(id).get('repositories') ?? 0) > MAX_REPOSITORIES;
-    if (isTooLong) throw new ImportFailed('the upstream lists too many repositories: choose fewer by a pattern');
     state.setCatalog(id, page.next?.href);
   }
 
@@ -121,11 +123,11 @@ export class ImportWork {
       return state.addTags(id, name, [], undefined);
     }
     const wanted = page.names.filter((tag) => isTag(tag) && isWanted(request.tags, tag));
+    if ((state.counts(id).get('tags') ?? 0) + wanted.length > MAX_TAGS)
+      throw new ImportFailed('these are too many tags for one import: choose fewer by patterns');
     const isTooLong = pages >= MAX_PAGES;
     if (isTooLong) state.skip(id, name, 'the list of its tags does not end: the rest was left out');
     state.addTags(id, name, wanted, isTooLong ? undefined : page.next?.href);
-    if ((state.counts(id).get('tags') ?? 0) > MAX_TAGS)
-      throw new ImportFailed('these are too many tags for one import: choose fewer by patterns');
   }
 
   async #copyImage(
@@ -135,31 +137,34 @@ export class ImportWork {
   ): Promise<void> {
     const { state, registry, signal } = this.#options;
     const source = this.#sourceOf(repository);
-    const { isDry } = request;
+    const { platforms, referrers, isDry } = request;
+    const select: SelectChildren = (children) =>
+      platforms === undefined ? children : selectPlatforms(platforms, children);
+    const image = imageOf(repository, tag);
     const by = { subject: importer.id, name: importer.name, host: '' };
-    const destination = new StoreDestination({ registry, repository: target, state, id, slice, signal, by, isDry });
+    const to = { registry, repository: target, state, id, image, slice, signal, by, isDry };
+    const destination = new StoreDestination(to);
     const digest = await source.headManifest(tag);
-    if (digest !== undefined && !request.referrers && (await destination.hasTag(parseTag(tag), digest))) {
+    if (digest !== undefined && !referrers && (await destination.hasImage(parseTag(tag), digest, select))) {
       state.count(id, 'manifests present');
       return state.finishTag(id, repository, tag);
     }
-    const kept = new KeptSource(source, state, id);
+    const kept = new KeptSource(source, state, id, image);
     const root = await kept.root(tag, digest);
     if (root === undefined) {
-      state.skip(id, `${repository}:${tag}`, 'the upstream has no such tag');
+      state.skip(id, image, 'the upstream has no such tag');
       return state.finishTag(id, repository, tag);
     }
-    const { platforms, referrers } = request;
     const present = new Set<Digest>();
     await copyImage(kept, destination, root, {
       tag,
       referrers,
-      ...(platforms === undefined ? {} : { select: (children) => selectPlatforms(platforms, children) }),
+      select,
       jobs: JOBS,
       abort: new AbortController(),
       progress: this.#progress(id, target, present),
     }).finally(() => this.#blobs.clear());
-    state.count(id, 'manifests present', state.copies.manifestsPresent(id));
+    state.count(id, 'manifests present', state.copies.manifestsPresent(id, image));
     state.count(id, 'blobs present', present.size);
     state.finishTag(id, repository, tag);
   }

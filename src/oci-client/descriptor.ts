@@ -30,7 +30,7 @@ export interface ManifestLinks {
 }
 
 /** @throws Error naming the field, if the document is not a manifest */
-export function linksOf({ bytes, digest }: StoredManifest): ManifestLinks {
+export function linksOf({ bytes, digest }: Pick<StoredManifest, 'digest'> & { bytes: Uint8Array }): ManifestLinks {
   const where = `the manifest ${digest}`;
   const document = objectIn(bytes, where);
   const list = (field: string): unknown[] => (Array.isArray(document[field]) ? (document[field] as unknown[]) : []);

@@ -71,8 +71,8 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
 }
 
 /** Returns the namespace's copy of the control data, on which it bases its decisions. */
-export function composeControlData(env: object, namespace: Namespace): ControlData {
-  return new ControlData(bindStore(env, namespace.store).database);
+export function composeControlData(env: object, { store }: Namespace, meter?: StatementMeter): ControlData {
+  return new ControlData((meter === undefined ? bindStore(env, store) : openBound(env, store, meter)).database);
 }
 
 /** Returns every store, central's first, for work that spans stores or runs outside a request. */

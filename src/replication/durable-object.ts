@@ -52,12 +52,6 @@ const COUNTERS: readonly Counter[] = [
 ];
 const MEASURES: readonly Measure[] = ['announce_seconds', 'settle_seconds'];
 
-/**
- * The number of statements of D1 after which a run begins no further step. D1 may end an invocation after 1,000, and
- * the steps under way need some.
- */
-const STATEMENTS = 600;
-
 export interface QueueStatus {
   readonly store: StoreName;
   /** The number of outbox entries that have yet to be announced. */
@@ -101,7 +95,7 @@ export class ReplicationQueue extends DurableObject<Env> {
   async wake(store: StoreName): Promise<void> {
     if (store === this.#config.central.store) return this.#wakeNodes();
     await this.#remember(store);
-    const mayGoOn = this.#until(WAKE_MILLISECONDS);
+    const mayGoOn = this.#meter.share(WAKE_MILLISECONDS);
     const replicator = this.#replicator(store);
     if (!this.#alarmRuns) await this.#alarmBy(Date.now() + ALARM_AFTER_MILLISECONDS);
     await this.#moveMetadata(replicator, mayGoOn);
@@ -157,7 +151,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     if (store === undefined) return;
     if (store === this.#config.central.store) return this.#wakeNodes('last');
     const replicator = this.#replicator(store);
-    const mayGoOn = this.#until(ALARM_MILLISECONDS);
+    const mayGoOn = this.#meter.share(ALARM_MILLISECONDS);
     this.#alarmRuns = true;
     try {
       // A request may announce more while this runs. Going on costs less than another alarm.
@@ -169,12 +163,6 @@ export class ReplicationQueue extends DurableObject<Env> {
       if (next !== undefined) await this.#alarmBy(next);
       this.#state.saveFigures();
     }
-  }
-
-  /** Returns a function that tells whether a run that begins now may go on: for this time and {@link STATEMENTS}. */
-  #until(milliseconds: number): () => boolean {
-    const [end, most] = [Date.now() + milliseconds, this.#meter.counted + STATEMENTS];
-    return () => Date.now() < end && this.#meter.counted < most;
   }
 
   async status(store: StoreName): Promise<QueueStatus> {

@@ -8,6 +8,9 @@ export class OutOfStatements extends Error {
   override readonly name = 'OutOfStatements';
 }
 
+/** The statements after which a run begins nothing new. What is under way needs some, too. */
+const STATEMENTS_OF_A_RUN = 600;
+
 export class StatementMeter {
   #counted = 0;
   #limit = Infinity;
@@ -24,6 +27,12 @@ export class StatementMeter {
   /** Sets the number of statements that may run in all, including those counted so far. */
   allow(limit: number): void {
     this.#limit = limit;
+  }
+
+  /** Begins a run. @returns whether it may begin anything new: not after this time, nor after 600 statements */
+  share(milliseconds: number): () => boolean {
+    const [end, most] = [Date.now() + milliseconds, this.#counted + STATEMENTS_OF_A_RUN];
+    return () => Date.now() < end && this.#counted < most;
   }
 
   /** Counts statements that are about to run. @throws OutOfStatements, and counts none, if they exceed the limit */

@@ -205,6 +205,43 @@ test('a large layer goes on after kill -9 with the chunk that was under way', as
   expect(await read(`large/app/blobs/${digest}`)).toEqual({ status: 200, digest });
 });
 
+test('a layer that outlasts every run is skipped after three of them, and the import goes on', async () => {
+  upstream.image('stuck/app', ['1'], [7777]);
+  upstream.image('stuck/app', ['2'], [2000]);
+  const stuck = upstream.digestOf(7777);
+  let asked = 0;
+  upstream.misbehaves = ({ url = '' }) => {
+    if (!url.endsWith(stuck)) return false;
+    asked += 1;
+    return true;
+  };
+  const report = await imports.start({ from: upstream.url, repositories: ['stuck/app'] });
+  const isOver = async () => (await imports.look(report)).state !== 'running';
+  for (let kill = 1; kill <= 6 && !(await isOver()); kill++) {
+    await until(async () => asked >= kill || (await isOver()));
+    await server.current.kill();
+    await server.restart();
+  }
+  const last = await imports.ended(report);
+  upstream.misbehaves = () => false;
+  expect(last).toMatchObject({ state: 'done', tags: { done: 2, total: 2 }, skipped: 1, manifests: { copied: 1 } });
+  expect(last.report).toEqual([{ what: 'stuck/app:1', reason: expect.stringContaining('3 runs in a row') as string }]);
+  // The first runs may have copied the rest of the image.
+  expect(asked).toBeLessThanOrEqual(5);
+});
+
+test('platforms that an earlier import left out come with a later one', async () => {
+  upstream.index('platforms/app', ['1'], ['linux/amd64', 'linux/arm64', 'linux/s390x']);
+  const fields = { repositories: ['platforms/app'] };
+  const copied = async (platforms?: readonly string[]) =>
+    (await imported({ ...fields, ...(platforms && { platforms }) })).manifests;
+  expect(await copied(['linux/amd64'])).toEqual({ copied: 2, present: 0 });
+  expect(await copied(['linux/amd64'])).toEqual({ copied: 0, present: 1 });
+  expect(await copied(['linux/arm64'])).toEqual({ copied: 1, present: 1 });
+  expect(await copied()).toEqual({ copied: 1, present: 3 });
+  await expectSame('platforms/app');
+});
+
 test('a dry run counts what an import would copy, and copies nothing', async () => {
   upstream.image('dry/app', ['1', '2'], [1000, 5000]);
   upstream.index('dry/app', ['multi'], ['linux/amd64', 'linux/arm64', 'linux/s390x']);

@@ -36,8 +36,9 @@ export async function stopImports(): Promise<void> {
   for (const id of await listDurableObjectIds(env.ORGANIZATION_IMPORTS)) {
     await runInDurableObject(env.ORGANIZATION_IMPORTS.get(id), async (_imports, { storage }) => {
       await storage.deleteAlarm();
-      for (const table of ['imports', 'counts', 'repositories', 'tags', 'skipped', 'blobs', 'uploads', 'manifests'])
+      for (const table of ['imports', 'counts', 'repositories', 'tags', 'skipped'])
         storage.sql.exec(`DELETE FROM ${table}`);
+      for (const table of ['blobs', 'uploads', 'present', 'manifests']) storage.sql.exec(`DELETE FROM ${table}`);
     });
   }
 }

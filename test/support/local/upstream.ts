@@ -116,6 +116,11 @@ export class MemoryUpstream {
     return [...this.#blobs].toSorted(([, a], [, b]) => b.byteLength - a.byteLength).map(([digest]) => digest);
   }
 
+  /** Returns the digest of the first blob of this size. */
+  digestOf(size: number): string {
+    return [...this.#blobs].find(([, { byteLength }]) => byteLength === size)?.[0] ?? '';
+  }
+
   content(digest: string): Buffer {
     return this.#blobs.get(digest) ?? Buffer.alloc(0);
   }

@@ -1,0 +1,99 @@
+/** The turns and runs of imports. What they copy is in test/processes/import.test.ts. */
+import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { importsOf, type OrganizationImports } from '../../src/import/durable-object.ts';
+import { MAX_STARTS } from '../../src/import/failure.ts';
+import type { ImportReport } from '../../src/import/imports.ts';
+import type { OrganizationName } from '../../src/oci/reference.ts';
+import { ControlData } from '../../src/stores/organizations/control-data.ts';
+import { addUsers } from '../support/client.ts';
+import { startImport, stopImports } from '../support/imports.ts';
+import { upstreamImage } from '../support/upstream-image.ts';
+
+const ID = '33333333-3333-4333-8333-333333333333';
+const imports = () => importsOf(env, 'alice' as OrganizationName);
+
+/** Answers for the upstream. */
+let upstream: (url: URL, method: string) => Response;
+
+beforeEach(async () => {
+  await addUsers();
+  upstream = () => new Response(null, { status: 404 });
+  vi.stubGlobal('fetch', async (url: URL, { method = 'GET' }: RequestInit) => upstream(url, method));
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await stopImports();
+});
+
+function inside<T>(look: (sql: SqlStorage, of: OrganizationImports) => T): Promise<T> {
+  return runInDurableObject(imports(), (of, { storage }) => look(storage.sql, of));
+}
+
+/** Runs whatever is due, as if every wait were over. */
+async function run(): Promise<ImportReport> {
+  await runInDurableObject(imports(), async (_of, { storage }) => {
+    storage.sql.exec('UPDATE imports SET due_at = 0');
+    await storage.setAlarm(Date.now() + 3_600_000);
+  });
+  await runDurableObjectAlarm(imports());
+  const report = await inside((sql, of) => {
+    const [row] = sql.exec('SELECT incarnation FROM imports').toArray();
+    return of.report(ID, Number(row?.['incarnation']));
+  });
+  return report as ImportReport;
+}
+
+test('an import that is cancelled while it is looked up ends as cancelled', async () => {
+  await startImport('alice', ID);
+  const look = vi.spyOn(ControlData.prototype, 'organization');
+  look.mockImplementationOnce(async function (this: ControlData, name) {
+    const row = await ControlData.prototype.organization.call(this, name);
+    await imports().cancel(ID, Number(row?.created_at));
+    return row;
+  });
+  expect(await run()).toMatchObject({ state: 'cancelled', error: undefined });
+});
+
+test('the organization of an import is looked up once in a run, and that counts as a statement', async () => {
+  upstream = ({ pathname }) =>
+    pathname.endsWith('/tags/list') ? Response.json({ tags: ['1', '2', '3'] }) : new Response(null, { status: 404 });
+  await startImport('alice', ID);
+  const look = vi.spyOn(ControlData.prototype, 'organization');
+  expect(await run()).toMatchObject({ state: 'done', skipped: 3 });
+  expect(look).toHaveBeenCalledTimes(1);
+});
+
+test('an image of 210 layers is copied in a few runs', async () => {
+  const image = await upstreamImage('app', '1', 210);
+  upstream = image.answer;
+  await startImport('alice', ID, { madeAt: Date.now() });
+  let report = await run();
+  for (let runs = 1; runs < 15 && report.state === 'running'; runs++) report = await run();
+  expect(report).toMatchObject({ state: 'done', skipped: 0, blobs: { copied: 211, present: 0 } });
+  expect(Math.max(...image.sent.values())).toBe(1);
+});
+
+test('an image with which three runs get no further is skipped', async () => {
+  const { answer } = await upstreamImage('app', '1', 1);
+  upstream = (url, method) =>
+    url.pathname.endsWith('/1')
+      ? new Response(null, { status: 503, headers: { 'Retry-After': '60' } })
+      : answer(url, method);
+  await startImport('alice', ID);
+  expect(await run()).toMatchObject({ state: 'running', tags: { total: 1 } });
+  await inside((sql) => sql.exec('UPDATE imports SET starts = ?', MAX_STARTS));
+  const report = await run();
+  expect(report).toMatchObject({ state: 'done', tags: { done: 1 }, skipped: 1 });
+  expect(report.report).toMatchObject([{ what: 'app:1', reason: expect.stringContaining('got no further') }]);
+});
+
+test('a blob that went before its manifest came is copied again', async () => {
+  const image = await upstreamImage('app', '1', 2);
+  upstream = image.answer;
+  await startImport('alice', ID);
+  await inside((sql) => sql.exec('INSERT INTO blobs VALUES (?, ?, ?)', ID, image.layers[0], 'alice/app'));
+  expect(await run()).toMatchObject({ state: 'running' });
+  expect(await run()).toMatchObject({ state: 'done', skipped: 0 });
+});
