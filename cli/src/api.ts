@@ -36,7 +36,7 @@ export class ApiFailure extends Failure {
  */
 export function path(texts: TemplateStringsArray, ...parts: readonly string[]): string {
   const dots = parts.find((part) => part === '.' || part === '..');
-  if (dots !== undefined) throw new Failure(`"${dots}" is no name: write the name itself`);
+  if (dots !== undefined) throw new Failure(`"${dots}" is not a name: write the name in full`);
   return String.raw({ raw: texts }, ...parts.map((part) => encodeURIComponent(part)));
 }
 

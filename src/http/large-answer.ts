@@ -62,7 +62,7 @@ export function textAnswer(c: AppContext, text: string, headers: Record<string, 
   return c.body(readable, 200, headers);
 }
 
-/** Sends a page that was built elsewhere as {@link textAnswer} does, if {@link roomFor} made room for it. */
+/** Sends a finished page in the way of {@link textAnswer}, if {@link roomFor} made room for it. */
 export async function pacedPage(c: AppContext, page: Response): Promise<Response> {
   if (!held.has(c) || page.body === null) return page;
   const { body } = textAnswer(c, await page.text(), {});

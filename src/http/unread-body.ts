@@ -24,7 +24,7 @@ export const answerAfterBody = createMiddleware<AppEnv>(async (c, next) => {
   await next();
   releaseBody(c);
   releaseRoom(c);
-  // A body has no meaning for these (RFC 9110 §9.3.1), and every pull would pay for the look.
+  // These have no body that means anything (RFC 9110 §9.3.1), and looking for one would cost every pull time.
   if (raw.method !== 'GET' && raw.method !== 'HEAD') await discardBody(raw);
 });
 
@@ -39,7 +39,7 @@ export async function discardBody(request: Request): Promise<void> {
   const timer = setTimeout(resolve, READ_ON_MILLISECONDS, 'over');
   const readOn = async (): Promise<void> => {
     let size = 0;
-    // Small, because a thousand clients may have stopped sending while their buffers wait.
+    // Small, because a thousand clients may stop sending and leave their buffers waiting.
     let buffer = new ArrayBuffer(PIECE_BYTES);
     while (size <= MAX_BYTES) {
       const { done, value } = await reader.read(new Uint8Array(buffer));

@@ -1,6 +1,6 @@
 /**
- * Lets HTTP handlers hold request bodies and documents in memory, by the isolate's budget and the reader that draws on
- * it.
+ * What HTTP handlers need to hold bodies and documents in memory: the isolate's budget, and a reader of bodies that
+ * borrows from it.
  */
 export { BufferedBody, SLOW_MILLISECONDS } from '../stores/uploads/buffered-body.ts';
 export { BUDGET_BYTES, isolateBudget, type Loan } from '../stores/uploads/buffer-budget.ts';

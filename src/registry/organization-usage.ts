@@ -1,7 +1,7 @@
 /**
- * Adds up what organizations use, in the same way at every host. The sum is what central counts, plus what each node's
- * store holds beyond that, such as open uploads. A node goes by what it knows of central's count. A quota check sees
- * less than this sum: each store knows only what it holds itself and what central counts.
+ * Adds up what organizations use, in the same way at every host: what central counts, plus what each node's store holds
+ * that central, as far as the node knows, does not count yet, such as open uploads. A quota check sees less than this
+ * sum, because a store knows only central's count and what it holds itself.
  */
 import type { Config } from '../config.ts';
 import type { OrganizationName } from '../oci/reference.ts';

@@ -4,9 +4,9 @@
  * its reader gets the row in its current state, or learns that it is gone.
  *
  * The entry for the deletion of a tag, a manifest or a link replaces the earlier entry for the same one, whose version
- * is lower. It has a new position, at the end, so a reader that has passed the earlier one comes to it all the same.
- * Entries of other kinds stay. Otherwise a node that is behind would learn of a new organization long before the
- * removal that hides what an earlier one of that name had.
+ * is lower. It takes a new position at the end, so readers that have passed the earlier entry read it, too. Entries of
+ * other kinds are not replaced. If the removal of an organization moved to the end, a node that is behind would first
+ * create the next organization of that name, which would then have what the removed one had.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';

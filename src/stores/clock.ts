@@ -46,8 +46,8 @@ const IS_DONE = "commit_id IN (?2, ?2 || '+')";
  * transaction. ?1 is the wall clock as a version and ?2 a fresh commit id; the condition's own parameters follow.
  *
  * If the same transaction runs again after it was committed, it returns the same version and writes nothing: the mark
- * on the commit id keeps its later statements from running. If another transaction came in between, it is not
- * recognized.
+ * on the commit id keeps its later statements from running. If another transaction has taken a version since, the
+ * transaction is not recognized, and takes a new version.
  * @param after SQL for a version that must be exceeded as well
  */
 export function takeVersion(condition: string, after = '0'): Sql<TakenVersion> {

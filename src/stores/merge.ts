@@ -103,8 +103,8 @@ const JOIN_STORED_TAG = `
   FROM json_each(?1) AS incoming CROSS JOIN tags t
     ON t.repository = incoming.value ->> 'repository' AND t.name = incoming.value ->> 'name'`;
 
-// Two kinds of writes have lost and go to the history: stored ones that are about to be replaced, and incoming ones
-// that are older than what is stored. A write that only gets another author is still the same write.
+// Two kinds of writes lose and go to the history: stored writes that the incoming ones replace, and incoming writes that
+// are older than the stored ones. A change of the author alone is the same write.
 const KEEP_REPLACED_TAGS = sql`
   INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at, author)
   SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER), t.author
@@ -114,7 +114,7 @@ const KEEP_LOST_TAGS = sql`
   SELECT t.repository, t.name, incoming.value ->> 'version', incoming.value ->> 'origin', incoming.value ->> 'digest',
     CAST(?2 AS INTEGER), incoming.value ->> 'author'
   ${JOIN_STORED_TAG} WHERE (${INCOMING_ORDER}) < (${STORED_ORDER}) ON CONFLICT DO NOTHING`;
-// Manifests come first, so it is known already whether the tag shows.
+// The manifests are merged before, so this statement can decide whether the tag is visible.
 const MERGE_TAGS = sql`
   INSERT INTO tags (repository, name, version, digest, origin, author, visible)
   SELECT incoming.value ->> 'repository', incoming.value ->> 'name', ${INCOMING_TAG},

@@ -27,7 +27,8 @@ export class PartsInFlight {
   /**
    * Starts the next part, which will have `length` bytes, once fewer than {@link PARTS_AT_ONCE} are under way.
    * @returns the writer of the part's bytes. The caller closes it before the next part starts
-   * @throws the failure of an earlier part; OciError UNAVAILABLE if none ends in time: the caller's buffer is on loan
+   * @throws the failure of an earlier part; OciError UNAVAILABLE if no part ends in time, because others wait for the
+   *   caller's buffer
    */
   async start(length: number): Promise<WritableStreamDefaultWriter<Uint8Array>> {
     const number = this.#next++;

@@ -36,7 +36,7 @@ describe('a signature', () => {
     }
   });
 
-  test('verifies in one spelling alone', async () => {
+  test('verifies only as it was spelled when it was made', async () => {
     const good = await before.sign('text');
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
     const spellings = alphabet.split('').map((last) => good.slice(0, -1) + last);
@@ -53,7 +53,7 @@ describe('a signature', () => {
     ['half as long', (good: string) => good.slice(0, 22)],
     ['in hexadecimal', (good: string) => Uint8Array.fromBase64(good, { alphabet: 'base64url' }).toHex()],
     ['of characters that are not base64url', (good: string) => `+/${good.slice(2)}`],
-  ])('does not verify when it is %s', async (_, change) => {
+  ])('does not verify if it is %s', async (_, change) => {
     expect(await before.verify('text', change(await before.sign('text')))).toBe(false);
   });
 });
@@ -81,7 +81,7 @@ describe('rotation', () => {
 });
 
 describe('a key', () => {
-  test('is identified by a prefix of its SHA-256, which reveals nothing of it', async () => {
+  test('has a prefix of its SHA-256 as its id', async () => {
     const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', new Uint8Array(32).fill(1)));
     expect(before.current.id).toBe(hash.slice(0, 6).toHex());
   });

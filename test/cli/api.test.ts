@@ -31,7 +31,7 @@ test('a path encodes its parts', () => {
 });
 
 test.each(['.', '..'])('a path has no part that leads elsewhere: %s', (part) => {
-  expect(() => path`/api/organizations/${part}/credentials/${'ci'}`).toThrow(`"${part}" is no name`);
+  expect(() => path`/api/organizations/${part}/credentials/${'ci'}`).toThrow(`"${part}" is not a name`);
 });
 
 test.each([200, 500])('only a part of an endless answer is read, with status %i', async (status) => {

@@ -58,18 +58,23 @@ export class Gateway {
   async #answerTo(exchange: Exchange): Promise<Response> {
     const { method = '', headers, headersDistinct } = exchange.incoming;
     // Otherwise a front could read one of them, and this gateway another (RFC 9112 §3.2).
-    if ((headersDistinct['host'] ?? []).length > 1) return refusal(400, 'UNSUPPORTED', 'a request has one Host header');
+    if ((headersDistinct['host'] ?? []).length > 1)
+      return refusal(400, 'UNSUPPORTED', 'a request must not have two Host headers');
     // Otherwise a web page could read the host through a name of its own that resolves to this machine.
     if (!OWN_NAME.test(headers.host ?? '')) {
       return refusal(421, 'DENIED', `it serves localhost, not ${headers.host}: use the address that it printed`);
     }
     if (isFromPage(headers)) {
-      return refusal(403, 'DENIED', 'it answers no web page: use a client of registries, or open the address yourself');
+      return refusal(
+        403,
+        'DENIED',
+        'it does not answer web pages: use a client of registries, or open the address yourself',
+      );
     }
-    if (!METHODS.has(method)) return refusal(405, 'UNSUPPORTED', `it passes no ${method} on`);
+    if (!METHODS.has(method)) return refusal(405, 'UNSUPPORTED', `it does not pass ${method} on`);
     const url = URL.parse(exchange.incoming.url ?? '/', this.#options.host);
     if (url === null) return refusal(400, 'UNSUPPORTED', 'the address of the request is malformed');
-    if (url.origin !== this.#options.host.origin) return refusal(400, 'UNSUPPORTED', 'it is no proxy: use a path');
+    if (url.origin !== this.#options.host.origin) return refusal(400, 'UNSUPPORTED', 'it is not a proxy: use a path');
     const digest = url.searchParams.get('digest');
     const hasBody = exchange.body.length !== 0;
     if (hasBody && method === 'PATCH') return this.#uploads.append(exchange, url);
@@ -83,7 +88,7 @@ export class Gateway {
   /** Passes on a request whose body, if it has one, is small. */
   async #forward(exchange: Exchange, url: URL): Promise<Response> {
     const body = await exchange.body.whole(SMALL_BYTES, this.#smallRoom);
-    if (body === undefined) return refusal(413, 'SIZE_INVALID', 'a body that is no layer is larger than 16 MiB');
+    if (body === undefined) return refusal(413, 'SIZE_INVALID', 'a body that is not a layer is larger than 16 MiB');
     const method = exchange.incoming.method as Request['method'];
     const request = { method, headers: requestHeaders(exchange.incoming), signal: exchange.signal };
     return this.#send(exchange, url, body.length === 0 ? request : { ...request, body });

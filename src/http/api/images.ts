@@ -141,11 +141,12 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   const shared = describe(
     'get',
     `${IMAGE}/shared`,
-    'List the layers that other images share, among those that the caller may pull',
+    'List the layers that an image shares with other images that the caller may pull',
     { params: imageParam },
     {
       200: {
-        description: 'Blobs of the image that other images have, as far as central knows; none for an index',
+        description:
+          'The shared blobs, each with up to ten of the images that have it, as far as central knows; none for an index',
         ...json(z.object({ digest: z.string(), shared: z.array(sharedBlob) })),
       },
     },

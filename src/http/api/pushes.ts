@@ -1,4 +1,4 @@
-/** The latest pushes, and how many there were by the hour, for administrators. */
+/** The latest pushes, and their number hour by hour, for administrators. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { HOURS_OF_DOCUMENTS, latestPushesOf, pushesByHourOf } from '../../registry/latest-pushes.ts';
 import type { AppEnv } from '../context.ts';
@@ -16,11 +16,11 @@ export function pushRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
     'get',
     '/api/pushes',
-    'List the latest pushes of new manifests that central knows of, latest first',
+    'List the latest pushes of manifests that were new to central, latest first',
     { query: z.object({ n: pageSize(MOST) }) },
     {
       200: {
-        description: 'Tags on manifests that central did not have before',
+        description: 'The pushes, each with one of its tags',
         ...json(z.object({ pushes: z.array(latestPush) })),
       },
     },
@@ -44,7 +44,7 @@ export function pushRoutes(api: OpenAPIHono<AppEnv>): void {
   const byHour = describe(
     'get',
     '/api/pushes/hours',
-    'Show how many manifests were new to central, by the hour',
+    'Count the manifests that were new to central, hour by hour',
     { query: hoursQuery(HOURS_OF_DOCUMENTS) },
     { 200: { description: 'The last hours', ...json(pushesByHour) } },
   );

@@ -104,7 +104,7 @@ export const usageDays = z
           quota: quotaBytes,
         }),
       )
-      .openapi({ description: 'Oldest first, for 90 days. A day without a record is left out' }),
+      .openapi({ description: 'The days of the last 90 for which maintenance has noted the usage, oldest first' }),
   })
   .openapi('UsageDays');
 

@@ -34,7 +34,7 @@ export interface NamedVersion {
 interface TaggedImageRow extends ImageRow {
   readonly tag: Tag;
   readonly version: number;
-  /** False if a removal that has not been swept yet hides the tag. */
+  /** False if a removal hides the tag, until a sweep deletes it. */
   readonly shown: boolean;
 }
 
@@ -50,7 +50,7 @@ type Selected<Row> = Omit<Unmeasured<Row>, 'shown'> & { readonly shown: number }
 const IMAGE_COLUMNS =
   'm.repository, m.digest, m.size AS bytes, m.created_version AS created, m.image_size AS size, m.image_kind AS kind';
 const IS_ALIVE = 'm.created_version > m.deleted_version';
-// This is a column rather than a condition, so that hidden rows count in the page, as with HAS_NO_NAME below.
+// A column rather than a condition, so that hidden rows count in the page. So is HAS_NO_NAME below.
 const IS_LATER = `t.version > ${removedVersion('t.repository')} AS shown`;
 
 // Like `inRanges`, from a position within a repository.
@@ -63,7 +63,7 @@ const SELECT_TAGGED = sql<Selected<TaggedImageRow>>`
     AND ${IN_RANGE('t.repository', 't.name')}
   CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
   LIMIT CAST(?2 AS INTEGER)`.reading(paged(2, 4));
-// A public repository without a tag is a hidden row, so that it counts in the page, unless the last page ended there.
+// A public repository without a tag is one hidden row of its page, unless the page before ended in that repository.
 const SELECT_PUBLIC_TAGGED = sql<Selected<TaggedImageRow>>`
   SELECT p.name AS repository, coalesce(m.digest, '') AS digest, coalesce(m.size, 0) AS bytes,
     coalesce(m.created_version, 0) AS created, m.image_size AS size, m.image_kind AS kind,

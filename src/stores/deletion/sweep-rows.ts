@@ -75,8 +75,8 @@ const DELETE_PINS = sql`
   DELETE FROM pins WHERE (repository, reference) IN (${PAGE(...PINS)}) AND created_at <= CAST(?5 AS INTEGER)`.reading(
   slice,
 );
-// Sessions are found by the hours in which they expire. The hours here are those of sessions that were open when the
-// removal was made. ?1 is the hour to start with, ?2 the repository and id to start after. The objects of a session are
+// Finds sessions by the hour in which they expire. A session that was open when the removal was made expires in one of
+// these hours. ?1 is the hour to start with, and ?2 the repository and id to start after. The objects of a session are
 // deleted once it has expired.
 const HOURS = `(WITH RECURSIVE hours (hour) AS (
   SELECT max(CAST(?1 AS INTEGER), CAST(?5 AS INTEGER) / ${HOUR}) UNION ALL

@@ -27,8 +27,8 @@ const SELECT_KEYS = sql<BlobKey>`
   WHERE b.kind <> 'child'`.reading(atMost(4 * MOST_BLOBS));
 
 /**
- * Returns the keys of those of a manifest's blobs whose bytes the store has, {@link MOST_BLOBS} at most. It omits empty
- * blobs. It does not judge whether the manifest is visible, so the keys say nothing about what a caller may read.
+ * Returns the keys of a manifest's blobs, at most {@link MOST_BLOBS}. It omits empty blobs, and blobs whose bytes the
+ * store lacks. It does not check that the manifest is visible, so a key gives no right to read the blob.
  */
 export function keysOfBlobs(
   database: Database,

@@ -1,13 +1,13 @@
 /**
- * The descriptors of manifests. The row of a manifest has them as JSON, unless they are long: `manifests` is a b-tree
- * without rowids, and SQLite reads a row's overflow pages for each comparison on the way to another row. So one
- * tenant's long indexes would slow the look-ups of all.
+ * The descriptors of manifests. The row of a manifest holds them as JSON, unless they are long. `manifests` is a b-tree
+ * without rowids: while SQLite searches for a row, it reads the overflow pages of every row that it compares. With long
+ * rows, one tenant's indexes would slow the look-ups of all.
  */
 
-/** The most characters of descriptors in the row of a manifest. A row of this size overflows to one page at most. */
+/** The most characters of descriptors in the row of a manifest. A row of this size has at most one overflow page. */
 export const MOST_INLINE = 4000;
 
-/** The most characters that one descriptor has: those of one with a sha512 digest. */
+/** The most characters of one descriptor, which are those of one with a sha512 digest. */
 export const DESCRIPTOR_CHARACTERS = 200;
 
 /** SQL for the descriptors of a row of `manifests`, as JSON; NULL if the row only records a deletion. */

@@ -134,16 +134,16 @@ export function forgetIndexesAbove(
 }
 
 /**
- * Returns the statements that measure indexes which are not measured yet. They must come after the indexes and their
- * links.
+ * Returns the statements that measure the indexes among the manifests, if they are unmeasured. In a batch, they must come after the
+ * statements that write the indexes and their links.
  */
 export function measureIndexes(manifests: readonly (Measured & Described)[]): BoundStatement[] {
   return measure(manifests.filter(({ descriptors }) => descriptors.some(({ kind }) => kind === 'child')));
 }
 
 /**
- * Measures unmeasured manifests that a list has found. It stops at the references that one list may read, but measures
- * at least one manifest.
+ * Measures the manifests that a list found unmeasured. It measures at least one, and leaves out the rest once they have
+ * more references than one list may read.
  */
 export async function measureFound(database: Database, manifests: readonly Measured[]): Promise<void> {
   let left = REFERENCES_PER_LIST;
@@ -151,7 +151,7 @@ export async function measureFound(database: Database, manifests: readonly Measu
   await database.batch(measure(measured));
 }
 
-/** Groups manifests that may read about as many references, so that one statement measures each group. */
+/** Groups the manifests by about how many references each may have, and measures each group in one statement. */
 function measure(manifests: readonly Measured[]): BoundStatement[] {
   const groups = Map.groupBy(manifests, (manifest) => 2 ** Math.ceil(Math.log2(referencesOf(manifest))));
   return [...groups].map(([references, group]) => [MEASURE, keysOf(group), Math.min(references, MOST_REFERENCES)]);

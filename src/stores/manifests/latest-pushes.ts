@@ -17,10 +17,13 @@ export interface LatestPush {
   readonly origin: string;
 }
 
-/** Documents to look at for each push. Parts of an index, signatures and large documents are among them. */
+/**
+ * Documents to look at for each push that is wanted. Not every document stands for the push of a tag: the images
+ * of an index, signatures and further parts of a large document do not.
+ */
 const DOCUMENTS_EACH = 20;
 
-// The subquery for the tag returns the first of the tags on the manifest.
+// A manifest with several tags is listed once, under one of them.
 const SELECT_LATEST = sql<LatestPush>`
   SELECT t.repository, t.name AS tag, t.version, t.origin
   FROM manifest_contents c

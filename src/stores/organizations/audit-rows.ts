@@ -72,7 +72,10 @@ export interface AuditEntry {
   readonly organization: string;
   /** '' if the action does not concern one; {@link MANY_REPOSITORIES} if the entry counts actions of a full hour. */
   readonly repository: string;
-  /** A tag, a digest, the name of a credential or store, or a quota in bytes, the upstream of a mirror; '' if none of these applies. */
+  /**
+   * A tag, a digest, the name of a credential or store, a quota in bytes, an import's id, or the upstream of a mirror; ''
+   * if none of these applies.
+   */
   readonly key: string;
   /** See {@link Actor}. For refused logins, a keyed hash of the address. */
   readonly subject: string;
@@ -80,7 +83,7 @@ export interface AuditEntry {
   readonly name: string;
   readonly host: string;
   /**
-   * The least number of times that it happened in the hour; above 1 only for refused logins, prefetches and full hours.
+   * How often it happened in the hour, at least. Above 1 only for refused logins, prefetches and full hours.
    */
   readonly count: number;
 }
@@ -89,9 +92,9 @@ export interface AuditEntry {
 export type AuditSubject = Pick<AuditEntry, 'organization' | 'repository' | 'key'>;
 
 /**
- * The most entries of an organization in an hour for one action, in one store, that say what each was about. Others are
- * counted by action and subject, because a tenant can delete as often as it likes, and entries are kept for long. No
- * number of deletions hides which credentials were created.
+ * The most entries that one action of an organization gets in an hour, in one store. Further ones are only counted, by
+ * action and subject, because a tenant can delete as often as it likes, and entries are kept for long. Each action has
+ * its own count, so deletions cannot hide which credentials were created.
  */
 const MOST_ENTRIES = 1000;
 /** Stands for many repositories in an entry that counts. No repository has this name. */

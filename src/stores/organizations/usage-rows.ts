@@ -2,11 +2,11 @@
  * The usage of a store by organizations, and the checks of whether they may use more.
  *
  * The triggers of `0001_berth.sql` maintain these rows; this file reads them. A write that adds bytes has {@link
- * exceedsQuota} in its first statement, so the check and the write are one transaction. If two pushes fit only one at a
- * time, they never both succeed at one store. A write that adds nothing is never refused.
+ * exceedsQuota} in its first statement, so the check and the write are one transaction. If there is room for only one
+ * of two pushes to a store, one succeeds. A write that adds nothing is never refused.
  *
- * At a node the usage has two parts: what the node uses beyond what it knows central to count, and what central last
- * reported. Merging refuses nothing: central accepts whatever a node has acknowledged.
+ * At a node the usage has two parts: what central last reported, and what the node holds that central, as far as the
+ * node knows, does not count yet. Merging refuses nothing: central accepts whatever a node has acknowledged.
  */
 import { descriptorsOf } from '../manifests/descriptors.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -36,8 +36,8 @@ export function exceedsQuota(repository: string, bytes: string): string {
 }
 
 /**
- * SQL that holds if a blob counts for the organization of a repository. If a linked blob does not count, every manifest
- * that named it is deleted.
+ * SQL that holds if a blob counts for the organization of a repository. A linked blob stops counting when the last
+ * manifest that named it is deleted.
  */
 export function counts(repository: string, digest: string): string {
   return `EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = ${ofRepository(repository)}
@@ -51,8 +51,8 @@ export function addedBy(digest: string, bytes: string): string {
 }
 
 /**
- * SQL for the bytes that the blobs of a manifest add to the usage of the organization `o`. `blobs` is a JSON array.
- * Those that the repository has and that do not count yet are added up.
+ * SQL for the bytes that the blobs of a manifest add to the usage of the organization `o`: the bytes of those that the
+ * repository has and that do not count yet. `blobs` is a JSON array.
  */
 export function addedByManifest(repository: string, blobs: string): string {
   return `coalesce((SELECT sum((SELECT l.size FROM locations l WHERE l.digest = blob.value LIMIT 1))

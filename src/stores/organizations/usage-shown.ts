@@ -122,7 +122,7 @@ const SELECT_USAGE_AMONG = sql`
   SELECT u.organization, ${USAGE_COLUMNS} FROM json_each(?1) AS asked CROSS JOIN usage u ON u.organization = asked.value
   LEFT JOIN organizations o ON o.name = u.organization`;
 
-/** Returns what organizations use at a node beyond what the node knows central to count. */
+/** Returns what organizations use at a node that central, as far as the node knows, does not count yet. */
 export function usageAmong(node: Database, organizations: readonly OrganizationName[]): Promise<UsageOfNamed[]> {
   return node.all(SELECT_USAGE_AMONG, JSON.stringify(organizations));
 }

@@ -102,9 +102,10 @@ export class BufferBudget {
   }
 
   /**
-   * Borrows `bytes` if at least `reserve` bytes are then left; otherwise returns undefined. A small buffer of an
-   * organization within {@link SHARE_BYTES} need leave none. A loan that leaves {@link RESERVED_BYTES} is for a large
-   * buffer. Loans for small buffers may use up that reserve, and large buffers are still lent.
+   * Borrows `bytes` if at least `reserve` bytes are then left; otherwise returns undefined. An organization may borrow
+   * small buffers of up to {@link SHARE_BYTES} in all without leaving a reserve. A loan that leaves
+   * {@link RESERVED_BYTES} is for a large buffer. Small buffers that take from that reserve do not keep large ones from
+   * being lent.
    * @param owner the organization that the bytes are for, if they are for one
    */
   borrow(bytes: number, reserve = 0, owner?: string): Loan | undefined {
@@ -124,8 +125,8 @@ export class BufferBudget {
   }
 
   /**
-   * Does the same as {@link BufferBudget.borrow}, as soon as there is room. Among requests that leave the same reserve,
-   * it serves the organization that holds least first, and its requests in the order in which they came.
+   * Waits for room, and then does the same as {@link BufferBudget.borrow}. Among requests that leave the same reserve, it
+   * serves the organization that holds least first, and that organization's requests in the order in which they came.
    * @throws OciError UNAVAILABLE after `patience` milliseconds
    */
   async wait(bytes: number, reserve = 0, patience = WAIT_MILLISECONDS, owner?: string): Promise<Loan> {
@@ -149,7 +150,7 @@ export class BufferBudget {
       }
       throw noRoom();
     } finally {
-      // This use of the holder keeps it from being garbage collected while it waits.
+      // Without this use of the holder, it could be garbage collected during the wait.
       this.#waiting = this.#waiting.filter((each) => each !== place && each.holder.deref() !== holder);
     }
   }
@@ -160,8 +161,8 @@ export class BufferBudget {
   }
 
   /**
-   * Tells whether an organization with less than `owner` waits for a large buffer, or for a small one.
-   * @param isLarge which of the two
+   * Tells whether an organization waits for a buffer while it holds less in buffers of that kind than `owner` does.
+   * @param isLarge whether large buffers are meant, or small ones
    */
   isOwedBy(owner: string | undefined, isLarge: boolean): boolean {
     const held = this.#heldBy(owner, isLarge);

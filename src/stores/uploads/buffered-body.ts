@@ -63,7 +63,10 @@ export class BufferedBody {
   #loan: Loan | undefined;
   /** When the buffer got its current size, in milliseconds since the epoch. */
   #grownAt = 0;
-  /** When the current wait for the client began, in milliseconds since the epoch. A blob's bytes begin it anew. */
+  /**
+   * When the current wait for the client began, in milliseconds since the epoch. For a blob, each read with new bytes
+   * begins another wait.
+   */
   #progressAt = 0;
   /** Whether the caller still uses the piece in the buffer. */
   #isOut = false;
@@ -197,8 +200,8 @@ export class BufferedBody {
   }
 
   /**
-   * Returns what was read, but fails early if the body has to make room, because a single read may take longer than
-   * others can wait.
+   * Returns what was read. Fails before the read ends if the body has to make room, because one read may take longer
+   * than others can wait.
    * @throws OciError BODY_STALLED
    */
   async #inTime<Read>(reading: Promise<Read>): Promise<Read> {
@@ -276,8 +279,8 @@ export class BufferedBody {
 }
 
 /**
- * Frees a buffer's memory at once. Its last user may refer to it for as long as it waits for room, so the garbage
- * collector would free it too late.
+ * Frees a buffer's memory at once. The garbage collector would wait until nothing refers to it, and a body that waits
+ * for room may still do so.
  */
 function release(buffer: ArrayBuffer): void {
   if (!buffer.detached) buffer.transfer(0);

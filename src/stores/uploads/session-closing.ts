@@ -58,7 +58,9 @@ export class SessionClosing {
     this.#id = ofOwner(owner, upload);
   }
 
-  /** Closes a session that has no bytes yet, by a request with the whole blob. A session without a row gets none. */
+  /**
+   * Closes a session that has no bytes yet, by a request with the whole blob. If the session has no row, it writes none.
+   */
   async whole(body: Body | undefined): Promise<void> {
     const { assembler, order } = this.#tools;
     const { digest } = this.#blob;

@@ -349,7 +349,7 @@ export function selectChunks(id: string): BoundStatement<ChunkRow> {
   return [SELECT_CHUNKS, id];
 }
 
-/** The object of a session that has ended, which no blob uses; `multipart` as in {@link UploadRow}. */
+/** The object of an ended session that is no blob's and has to be deleted. `multipart` is that of {@link UploadRow}. */
 export interface SessionObject {
   readonly key: string;
   readonly multipart: string | null;
@@ -360,7 +360,7 @@ export function selectObject(upload: UploadIdentity): BoundStatement<SessionObje
   return [SELECT_OBJECTS, ...uploadKey(upload)];
 }
 
-/** Forgets the parts of a session that this batch took: they are an object now. */
+/** Deletes the rows of the parts of a session that this batch took, because they are one object now. */
 export function deleteParts(upload: UploadIdentity, writeId: string): BoundStatement {
   return [DELETE_PARTS, ...uploadKey(upload), writeId];
 }
@@ -370,7 +370,7 @@ export function promoteLeftover(upload: UploadIdentity, store: string): BoundSta
   return [PROMOTE_LEFTOVER, ...uploadKey(upload), store];
 }
 
-/** Forgets all chunks of a session that has ended, after their objects are gone. */
+/** Deletes the rows of all chunks of an ended session. Their objects must have been deleted before. */
 export function deleteChunks({ id }: UploadIdentity): BoundStatement {
   return [DELETE_CHUNKS, id];
 }

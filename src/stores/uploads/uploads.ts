@@ -119,13 +119,13 @@ export abstract class Uploads {
       return this.#progress(owner, upload);
     }
     const length = statedLength(body);
-    // Only its end shows whether a chunk really has no bytes.
+    // A chunk that is stated to be empty may still have bytes, so it is read to its end.
     if (length === 0) {
       await order.require(owner, upload, await order.row(owner, upload), start ?? upload.offset);
       return this.#appendObjects(owner, upload, undefined, body);
     }
-    // Only a client that sends more chunks says where its first one ends. A whole layer in one PATCH is hashed
-    // natively.
+    // A client states the range of its first chunk only if more chunks follow. A whole layer in one PATCH goes another
+    // way, in which it is hashed natively.
     const isFirstOfMany = upload.offset === 0 && start === 0 && canBeFirstPart(length);
     if (upload.offset === 0 && !isFirstOfMany) return this.#appendObjects(owner, upload, undefined, body);
     const { row, place } = isFirstOfMany

@@ -291,7 +291,7 @@ test('a small body without a length keeps no more room than it fills', async () 
   await Promise.all(others);
 });
 
-test('a body that is no layer has at most 16 MiB', async () => {
+test('a body that is not a layer has at most 16 MiB', async () => {
   const { ask } = await startGateway(CHUNK);
   const { status } = await ask({ method: 'PUT', path: '/v2/acme/app/manifests/v1' }, Buffer.alloc(16 * MEBIBYTE + 1));
   expect(status).toBe(413);

@@ -17,7 +17,7 @@ test.each([
     'two lengths',
     'PATCH /v2/a/b/uploads/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab',
   ],
-  ['a length that is no number', 'PATCH /v2/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: +1\r\n\r\na'],
+  ['a length that is not a number', 'PATCH /v2/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: +1\r\n\r\na'],
   [
     'a transfer coding that is not last',
     'PATCH /v2/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, x\r\n\r\n',

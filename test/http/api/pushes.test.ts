@@ -82,7 +82,7 @@ describe('by the hour', () => {
     return Object.fromEntries(hours.map(({ at, manifests }) => [current - Date.parse(at) / HOUR, manifests]));
   }
 
-  test('counts what is new to central, and writes a row only once an hour', async () => {
+  test('counts the manifests that are new to central, and writes one row an hour', async () => {
     expect(await byHour()).toEqual({});
     await note(3);
     await putImage('alice/app', 1, ['a']);
@@ -102,14 +102,14 @@ describe('by the hour', () => {
     expect(rows).toBe(4);
   });
 
-  test('leaves out hours at whose end maintenance did not run', async () => {
+  test('leaves out an hour if maintenance did not run when it ended', async () => {
     await note(5);
     await note(3);
     await note(2);
     expect(await byHour()).toEqual({ 3: 0 });
   });
 
-  test('counts an hour that began while the one before it was noted', async () => {
+  test('counts an hour that begins while maintenance notes the one before', async () => {
     let now = (current - 2) * HOUR - 1;
     const across: Task = {
       ...documentsOfHour,
