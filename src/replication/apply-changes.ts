@@ -52,11 +52,6 @@ const DROP_CREDENTIAL_OF_NAME = sql`
 const DROP_CREDENTIAL = sql`DELETE FROM credentials WHERE id = ?1 AND ${IF_AT('?2', '?3')}`;
 const PUT_MIRROR = sql`${putMirrorIf(IF_AT('?2', '?3'))}`;
 const DROP_MIRROR = sql`DELETE FROM mirrors WHERE organization = ?1 AND ${IF_AT('?2', '?3')}`;
-// Drops the mirror of an organization that was removed, or of an earlier one with the same name.
-const DROP_MIRROR_OF = sql`
-  DELETE FROM mirrors WHERE organization = ?1 AND ${IF_AT('?2', '?3')}
-    AND NOT EXISTS (SELECT 1 FROM organizations o
-      WHERE o.name = ?1 AND o.removed_at IS NULL AND o.created_at <= mirrors.changed_at)`;
 const PUT_PUBLIC = sql`INSERT INTO public_repositories (name) SELECT ?1 WHERE ${IF_AT('?2', '?3')}
   ON CONFLICT DO NOTHING`;
 const DROP_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1 AND ${IF_AT('?2', '?3')}`;
@@ -99,7 +94,6 @@ export function applyChangeLog(
           entry.row === null ? [DROP_ORGANIZATION, entry.name, node, from] : [PUT_ORGANIZATION, entry.row, node, from],
           [DROP_CREDENTIALS_OF, entry.name, node, from],
           [DROP_PINS_OF, entry.name, node, from],
-          [DROP_MIRROR_OF, entry.name, node, from],
         );
         break;
       case 'mirror':

@@ -6,6 +6,7 @@ import { env } from 'cloudflare:workers';
 import { OciError } from '../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
+import { mirrorOf } from '../../src/stores/organizations/mirrors.ts';
 import { outboxDepth } from '../../src/stores/outbox-rows.ts';
 import { granted } from '../support/fixture.ts';
 import type { Host, Hosts } from '../support/hosts.ts';
@@ -137,17 +138,19 @@ function refusal(error: unknown): string {
 
 async function controlOf({ store }: Host, content: Content): Promise<Record<string, unknown>> {
   const control = new ControlData(store.database);
-  const [isPublic, local, others, organization] = await Promise.all([
+  const [isPublic, local, others, organization, mirror] = await Promise.all([
     control.publicAmong(content.repositories),
     control.credentials(content.organization, '', 10),
     control.credentials(content.otherOrganization, '', 10),
     control.organization(content.otherOrganization),
+    mirrorOf(store.database, content.otherOrganization),
   ]);
   return {
     public: [...isPublic].toSorted(),
     credentials: local.map(({ name }) => name),
     secrets: [...local, ...others].map(({ secret_hash: hash }) => hash),
     organization: organization !== undefined,
+    mirror,
   };
 }
 

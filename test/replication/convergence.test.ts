@@ -7,6 +7,7 @@
  */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
+import { removeMirror } from '../../src/stores/organizations/mirrors.ts';
 import { openHosts } from '../support/hosts.ts';
 import type { Plainer } from '../support/minimal.ts';
 import { type Chance, explain, firstFailure, titled, type Trial } from '../support/random-plans.ts';
@@ -47,6 +48,8 @@ async function converges(given: Plan): Promise<void> {
     await carried.carryOut(given);
     await heal(hosts, content);
     await agree(hosts, carried, content, together);
+    // Makes room for those of later runs.
+    await removeMirror(hosts.central.store.database, content.otherOrganization, hosts.now);
   } finally {
     now = hosts.now;
   }

@@ -54,4 +54,14 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step(ANNOUNCE, { store: 'node1', call, effect: 'away' }),
     ],
   })),
+  // A node has the mirror of an organization that is removed.
+  {
+    skews: EQUAL,
+    steps: [
+      step({ kind: 'create organization' }),
+      step({ kind: 'set mirror' }),
+      step(ANNOUNCE),
+      step({ kind: 'remove organization' }),
+    ],
+  },
 ];

@@ -65,6 +65,16 @@ test('a node that missed the removal of an organization does not give its mirror
   expect(await allMirrors(node)).toEqual([]);
 });
 
+test('a node keeps the mirror of an organization that a clock ahead has created, whatever else changes', async () => {
+  const later = 'later' as OrganizationName;
+  await control.addOrganization(later, 100, 99);
+  await setMirror(central, mirror(later, { changedAt: 50 }));
+  await hosts.drain();
+  await control.setQuota(later, 1000, 51);
+  await hosts.drain();
+  expect(await allMirrors(node)).toEqual([mirror(later, { changedAt: 50 })]);
+});
+
 test('a new node starts with the mirrors that there are', async () => {
   await setMirror(central, FULL);
   await env.DB_NODE1!.batch(

@@ -44,6 +44,7 @@ export type Operation =
   | { readonly kind: 'visibility'; readonly repository: number; readonly isPublic: boolean }
   | { readonly kind: 'create credential' | 'remove credential'; readonly name: string }
   | { readonly kind: 'create organization' | 'remove organization' }
+  | { readonly kind: 'set mirror' | 'remove mirror' }
   /** A run of a queue with a limited number of turns; and a queue that loses its memory. */
   | { readonly kind: 'metadata' | 'bytes'; readonly node: NodeName; readonly turns: number }
   | { readonly kind: 'restart'; readonly node: NodeName }
@@ -127,6 +128,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     arbitrary: fc.record({ kind: kind('create credential', 'remove credential'), name: fc.constantFrom('one', 'two') }),
   },
   { weight: 1, arbitrary: fc.record({ kind: kind('create organization', 'remove organization') }) },
+  { weight: 1, arbitrary: fc.record({ kind: kind('set mirror', 'remove mirror') }) },
   { weight: 6, arbitrary: fc.record({ kind: kind('metadata'), node, turns }) },
   { weight: 2, arbitrary: fc.record({ kind: kind('bytes'), node, turns }) },
   { weight: 1, arbitrary: fc.record({ kind: kind('restart'), node }) },

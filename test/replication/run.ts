@@ -4,9 +4,11 @@ import type { Digest } from '../../src/oci/digest.ts';
 import { OciError } from '../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
+import { removeMirror, setMirror } from '../../src/stores/organizations/mirrors.ts';
 import { outboxDepth } from '../../src/stores/outbox-rows.ts';
 import { bodyOf, GRACE, granted } from '../support/fixture.ts';
 import { HOST_NAMES, type HostName, type Hosts } from '../support/hosts.ts';
+import { mirror } from '../support/mirrors.ts';
 import { Beliefs } from './beliefs.ts';
 import { collectAtCentral } from './collect.ts';
 import { type Content, credential, INDEX } from './content.ts';
@@ -130,6 +132,15 @@ export class Run {
         const answer = await this.#answer(administration.removeOrganization(otherOrganization));
         return this.beliefs.told('organization', false, answer.kind, this.#disturbed);
       }
+      // Whether it is a mirror also depends on the organization, so the test only compares the hosts.
+      case 'set mirror': {
+        const made = mirror(otherOrganization, { changedAt: this.#hosts.now });
+        await this.#answer(setMirror(this.#hosts.central.store.database, made));
+        return;
+      }
+      case 'remove mirror':
+        await this.#answer(removeMirror(this.#hosts.central.store.database, otherOrganization, this.#hosts.now));
+        return;
       case 'metadata':
       case 'bytes':
         return this.#runQueue(operation.kind, operation.node, operation.turns);

@@ -104,6 +104,7 @@ export async function call(method: string, path: string, options: CallOptions = 
     redirect: 'manual',
     headers: { ...headers, ...(authorization && { Authorization: authorization }) },
   });
+  rememberPassword(body);
   const response = await (fetcher === undefined ? exports.default.fetch(request) : fetcher(request));
   await rememberSecrets(response, path);
   return response;
@@ -119,6 +120,12 @@ export function callApi(
 ): Promise<Response> {
   const json = body && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
   return call(method, `/api/${path}`, { ...(as && { as }), host, ...json });
+}
+
+/** Remembers the password for an upstream in a body, which must not appear in the log. */
+function rememberPassword(body: BodyInit | null): void {
+  const [, , password = ''] = /"(password|secret)":"([^"]*)"/.exec(typeof body === 'string' ? body : '') ?? [];
+  secrets.add('the password for an upstream', password);
 }
 
 /** Remembers the secrets of an answer, which must not appear in the log. */

@@ -7,6 +7,7 @@ import { inRanges, type NameRange, rangesAfter } from '../name-ranges.ts';
 import { atMost, paged } from '../rows-read.ts';
 import { MAX_CREDENTIALS } from './limits.ts';
 import { deleteMirrorOfRemoved } from './mirrors.ts';
+import { ofRepository as organizationIn } from './usage-rows.ts';
 import { hasTooManyCredentials, hasTooManyRepositories } from './organization-limits.ts';
 import { countRefusedLogin, type RefusedLogin } from './refused-login-rows.ts';
 
@@ -117,7 +118,9 @@ const INSERT_PUBLIC = sql`
   INSERT INTO public_repositories (name) SELECT name FROM repositories WHERE name = ?1 ON CONFLICT DO NOTHING`;
 const DELETE_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1`;
 const SELECT_PUBLIC_AMONG = sql`
-  SELECT p.name FROM json_each(?1) AS asked CROSS JOIN public_repositories p ON p.name = asked.value`;
+  SELECT asked.value AS name FROM json_each(?1) AS asked
+  WHERE EXISTS (SELECT 1 FROM public_repositories WHERE name = asked.value)
+    OR EXISTS (SELECT 1 FROM mirrors WHERE organization = ${organizationIn('asked.value')} AND public = 1)`;
 
 const SELECT_REPOSITORIES = sql<RepositoryRow>`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
@@ -287,7 +290,7 @@ export class ControlData {
       changeLog: [CHANGE_LOG_REMOVED_ORGANIZATION, name, now],
       audit: auditOrganization(name, by, now),
       credentials: [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
-      mirror: deleteMirrorOfRemoved(name),
+      mirror: deleteMirrorOfRemoved(name, now),
       clear: clearOrganization(name, now),
     });
     return removed.length > 0;
@@ -329,7 +332,7 @@ export class ControlData {
     );
   }
 
-  /** Returns those of the repositories that anyone may read. */
+  /** Returns those of the repositories that anyone may read, such as all of a public mirror. */
   async publicAmong(repositories: readonly RepositoryName[]): Promise<Set<RepositoryName>> {
     if (repositories.length === 0) return new Set();
     const rows = await this.#database.all<{ name: RepositoryName }>(SELECT_PUBLIC_AMONG, JSON.stringify(repositories));

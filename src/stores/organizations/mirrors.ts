@@ -90,13 +90,15 @@ const PUT_MIRROR = sql<{ organization: string }>`
   RETURNING organization`.reading(atMost(2 * MAX_MIRRORS));
 const DELETE_MIRROR = sql<{ organization: string }>`
   DELETE FROM mirrors WHERE organization = ?1 RETURNING organization`;
-const DELETE_MIRROR_OF_REMOVED_ORGANIZATION = sql`
-  DELETE FROM mirrors WHERE organization = ?1
-    AND EXISTS (SELECT 1 FROM organizations WHERE name = ?1 AND removed_at IS NOT NULL)`;
+const IF_REMOVED = 'EXISTS (SELECT 1 FROM organizations WHERE name = ?1 AND removed_at IS NOT NULL)';
+const DELETE_MIRROR_OF_REMOVED_ORGANIZATION = sql`DELETE FROM mirrors WHERE organization = ?1 AND ${IF_REMOVED}`;
 // The entry for a removal is written while the row still exists.
 const CHANGE_LOG_MIRROR = sql`
   INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'mirror', organization, '', 0, CAST(?2 AS INTEGER) FROM mirrors WHERE organization = ?1`;
+const CHANGE_LOG_MIRROR_OF_REMOVED_ORGANIZATION = sql`
+  INSERT INTO change_log (kind, name, key, version, recorded_at)
+  SELECT 'mirror', organization, '', 0, CAST(?2 AS INTEGER) FROM mirrors WHERE organization = ?1 AND ${IF_REMOVED}`;
 
 /** Returns all mirrors, in order of their organizations: at most {@link MAX_MIRRORS}. */
 export async function allMirrors(database: Database): Promise<readonly Mirror[]> {
@@ -138,9 +140,12 @@ export async function removeMirror(
   return removed.length > 0;
 }
 
-/** Forgets the mirror of an organization that the same batch has removed. Nodes learn of it with the organization. */
-export function deleteMirrorOfRemoved(organization: OrganizationName): BoundStatement {
-  return [DELETE_MIRROR_OF_REMOVED_ORGANIZATION, organization];
+/** Forgets the mirror of an organization that the same batch has removed. */
+export function deleteMirrorOfRemoved(organization: OrganizationName, now: number): BoundStatement[] {
+  return [
+    [CHANGE_LOG_MIRROR_OF_REMOVED_ORGANIZATION, organization, now],
+    [DELETE_MIRROR_OF_REMOVED_ORGANIZATION, organization],
+  ];
 }
 
 function mirrorFrom(row: MirrorRow): Mirror {

@@ -1,10 +1,11 @@
 /** Mirrors over the management API. What they pull is in test/registry/mirrored. */
 import { env } from 'cloudflare:workers';
+import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { OrganizationName } from '../../../src/oci/reference.ts';
 import { Database } from '../../../src/stores/database.ts';
 import { allMirrors, mirrorOf } from '../../../src/stores/organizations/mirrors.ts';
-import { addUsers, callApi, type CallOptions } from '../../support/client.ts';
+import { addUsers, callApi, type CallOptions, tokenFor } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
 import { takePrinted } from '../../support/console.ts';
 
@@ -98,6 +99,20 @@ test('its own administrator may see it, but not change it, and nobody sees the p
   }
   expect((await ask('GET', 'bob')).status).toBe(403);
   expect((await ask('GET', 'alice', undefined, 'mirrors')).status).toBe(403);
+});
+
+test('anybody gets a token for a public mirror, and sees its images, until it is private again', async () => {
+  await putImage('alice/app', 1, ['latest']);
+  const scopeOf = async (): Promise<unknown> => {
+    const { authorization } = await tokenFor(undefined, 'repository:alice/app:pull,push');
+    return decodeJwt(authorization.replace('Bearer ', ''))['scope'];
+  };
+  const image = 'organizations/alice/repositories/app/images/latest';
+  for (const isPublic of [false, true, false]) {
+    await set({ from: 'hub', public: isPublic });
+    expect([isPublic, (await callApi('GET', image, 'bob')).status]).toEqual([isPublic, isPublic ? 200 : 403]);
+    expect([isPublic, await scopeOf()]).toEqual([isPublic, isPublic ? 'repository:alice/app:pull' : '']);
+  }
 });
 
 test('the audit log names the upstream', async () => {

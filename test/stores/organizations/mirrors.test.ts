@@ -1,6 +1,6 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
-import type { OrganizationName } from '../../../src/oci/reference.ts';
+import type { OrganizationName, RepositoryName } from '../../../src/oci/reference.ts';
 import { Database } from '../../../src/stores/database.ts';
 import { auditBefore } from '../../../src/stores/organizations/audit-page-rows.ts';
 import { ControlData } from '../../../src/stores/organizations/control-data.ts';
@@ -78,6 +78,17 @@ test('an organization that has to stay keeps its mirror', async () => {
   await env.DB_CENTRAL.prepare(`INSERT INTO repositories (name, created_at, listed) VALUES ('${HUB}/app', 1, 1)`).run();
   expect(await control.removeOrganization(HUB, 8)).toBe(false);
   expect(await mirrorOf(database, HUB)).toEqual(FULL);
+});
+
+test('all repositories of a public mirror are public, whether they exist or not, and no others', async () => {
+  const [pulled, other] = [`${HUB}/library/alpine`, `${HUB}er/app`] as [RepositoryName, RepositoryName];
+  await control.addOrganization('dockerhuber' as OrganizationName, 1, 0);
+  await setMirror(database, mirror(HUB));
+  expect(await control.publicAmong([pulled, other])).toEqual(new Set());
+  await setMirror(database, mirror(HUB, { isPublic: true }));
+  expect(await control.publicAmong([pulled, other])).toEqual(new Set([pulled]));
+  await removeMirror(database, HUB, 8);
+  expect(await control.publicAmong([pulled, other])).toEqual(new Set());
 });
 
 test('the audit log says who changed it, without its credential', async () => {
