@@ -30,6 +30,13 @@ export function splitHost(text: string): { readonly host: string; readonly path:
   throw new WrongUse(`${text} does not name a registry: write HOST/${text}, or set BERTH_HOST`);
 }
 
+/** Parses the name of an organization, as {@link splitHost} does. @throws WrongUse */
+export function organizationIn(text: string): { readonly host: string; readonly path: string } {
+  const found = splitHost(text);
+  if (found.path === '') throw new WrongUse(`${text} does not name an organization: write ${text}/ORG`);
+  return found;
+}
+
 /** Parses a repository's name. @throws WrongUse */
 export function parseRepositoryReference(text: string): RepositoryReference {
   const { host, repository, tag, digest } = parseImageReference(text);

@@ -2,7 +2,7 @@
  * The Durable Object that runs the imports of one organization. They take turns, an image at a time, in slices of an
  * alarm. It is not a replication queue: an import may take days, and no announcement waits for it.
  *
- * A run that is killed leaves its alarm, which fires again, and its state, which says what is left.
+ * After a run is killed, Cloudflare fires its alarm again, and the stored state says which steps are left.
  */
 import { DurableObject } from 'cloudflare:workers';
 import { SigningKeys } from '../auth/signing-keys.ts';
@@ -20,7 +20,7 @@ import { reachOf } from '../upstream/reach.ts';
 import { isExpected, MAX_ATTEMPTS, MAX_STARTS, mayPass, reasonOf, waitAfter } from './failure.ts';
 import { isGlob } from '../oci/glob.ts';
 import { type Import, type ImportEnd, ImportsState, type NewImport } from './import-state.ts';
-import { type ImportReport, reportOf } from './report.ts';
+import { type ImportReport, type ImportSummary, summaryOf } from './report.ts';
 import { targetOf } from './request.ts';
 import { Slice, SliceOver } from './slice.ts';
 import { ImportFailed, ImportWork, type Step } from './work.ts';
@@ -34,7 +34,7 @@ const MAX_FAILURES = 100;
 /** The time between two searches for imports that ended long ago. */
 const EXPIRY_MILLISECONDS = DAY;
 
-/** The part of a running import that this instance keeps in memory. */
+/** A running import in this instance's memory. */
 interface Running {
   readonly work: ImportWork;
   readonly abort: AbortController;
@@ -79,8 +79,8 @@ export class OrganizationImports extends DurableObject<Env> {
     return report;
   }
 
-  reports(incarnation: number): readonly ImportReport[] {
-    return this.#state.list(incarnation).map((each) => this.#reportOf(each));
+  reports(incarnation: number): readonly ImportSummary[] {
+    return this.#state.list(incarnation).map((each) => this.#summaryOf(each));
   }
 
   /** Cancels an import that runs, and keeps its copies. */
@@ -236,11 +236,12 @@ export class OrganizationImports extends DurableObject<Env> {
 
   #report(id: string, incarnation: number): ImportReport | undefined {
     const found = this.#state.get(id);
-    return found?.incarnation === incarnation ? this.#reportOf(found) : undefined;
+    if (found?.incarnation !== incarnation) return undefined;
+    return { ...this.#summaryOf(found), report: this.#state.skipped(id) };
   }
 
-  #reportOf(of: Import): ImportReport {
-    return reportOf(of, this.#state, this.#running.get(of.id)?.work.inFlight ?? { copied: 0, total: 0 });
+  #summaryOf(of: Import): ImportSummary {
+    return summaryOf(of, this.#state, this.#running.get(of.id)?.work.inFlight ?? { copied: 0, total: 0 });
   }
 
   async #schedule(): Promise<void> {

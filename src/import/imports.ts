@@ -4,13 +4,14 @@ import type { Config } from '../config.ts';
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName } from '../oci/reference.ts';
 import { composeControlData } from '../registry/compose.ts';
+import { answerOf } from '../stores/deadline.ts';
 import type { UpstreamCredential } from '../upstream/connect.ts';
 import { reachOf } from '../upstream/reach.ts';
 import { importsOf, type OrganizationImports } from './durable-object.ts';
-import type { ImportReport } from './report.ts';
+import type { ImportReport, ImportSummary } from './report.ts';
 import { checkImport, importerOf, type ImportRequest } from './request.ts';
 
-export type { ImportReport, ImportRequest };
+export type { ImportReport, ImportRequest, ImportSummary };
 
 export class Imports {
   readonly #config: Config;
@@ -55,7 +56,7 @@ export class Imports {
     });
   }
 
-  async list(): Promise<readonly ImportReport[]> {
+  async list(): Promise<readonly ImportSummary[]> {
     const incarnation = await this.#incarnation();
     return this.#ask((imports) => imports.reports(incarnation));
   }
@@ -80,14 +81,8 @@ export class Imports {
     throw new OciError('NOT_FOUND', { message: `there is no organization ${this.#organization}` });
   }
 
-  async #ask<Answer>(
-    question: (imports: DurableObjectStub<OrganizationImports>) => PromiseLike<Answer>,
-  ): Promise<Answer> {
-    try {
-      return await question(importsOf(this.#env, this.#organization));
-    } catch (cause) {
-      throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
-    }
+  #ask<Answer>(question: (imports: DurableObjectStub<OrganizationImports>) => PromiseLike<Answer>): Promise<Answer> {
+    return answerOf(question(importsOf(this.#env, this.#organization)));
   }
 }
 

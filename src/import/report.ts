@@ -15,7 +15,7 @@ export interface Copied {
   readonly present: number;
 }
 
-export interface ImportReport {
+export interface ImportSummary {
   readonly id: string;
   readonly state: Import['state'];
   readonly error: string | undefined;
@@ -32,15 +32,18 @@ export interface ImportReport {
   readonly blobs: Copied;
   readonly bytes: Amount;
   readonly skipped: number;
+}
+
+export interface ImportReport extends ImportSummary {
   /** The first entries of the list of what was skipped. */
   readonly report: readonly Skipped[];
 }
 
-export function reportOf(
-  { id, state, error, madeAt, endedAt, dueAt, failures, importer, request }: Import,
+export function summaryOf(
+  { id, state, error, madeAt, endedAt, dueAt, importer, request }: Import,
   imports: ImportsState,
   { copied, total }: InFlight,
-): ImportReport {
+): ImportSummary {
   const counts = imports.counts(id);
   const count = (name: Count): number => counts.get(name) ?? 0;
   const bytes = count('bytes copied');
@@ -50,7 +53,7 @@ export function reportOf(
     error,
     madeAt,
     endedAt,
-    waitsUntil: state === 'running' && failures > 0 ? dueAt : undefined,
+    waitsUntil: state === 'running' && dueAt > Date.now() ? dueAt : undefined,
     importer,
     request,
     repositories: { done: count('repositories done'), total: count('repositories') },
@@ -59,6 +62,5 @@ export function reportOf(
     blobs: { copied: count('blobs copied'), present: count('blobs present') },
     bytes: { done: bytes + copied, total: bytes + total },
     skipped: count('skipped'),
-    report: imports.skipped(id),
   };
 }

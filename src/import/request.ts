@@ -2,7 +2,7 @@
 import { type Credential, matches, type RepositoryPattern } from '../auth/credential.ts';
 import { OciError } from '../oci/errors.ts';
 import { isRepositoryName, isTag, nameProblem, type OrganizationName, type RepositoryName } from '../oci/reference.ts';
-import { parseUpstream, type Reach, type Upstream } from '../upstream/address.ts';
+import { parseUpstream, type Reach } from '../upstream/address.ts';
 import { isGlob, matchesGlob } from '../oci/glob.ts';
 
 export interface ImportRequest {
@@ -47,7 +47,7 @@ export function importerOf(credential: Credential, organization: OrganizationNam
 }
 
 /**
- * Checks a request, and finds its upstream.
+ * Checks a request.
  * @throws OciError FIELD_INVALID, DENIED for a repository that the importer may not push to
  */
 export function checkImport(
@@ -55,7 +55,7 @@ export function checkImport(
   request: ImportRequest,
   importer: Pick<Importer, 'patterns'>,
   reach: Reach,
-): Upstream {
+): void {
   const upstream = parseUpstream(request.from, request.loginHost, reach);
   const globs = request.repositories.filter(isGlob);
   if (globs.length > 0 && !upstream.hasCatalog) {
@@ -75,7 +75,6 @@ export function checkImport(
     if (!mayImportTo(importer, target))
       throw new OciError('DENIED', { message: `this credential may not push to ${target}` });
   }
-  return upstream;
 }
 
 /** Returns the repository that an upstream's repository is copied to; undefined if it would have no valid name. */

@@ -15,6 +15,8 @@ import type { Request } from './transport.ts';
 const DEFAULT_SECONDS = 60;
 /** The part of its life after which a token is exchanged. */
 export const REFRESH_AFTER = 0.8;
+/** The most tokens that are kept, of as many repositories. */
+const MAX_TOKENS = 100;
 const CLIENT_ID = 'berth';
 
 interface Token {
@@ -28,7 +30,7 @@ export class Authorization {
   readonly #credential: CredentialFor;
   readonly #surroundings: Surroundings;
   #challenge: Challenge | undefined;
-  /** By scopes. */
+  /** By scopes, the oldest first. */
   readonly #tokens = new Map<string, Token>();
 
   /** @param credential called once the registry asks for a login */
@@ -70,7 +72,10 @@ export class Authorization {
     if (known !== undefined && Date.now() < known.refreshAt) return known.header;
     const exchange = this.#exchange(challenge, scope);
     const token: Token = { header: exchange.then(({ header }) => header), refreshAt: Number.POSITIVE_INFINITY };
+    this.#tokens.delete(scope);
     this.#tokens.set(scope, token);
+    const [oldest] = this.#tokens.keys();
+    if (oldest !== undefined && this.#tokens.size > MAX_TOKENS) this.#tokens.delete(oldest);
     exchange.then(
       ({ refreshAt }) => (token.refreshAt = refreshAt),
       () => this.#forget(scope, token),

@@ -8,7 +8,7 @@ import { organizationOf, type Reference, type RepositoryName } from '../oci/refe
 import { composeStore } from '../registry/compose.ts';
 import type { CopiedImage } from './copy-down.ts';
 import { changeLogProgress } from '../stores/change-log-rows.ts';
-import { forPage, within } from '../stores/deadline.ts';
+import { answerOf, forPage } from '../stores/deadline.ts';
 import { type OutboxEntry, outboxEntriesAfter, type OutboxEntryPosition } from '../stores/outbox-rows.ts';
 import { glanceOnlyAt, listOnlyAt, onlyAt, type OnlyAtGlance, type OnlyAtPosition } from './only-at-rows.ts';
 import { forgetStoreSlice, isKnownStore, knownStores } from './retired-rows.ts';
@@ -55,8 +55,6 @@ export type OnlyHere =
       readonly elsewhere: boolean;
     };
 
-/** The longest wait for one queue, in milliseconds. */
-const QUEUE_MILLISECONDS = 5000;
 /** The longest that one request may spend on forgetting a store. */
 const FORGET_MILLISECONDS = 10_000;
 /** The most slices in one request: each takes five statements, and D1 may end a request after 1,000. */
@@ -273,16 +271,11 @@ export class Replication {
   }
 
   /** @throws OciError NOT_FOUND; UNAVAILABLE if the Durable Object does not answer */
-  async #ask<Answer>(
+  #ask<Answer>(
     store: StoreName,
     question: (queue: DurableObjectStub<ReplicationQueue>) => PromiseLike<Answer>,
   ): Promise<Answer> {
-    const queue = this.#queue(store);
-    try {
-      return await within(QUEUE_MILLISECONDS, Promise.resolve(question(queue)));
-    } catch (cause) {
-      throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
-    }
+    return answerOf(question(this.#queue(store)));
   }
 
   /** @throws OciError NOT_FOUND */

@@ -37,6 +37,18 @@ export function within<Answer>(
   });
 }
 
+/** The longest that a request waits for a Durable Object, in milliseconds. */
+const OBJECT_MILLISECONDS = 5000;
+
+/** Returns what a Durable Object answers. @throws OciError UNAVAILABLE */
+export async function answerOf<Answer>(asked: PromiseLike<Answer>): Promise<Answer> {
+  try {
+    return await within(OBJECT_MILLISECONDS, Promise.resolve(asked));
+  } catch (cause) {
+    throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
+  }
+}
+
 /** The longest that a page for people waits for one store, in milliseconds. */
 export const PAGE_MILLISECONDS = 1000;
 

@@ -5,7 +5,7 @@
  */
 import { isLoopback } from '../config.ts';
 import { OciError } from '../oci/errors.ts';
-import { type Preset, PRESETS, presetNamed, presetOfHost } from './presets.ts';
+import { type Preset, PRESET_NAMES, presetNamed, presetOfHost } from './presets.ts';
 
 export interface Upstream {
   /** The root of the registry. */
@@ -35,7 +35,7 @@ const PRIVATE_NAMES = /(?:^|\.)(?:localhost|local|internal|intranet|private|corp
 export function parseUpstream(from: string, loginHost: string | undefined, reach: Reach): Upstream {
   const named = presetNamed(from);
   if (named === undefined && !URL.canParse(from)) {
-    throw invalid(`must be the URL of a registry, or one of ${Object.keys(PRESETS).join(', ')}`);
+    throw invalid(`must be the URL of a registry, or one of ${PRESET_NAMES}`);
   }
   const given = new URL(named?.registry ?? from);
   if (given.username !== '' || given.password !== '') throw invalid('must have no login in it: use the credential');

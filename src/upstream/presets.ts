@@ -2,8 +2,8 @@
 
 export interface Preset {
   readonly registry: string;
-  /** The host of its token service. */
-  readonly loginHost: string;
+  /** The host of its token service, if it is another. */
+  readonly loginHost?: string;
   /** Whether it lists its repositories. */
   readonly hasCatalog: boolean;
   /** The path that a name of one component stands below: Docker Hub's `alpine` is `library/alpine`. */
@@ -19,12 +19,15 @@ const HUB: Preset = {
 
 export const PRESETS = {
   hub: HUB,
-  ghcr: { registry: 'https://ghcr.io', loginHost: 'ghcr.io', hasCatalog: false },
-  quay: { registry: 'https://quay.io', loginHost: 'quay.io', hasCatalog: true },
-  gcr: { registry: 'https://gcr.io', loginHost: 'gcr.io', hasCatalog: true },
-  k8s: { registry: 'https://registry.k8s.io', loginHost: 'registry.k8s.io', hasCatalog: false },
-  'ecr-public': { registry: 'https://public.ecr.aws', loginHost: 'public.ecr.aws', hasCatalog: false },
+  ghcr: { registry: 'https://ghcr.io', hasCatalog: false },
+  quay: { registry: 'https://quay.io', hasCatalog: true },
+  gcr: { registry: 'https://gcr.io', hasCatalog: true },
+  k8s: { registry: 'https://registry.k8s.io', hasCatalog: false },
+  'ecr-public': { registry: 'https://public.ecr.aws', hasCatalog: false },
 } as const satisfies Readonly<Record<string, Preset>>;
+
+/** The names of all presets, for people. */
+export const PRESET_NAMES = Object.keys(PRESETS).join(', ');
 
 /** Other names that people know Docker Hub by. */
 const HUB_HOSTS: ReadonlySet<string> = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);

@@ -9,7 +9,7 @@ import { addressProblem, type Reach } from './address.ts';
 
 const ANSWER_MILLISECONDS = 30_000;
 const STALLED_MILLISECONDS = 30_000;
-/** The most bytes of a piece of a body. What has arrived is passed on at once, so that a break loses none of it. */
+/** The most bytes of a piece of a body. Bytes are passed on as they arrive, so that a break loses none of them. */
 const PIECE_BYTES = 64 * 1024;
 
 export function upstreamTransport(reach: Reach): Transport {

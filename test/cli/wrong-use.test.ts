@@ -10,6 +10,7 @@ test.each([
   [['quota', 'acme', 'much'], { BERTH_HOST: '127.0.0.1:1' }, /Write a size as 10GB/],
   [['mirror', 'set', 'hub', 'hub', '--stale', 'ever'], { BERTH_HOST: '127.0.0.1:1' }, /Write a duration as 90s/],
   [['mirror', 'set', 'hub', 'hub', '--password-stdin'], { BERTH_HOST: '127.0.0.1:1' }, /needs --username/],
+  [['import', 'acme', 'hub', 'a', '--login-host', 'b'], { BERTH_HOST: '127.0.0.1:1' }, /needs --username/],
   [['wait', '127.0.0.1:1/alice/app:1', '--timeout', 'long'], {}, /Write a duration as 90s/],
   [['org', 'ls', '--host', 'a b'], {}, /^berth: 'a b' is not a host: /],
   [['org', 'ls', '--host', '127.0.0.1:port'], {}, /^berth: '127\.0\.0\.1:port' is not a host: /],

@@ -1,4 +1,4 @@
-/** The turns and runs of imports. What they copy is in test/processes/import.test.ts. */
+/** The turns and runs of imports. test/processes/import.test.ts checks the copies. */
 import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';

@@ -26,6 +26,18 @@ test('one token serves many requests of a repository', async () => {
   expect(logins(wire)[0]?.url.searchParams.getAll('scope')).toEqual(['repository:alice/app:pull,push']);
 });
 
+test('tokens of many repositories are kept, but not of all that there are', async () => {
+  const wire = wired();
+  const host = hostOf(wire);
+  const ask = (name: string) => new Repository(host, `alice/${name}`, 'push').hasBlob(digest);
+  for (let i = 0; i <= 100; i++) await ask(`app${i}`);
+  const before = logins(wire).length;
+  await ask('app100');
+  expect(logins(wire)).toHaveLength(before);
+  await ask('app0');
+  expect(logins(wire)).toHaveLength(before + 1);
+});
+
 test('requests that begin together share the exchange of a token', async () => {
   const wire = wired();
   const host = hostOf(wire);

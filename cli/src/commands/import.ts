@@ -1,10 +1,11 @@
 import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
+import { PRESET_NAMES } from '../../../src/upstream/presets.ts';
 import type { Import, ImportSummary } from '../answers.ts';
 import { type Api, path } from '../api.ts';
 import { Failure, WrongUse } from '../errors.ts';
 import { connected, seconds, wantsJson, withExamples, withJson } from '../options.ts';
-import { splitHost } from '../reference.ts';
+import { organizationIn } from '../reference.ts';
 import { duration, harmless, print, printJson, size, table, time } from '../terminal.ts';
 import { lineOnChange, untilDone } from '../waiting.ts';
 
@@ -25,7 +26,7 @@ export function importing(berth: Command): void {
   const command = withJson(berth.command('import'))
     .description('copy repositories of another registry into an organization, and wait until that is done')
     .argument('<organization>', '[HOST/]ORG')
-    .argument('<from>', 'the URL of a registry, or hub, ghcr, quay, gcr, k8s or ecr-public')
+    .argument('<from>', `the URL of a registry, or one of ${PRESET_NAMES}`)
     .argument('<repositories...>', "names at that registry, or patterns such as 'team/*'")
     .option('--tag <pattern...>', 'only these tags')
     .option('--platform <platform...>', 'only these platforms of indexes, such as linux/amd64')
@@ -96,16 +97,11 @@ export function imports(berth: Command): void {
 
 const TONES = { running: 'busy', done: 'good', failed: 'bad', cancelled: 'bad' } as const;
 
-function organizationIn(place: string): ReturnType<typeof splitHost> {
-  const found = splitHost(place);
-  if (found.path === '') throw new WrongUse(`${place} names no organization: write ${place}/ORG`);
-  return found;
-}
-
 async function fieldsOf(options: Options): Promise<object> {
   const { tag, platform, referrers, as, username, passwordStdin, loginHost, dryRun } = options;
   if ((username === undefined) !== (passwordStdin === undefined))
     throw new WrongUse('a login needs both --username and --password-stdin');
+  if (loginHost !== undefined && username === undefined) throw new WrongUse('--login-host needs --username');
   const secret = username === undefined ? '' : (await text(process.stdin)).replace(/\r?\n$/, '');
   const fields = {
     tags: tag,

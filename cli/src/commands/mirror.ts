@@ -1,5 +1,6 @@
 import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
+import { PRESET_NAMES } from '../../../src/upstream/presets.ts';
 import type { Mirror } from '../answers.ts';
 import { path } from '../api.ts';
 import { WrongUse } from '../errors.ts';
@@ -66,7 +67,7 @@ export function mirror(berth: Command): void {
   const set = withHost(group.command('set'))
     .description('make an organization a mirror, or replace all its settings')
     .argument('<organization>')
-    .argument('<from>', 'the URL of a registry, or hub, ghcr, quay, gcr, k8s or ecr-public')
+    .argument('<from>', `the URL of a registry, or one of ${PRESET_NAMES}`)
     .option('--prefix <path>', "the path before a repository's name at that registry")
     .option('--repository <name...>', "only these below the organization, or patterns such as 'library/*'")
     .option('--ttl <duration>', 'for how long a tag is good without asking the registry (15m)', seconds)

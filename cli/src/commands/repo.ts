@@ -1,9 +1,8 @@
 import { Argument, type Command } from 'commander';
 import type { Repository } from '../answers.ts';
 import { path, splitRepository } from '../api.ts';
-import { WrongUse } from '../errors.ts';
 import { connected, wantsJson, withExamples, withJson } from '../options.ts';
-import { parseRepositoryReference, splitHost } from '../reference.ts';
+import { organizationIn, parseRepositoryReference } from '../reference.ts';
 import { confirm, print, printJson, printRemoved, table, time } from '../terminal.ts';
 
 const REPOSITORY = '[HOST/]ORG/NAME';
@@ -15,8 +14,7 @@ export function repo(berth: Command): void {
     .description('list the repositories of an organization')
     .argument('<organization>', '[HOST/]ORG')
     .action(async (text: string) => {
-      const { host, path: organization } = splitHost(text);
-      if (organization === '') throw new WrongUse(`${text} does not name an organization: write ${text}/ORG`);
+      const { host, path: organization } = organizationIn(text);
       const api = await connected(ls, host);
       const to = path`/api/organizations/${organization}/repositories`;
       const repositories = await api.list<Repository>(to, 'repositories', ({ name }) => name);

@@ -1,5 +1,6 @@
 /** The schemas of imports. Like `schemas.ts`, they import nothing that needs the Workers runtime. */
 import { z } from '@hono/zod-openapi';
+import { PRESET_NAMES } from '../../upstream/presets.ts';
 import { organizationParam, time } from './schemas.ts';
 
 export const importParam = organizationParam.extend({
@@ -13,10 +14,14 @@ const names = (what: string, example: string) =>
     .max(100)
     .openapi({ example: [example], description: `${what}, or patterns of them: * stands for any characters` });
 
-export const upstreamAddress = z.string().min(1).max(300).openapi({
-  example: 'https://registry.example.com',
-  description: 'The URL of a registry, or one of hub, ghcr, quay, gcr, k8s, ecr-public',
-});
+export const upstreamAddress = z
+  .string()
+  .min(1)
+  .max(300)
+  .openapi({
+    example: 'https://registry.example.com',
+    description: `The URL of a registry, or one of ${PRESET_NAMES}`,
+  });
 export const upstreamUser = z
   .string()
   .min(1)
@@ -46,14 +51,20 @@ export const newImport = z
       .max(20)
       .optional()
       .openapi({ description: 'The platforms to copy of indexes; all by default' }),
-    referrers: z.boolean().default(false).openapi({ description: 'Whether signatures and the like are copied too' }),
+    referrers: z
+      .boolean()
+      .default(false)
+      .openapi({ description: 'Whether to copy signatures and other referrers, too' }),
     as: z
       .string()
       .min(1)
       .max(255)
       .default('*')
       .openapi({ example: 'mirror/*', description: "The name in the organization. * stands for the upstream's name" }),
-    dry_run: z.boolean().default(false).openapi({ description: 'Whether to count only what would be copied' }),
+    dry_run: z
+      .boolean()
+      .default(false)
+      .openapi({ description: 'Whether to count the images and bytes, and copy none' }),
   })
   .openapi('NewImport');
 
@@ -61,7 +72,10 @@ const amount = z.object({
   done: z.int(),
   total: z.int().openapi({ description: 'As far as it is known: it grows while lists are read' }),
 });
-const copied = z.object({ copied: z.int(), present: z.int().openapi({ description: 'There already' }) });
+const copied = z.object({
+  copied: z.int(),
+  present: z.int().openapi({ description: 'The organization had them already' }),
+});
 
 export const importReport = z
   .object({
@@ -78,10 +92,10 @@ export const importReport = z
     manifests: copied,
     blobs: copied,
     bytes: amount.openapi({ description: 'Bytes of the blobs that are copied' }),
-    skipped: z.int().openapi({ description: 'How much was left out' }),
+    skipped: z.int().openapi({ description: 'The number of repositories and images that were skipped' }),
     report: z
       .array(z.object({ what: z.string(), reason: z.string() }))
-      .openapi({ description: 'What was left out, and why: the first 100 entries' }),
+      .openapi({ description: 'The first 100 of them, each with its reason' }),
   })
   .openapi('Import');
 

@@ -1,7 +1,7 @@
 /** Imports: repositories of another registry are copied into an organization. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { administeredPatterns, includesAll } from '../../auth/delegation.ts';
-import { Imports, type ImportReport, type ImportRequest } from '../../import/imports.ts';
+import { Imports, type ImportReport, type ImportRequest, type ImportSummary } from '../../import/imports.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { OrganizationName } from '../../oci/reference.ts';
 import type { AppContext, AppEnv } from '../context.ts';
@@ -63,9 +63,9 @@ export function importRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
     'get',
     IMPORT,
-    'Show how far an import is, or wait for its end',
+    'Show the progress of an import, or wait for its end',
     { params: importParam, query: waitQuery },
-    { 200: { description: 'What it has copied and left out', ...json(importReport) } },
+    { 200: { description: 'Its counts, and the repositories and images that it skipped', ...json(importReport) } },
   );
   api.openapi(get, async (c) => {
     const { organization, import: id } = c.req.valid('param');
@@ -82,7 +82,7 @@ export function importRoutes(api: OpenAPIHono<AppEnv>): void {
     IMPORT,
     'Cancel an import, and keep its copies',
     { params: importParam },
-    { 200: { description: 'It does not run any more', ...json(importReport) } },
+    { 200: { description: 'The import has ended', ...json(importReport) } },
   );
   api.openapi(cancel, async (c) => {
     const { organization, import: id } = c.req.valid('param');
@@ -109,7 +109,7 @@ async function manageable(c: AppContext, organization: OrganizationName, id: str
 }
 
 /** Returns whether a caller may see an import: its own, or one that writes only where the caller may manage. */
-function mayManage(c: AppContext, organization: OrganizationName, { importer }: ImportReport): boolean {
+function mayManage(c: AppContext, organization: OrganizationName, { importer }: ImportSummary): boolean {
   const delegate = c.get('delegate');
   const isOwn = importer.id === delegate.credential.id;
   return isOwn || includesAll(administeredPatterns(delegate, organization), importer.patterns);
@@ -127,7 +127,7 @@ function view(report: ImportReport): z.infer<typeof importReport> {
   return { ...summary(report), report: report.report.map((each) => ({ ...each })) };
 }
 
-function summary(report: ImportReport): z.infer<typeof importSummary> {
+function summary(report: ImportSummary): z.infer<typeof importSummary> {
   const { id, state, madeAt, endedAt, waitsUntil, request, skipped } = report;
   return {
     id,

@@ -1,4 +1,4 @@
-/** Imports over the management API. What they copy is in test/processes/import.test.ts. */
+/** Imports over the management API. test/processes/import.test.ts checks the copies. */
 import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -53,7 +53,7 @@ async function ran(id: string): Promise<Report> {
   return (await ask('GET', `${PATH}/${id}`)).body;
 }
 
-test('an import shows what it has left out, and never its credential', async () => {
+test('an import shows what it skipped, and never its credential', async () => {
   const secret = 'the-secret-of-the-upstream';
   const { id } = await start({ credential: { user: 'ci', secret } });
   const ended = await ran(id);
@@ -106,7 +106,7 @@ describe('an import ends', () => {
   });
 });
 
-test('an image that cannot be read is tried again, then skipped, and the import goes on', async () => {
+test('an image that the upstream refuses is skipped, and the import goes on', async () => {
   upstream = ({ pathname }) => {
     if (pathname.endsWith('/tags/list')) return Response.json({ tags: ['1', '2'] });
     return new Response(null, { status: pathname.endsWith('/1') ? 403 : 404 });
