@@ -40,6 +40,12 @@ test('neither a push from the bootstrap secret on, nor refused requests, leave a
     name: 'laptop',
     rights: ['pull', 'push', 'delete'],
   });
+  const upstream = { from: 'https://registry.example.com', username: 'berth', password: 'kept-for-the-upstream' };
+  secrets.add('the password of a mirror', upstream.password);
+  const mirror = await answer(bootstrap, 'PUT', '/api/organizations/carol/mirror', upstream);
+  expect(JSON.stringify(mirror)).not.toContain(upstream.password);
+  await answer(bootstrap, 'PUT', '/api/organizations/carol/mirror', { ...upstream, from: 'https://127.0.0.2' });
+  expect((await request(bootstrap, 'DELETE', '/api/organizations/carol/mirror')).status).toBe(204);
   const carol = { url, authorization: basicOf('carol', created.secret) };
   const scope = 'repository:carol/app:pull,push';
   const { token } = await answer<{ token: string }>(carol, 'GET', `/token?scope=${scope}&account=carol`);
