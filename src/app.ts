@@ -1,5 +1,6 @@
 /** Assembles the app: the middleware that every request passes, and the routes of each API. */
 import { Hono } from 'hono';
+import { getPath } from 'hono/utils/url';
 import { AccessTokens } from './auth/access-token.ts';
 import { Freshness } from './auth/freshness.ts';
 import { KnownGood } from './auth/known-good.ts';
@@ -21,6 +22,7 @@ import { frontPage } from './http/front-page.tsx';
 import { healthRoutes } from './http/health.ts';
 import { pacedPage, roomFor } from './http/large-answer.ts';
 import { addAllow, allowOptions, answerOptions, noRoute } from './http/methods.ts';
+import { pathWithin } from './http/mirror-host.ts';
 import { metricsRoutes } from './http/metrics.ts';
 import { ownPagesOnly } from './http/own-pages.ts';
 import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts';
@@ -32,8 +34,10 @@ import { encryptedOnly } from './http/transport.ts';
 import { answerAfterBody } from './http/unread-body.ts';
 import { v2Headers } from './http/v2/headers.ts';
 import { v2Routes } from './http/v2/routes.ts';
-import { resolveHost } from './namespaces/namespace.ts';
+import { type MirrorHost, organizationAt, resolveHost } from './namespaces/namespace.ts';
 import { OciError } from './oci/errors.ts';
+import type { OrganizationName } from './oci/reference.ts';
+import { composeUpstreams } from './mirror/upstreams.ts';
 import { composeRegistry } from './registry/compose.ts';
 import { Pulls } from './registry/pulls.ts';
 import { composeQueues } from './replication/queues.ts';
@@ -54,7 +58,13 @@ export interface Address {
 export function createApp(
   addressOf: (request: Request) => Address = ({ url }) => ({ url: new URL(url) }),
 ): Hono<AppEnv> {
-  const app = new Hono<AppEnv>({ router: new SequentialRouter() });
+  const app = new Hono<AppEnv>({
+    router: new SequentialRouter(),
+    getPath: (request, options) => {
+      const organization = mirrorAt(options?.env ?? {}, () => addressOf(request));
+      return organization === undefined ? getPath(request) : pathWithin(organization, getPath(request));
+    },
+  });
   const refuse = (error: unknown, c: AppContext): Response =>
     addAllow(app, c, isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c));
   app.onError(refuse);
@@ -86,8 +96,11 @@ export function createApp(
     const queues = composeQueues(config, c.env, defer);
     c.set('runtime', runtime);
     c.set('namespace', namespace);
+    c.set('mirrorOrganization', organizationAt(config.mirrorHosts, url, port));
     c.set('queues', queues);
-    c.set('registry', composeRegistry({ config, env: c.env, signer, now: () => Date.now(), defer, queues }, namespace));
+    const upstreams = composeUpstreams(c.env, namespace, defer);
+    const surroundings = { config, env: c.env, signer, now: () => Date.now(), defer, queues, upstreams };
+    c.set('registry', composeRegistry(surroundings, namespace));
     await next();
   });
   app.options('*', allowOptions(app));
@@ -105,6 +118,25 @@ export function createApp(
   app.route('/', apiRoutes());
   app.route('/', metricsRoutes());
   return app;
+}
+
+/**
+ * Returns the organization whose host a request was sent to; undefined for a host of a whole registry, or if the
+ * configuration is wrong, which the request's answer says.
+ */
+function mirrorAt(env: object, addressOf: () => Address): OrganizationName | undefined {
+  const mirrorHosts = runtimes.get(env)?.config.mirrorHosts ?? mirrorHostsIn(env);
+  if (mirrorHosts.length === 0) return undefined;
+  const { url, port } = addressOf();
+  return organizationAt(mirrorHosts, url, port);
+}
+
+function mirrorHostsIn(env: object): readonly MirrorHost[] {
+  try {
+    return parseConfig(env).mirrorHosts;
+  } catch {
+    return [];
+  }
 }
 
 const runtimes = new WeakMap<object, Runtime>();

@@ -7,11 +7,14 @@ import { DAY, HOUR } from './durations.ts';
 import { gatherNodes, pathInVariables } from './node-variables.ts';
 import {
   type CentralNamespace,
+  type Namespace,
   type NodeNamespace,
   resolveHost,
+  type MirrorHost,
   type ServedHost,
   type StoreName,
 } from './namespaces/namespace.ts';
+import { isOrganizationName, type OrganizationName } from './oci/reference.ts';
 import { DEFAULT_LIMITS, type StoreLimits } from './stores/organizations/limits.ts';
 
 export interface Config {
@@ -55,6 +58,8 @@ export interface Config {
   readonly chunkMaxBytes: number;
   /** The number of successful reads that one log line stands for; 1 logs every read. */
   readonly readsPerLogLine: number;
+  /** Hosts at which the repositories of one mirror are served by themselves. */
+  readonly mirrorHosts: readonly MirrorHost[];
   /** Hosts of the console, in the same form as a registry's; empty if there is no console. */
   readonly consoleHosts: readonly string[];
   /** Origins whose pages may read what their user may read, such as `https://ui.example.com`. */
@@ -104,9 +109,21 @@ const signingKey = z
 
 const hosts = z.array(host).min(1, 'needs at least one host');
 
+/** Hosts of mirrors, each with the organization whose repositories it serves. */
+const mirrorHosts = z
+  .record(
+    host,
+    z.custom<OrganizationName>(
+      (name) => typeof name === 'string' && isOrganizationName(name),
+      'must be the name of an organization',
+    ),
+  )
+  .default({});
+
 const node = z.strictObject({
   name: storeName.refine((name) => name !== 'central', 'must not be "central"'),
   hosts,
+  mirror_hosts: mirrorHosts,
   store: storeName,
   region: z.enum(REGIONS),
   limit_bytes: z.int().positive().optional(),
@@ -124,7 +141,12 @@ const origin = z
 /** The shape of REGISTRY with all nodes: the namespaces, the hosts they are served at, and their limits. */
 export const registry = z
   .strictObject({
-    central: z.strictObject({ hosts, store: storeName, replicas: z.boolean().default(false) }),
+    central: z.strictObject({
+      hosts,
+      mirror_hosts: mirrorHosts,
+      store: storeName,
+      replicas: z.boolean().default(false),
+    }),
     nodes: z.array(node).default([]),
     grace_hours: z.number().positive().default(24),
     audit_days: z.number().positive().default(90),
@@ -147,15 +169,15 @@ export const registry = z
     console: z.strictObject({ hosts }).optional(),
   })
   .superRefine(({ central, nodes, console }, context) => {
-    const taken = new Set(central.hosts);
+    const taken = new Set([...central.hosts, ...Object.keys(central.mirror_hosts)]);
     const names = new Set<string>();
-    for (const [i, { name, hosts: served, store }] of nodes.entries()) {
+    for (const [i, { name, hosts: served, mirror_hosts, store }] of nodes.entries()) {
       const problem = (path: string, message: string): void =>
         context.addIssue({ code: 'custom', path: ['nodes', i, path], message });
       if (store === central.store) problem('store', "must not be central's");
       if (names.has(name)) problem('name', 'another node already has this name');
       names.add(name);
-      for (const one of served) {
+      for (const one of [...served, ...Object.keys(mirror_hosts)]) {
         if (taken.has(one)) problem('hosts', `${one} is already a host of another namespace`);
         taken.add(one);
       }
@@ -219,6 +241,7 @@ const OTHER_BINDINGS = [
   'REPLICATION_QUEUE',
   'ORGANIZATION_IMPORTS',
   'MIRROR_BLOB',
+  'ORGANIZATION_MIRROR',
   'CREDENTIAL_CHECKS',
   'ADDRESS_CHECKS',
 ];
@@ -252,6 +275,10 @@ export function parseConfig(env: object): Config {
     central,
     nodes,
     stores: [...new Set([central.store, ...nodes.map(({ store }) => store)])],
+    mirrorHosts: [
+      ...mirrorHostsOf(REGISTRY.central.mirror_hosts, central),
+      ...REGISTRY.nodes.flatMap((each, i) => mirrorHostsOf(each.mirror_hosts, nodes[i] ?? central)),
+    ],
     centralHasReplicas: REGISTRY.central.replicas,
     pushWaitMilliseconds: REGISTRY.push_wait_ms,
     graceMilliseconds: REGISTRY.grace_hours * HOUR,
@@ -292,6 +319,10 @@ export function parseConfig(env: object): Config {
     if (!(binding in env)) throw new ConfigError(`${binding}: the binding is missing from wrangler.toml`);
   }
   return config;
+}
+
+function mirrorHostsOf(served: Readonly<Record<string, OrganizationName>>, namespace: Namespace): MirrorHost[] {
+  return Object.entries(served).map(([name, organization]) => ({ host: name, namespace, organization }));
 }
 
 /** Returns the limits by store. If nodes share a store, the smallest limit applies. */

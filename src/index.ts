@@ -6,6 +6,7 @@ import { wakeAllQueues } from './replication/queues.ts';
 
 export { OrganizationImports } from './import/durable-object.ts';
 export { MirrorBlob } from './mirror/blob.ts';
+export { OrganizationMirror } from './mirror/durable-object.ts';
 export { ReplicationQueue } from './replication/durable-object.ts';
 
 const app = createApp();

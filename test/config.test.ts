@@ -13,6 +13,7 @@ const environment = {
   REPLICATION_QUEUE: {},
   ORGANIZATION_IMPORTS: {},
   MIRROR_BLOB: {},
+  ORGANIZATION_MIRROR: {},
   CREDENTIAL_CHECKS: {},
   ADDRESS_CHECKS: {},
 };
@@ -98,6 +99,7 @@ describe('a configuration', () => {
       orphanMilliseconds: 30 * 86_400_000,
       chunkMaxBytes: 64 * 1024 ** 2,
       readsPerLogLine: 1,
+      mirrorHosts: [],
       consoleHosts: [],
       corsOrigins: [],
       signingKeys: [key(1)],
@@ -320,6 +322,7 @@ describe('the error of a configuration names', () => {
     'REPLICATION_QUEUE',
     'ORGANIZATION_IMPORTS',
     'MIRROR_BLOB',
+    'ORGANIZATION_MIRROR',
     'CREDENTIAL_CHECKS',
     'ADDRESS_CHECKS',
   ])('a missing binding: %s', (binding) => {

@@ -12,6 +12,7 @@ import type { SigningKeys } from '../auth/signing-keys.ts';
 import type { Config } from '../config.ts';
 import type { Namespace } from '../namespaces/namespace.ts';
 import type { OciError } from '../oci/errors.ts';
+import type { OrganizationName } from '../oci/reference.ts';
 import type { Queues } from '../registry/compose.ts';
 import type { Pulls } from '../registry/pulls.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -41,6 +42,8 @@ interface Variables {
   logFields: Record<string, string | number>;
   runtime: Runtime;
   namespace: Namespace;
+  /** The organization whose host was asked; undefined at the host of a whole registry. */
+  mirrorOrganization: OrganizationName | undefined;
   registry: Registry;
   queues: Queues;
   principal: Principal;

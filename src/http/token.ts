@@ -17,6 +17,7 @@ import { smallBodiesOnly } from './body.ts';
 import { noStore } from './no-store.ts';
 import { logInFrom, logInWithWholeToken } from './authenticate.ts';
 import type { AppContext, AppEnv } from './context.ts';
+import { scopesWithin } from './mirror-host.ts';
 import { requirePushableName } from './push-name.ts';
 
 export function tokenRoutes(): Hono<AppEnv> {
@@ -59,7 +60,9 @@ interface Issued extends IssuedToken {
 }
 
 /** Issues a token. @throws OciError UNAUTHORIZED for a credential that expires too soon, DENIED, UNAVAILABLE */
-async function issue(c: AppContext, login: Login | undefined, asked: readonly string[]): Promise<Issued> {
+async function issue(c: AppContext, login: Login | undefined, scopesOfClient: readonly string[]): Promise<Issued> {
+  const organization = c.get('mirrorOrganization');
+  const asked = organization === undefined ? scopesOfClient : scopesWithin(organization, scopesOfClient);
   const pushedTo = nameOfOnlyPush(asked);
   if (pushedTo !== undefined) requirePushableName(c.get('url'), pushedTo);
   const now = Date.now();

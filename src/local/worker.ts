@@ -7,7 +7,7 @@
 import { type Address, createApp } from '../app.ts';
 import worker from '../index.ts';
 
-export { MirrorBlob, OrganizationImports, ReplicationQueue } from '../index.ts';
+export { MirrorBlob, OrganizationImports, OrganizationMirror, ReplicationQueue } from '../index.ts';
 
 export default {
   ...worker,

@@ -17,21 +17,21 @@ import { OciError } from '../oci/errors.ts';
 import { organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { composeStore } from '../registry/compose.ts';
 import type { Registry, StoredBlob } from '../registry/registry.ts';
-import type { Mirror } from '../stores/organizations/mirrors.ts';
 import { StatementMeter } from '../stores/statement-meter.ts';
 import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
 import { registryBeneath } from './beneath.ts';
 import { fetchBlob } from './blob-fetch.ts';
-import { BlobSource, isAbsence } from './blob-source.ts';
+import { BlobSource } from './blob-source.ts';
 import { Handout, PART_BYTES } from './handout.ts';
 import { ObjectParts } from './object-parts.ts';
 import { Pause } from './pause.ts';
+import { isAbsence, type UpstreamSettings } from './reach-upstream.ts';
 import { orAfter, Signal } from './waiting.ts';
 
 export interface BlobWanted {
   /** `central`, or the name of a node: the registry that stores the blob. */
   readonly namespace: string;
-  readonly upstream: Pick<Mirror, 'from' | 'loginHost' | 'prefix' | 'credential'>;
+  readonly upstream: UpstreamSettings;
   readonly repository: RepositoryName;
   readonly digest: Digest;
   /** Bytes, if a manifest says so. */

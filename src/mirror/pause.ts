@@ -7,10 +7,16 @@ import { Postponed } from '../upstream/connect.ts';
 const LONGEST_MILLISECONDS = 6 * HOUR;
 
 export class Pause {
+  readonly #longest: number;
   #failures = 0;
   #mayPass = false;
   #reason = '';
   #until = 0;
+
+  /** @param longest the longest pause that the upstream has not asked for, in milliseconds; ten minutes by default */
+  constructor(longest = Infinity) {
+    this.#longest = longest;
+  }
 
   get isOn(): boolean {
     return Date.now() < this.#until;
@@ -34,7 +40,7 @@ export class Pause {
   /** Begins a pause: longer with each failure in a row, or as long as the upstream asks. */
   begin(error: unknown, reason: string): void {
     const asked = error instanceof Postponed ? Math.min(error.milliseconds, LONGEST_MILLISECONDS) : undefined;
-    this.#until = Date.now() + (asked ?? waitAfter(this.#failures));
+    this.#until = Date.now() + (asked ?? Math.min(waitAfter(this.#failures), this.#longest));
     this.#failures += 1;
     this.#mayPass = mayPass(error);
     this.#reason = reason;

@@ -1,3 +1,5 @@
+import type { OrganizationName } from '../oci/reference.ts';
+
 /**
  * The registry that a host name resolves to: central or a node. `store` names the D1 database and R2 bucket that hold
  * its state.
@@ -41,9 +43,15 @@ export function namespaceName(namespace: Namespace): string {
   return namespace.kind === 'central' ? 'central' : namespace.name;
 }
 
+/** A host at which the repositories of one mirror are served without the organization before their names. */
+export interface MirrorHost extends ServedHost {
+  readonly organization: OrganizationName;
+}
+
 /** The hosts of a deployment. */
 export interface Hosts {
   readonly hosts: readonly ServedHost[];
+  readonly mirrorHosts: readonly MirrorHost[];
   /** Hosts of the console, in the same forms as {@link ServedHost}. */
   readonly consoleHosts: readonly string[];
 }
@@ -54,15 +62,29 @@ export interface Hosts {
  * @param port the port that the request arrived on, if a proxy shows the client a different one
  */
 export function resolveHost(
-  { hosts, consoleHosts }: Hosts,
+  { hosts, mirrorHosts, consoleHosts }: Hosts,
   url: URL,
   port = url.port,
 ): Namespace | 'console' | undefined {
-  // The forms in which a configuration may name the host, the most specific first.
-  for (const form of [url.host, url.hostname, `:${port}`]) {
+  for (const form of formsOf(url, port)) {
     if (consoleHosts.includes(form)) return 'console';
-    const served = hosts.find(({ host }) => host === form);
+    const served = hosts.find(({ host }) => host === form) ?? mirrorHosts.find(({ host }) => host === form);
     if (served !== undefined) return served.namespace;
   }
   return undefined;
+}
+
+/** Finds the organization whose host this is; undefined if it is the host of a whole registry. */
+export function organizationAt(
+  mirrorHosts: readonly MirrorHost[],
+  url: URL,
+  port = url.port,
+): OrganizationName | undefined {
+  const forms = formsOf(url, port);
+  return mirrorHosts.find(({ host }) => forms.includes(host))?.organization;
+}
+
+/** Returns the forms in which a configuration may name the host, the most specific first. */
+function formsOf({ host, hostname }: URL, port: string): readonly string[] {
+  return [host, hostname, `:${port}`];
 }

@@ -25,6 +25,13 @@ interface Token {
   refreshAt: number;
 }
 
+/** The error for a login that a token service refuses. */
+export class LoginError extends RegistryError {
+  constructor({ host, message, code }: RegistryError, response: Response) {
+    super(host, response, message.slice(`${host}: `.length), code);
+  }
+}
+
 export class Authorization {
   readonly #registry: URL;
   readonly #credential: CredentialFor;
@@ -101,7 +108,7 @@ export class Authorization {
     const begun = Date.now();
     const { url, request } = exchangeRequest(challenge, scope, credential);
     const response = await this.#surroundings.transport(url, request);
-    if (response.status !== 200) throw await refusalOf('the login', url, response);
+    if (response.status !== 200) throw new LoginError(await refusalOf('the login', url, response), response);
     const answer = tokenIn(await textOf(response));
     if (answer === undefined) throw new RegistryError(realm.host, response, 'the login was answered without a token');
     return {

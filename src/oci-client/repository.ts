@@ -20,6 +20,9 @@ const MAX_PAGES = 100;
 /** The most referrers of a manifest. A list without end would fill the memory. */
 const MAX_REFERRERS = 10_000;
 
+/** What a HEAD says of a manifest. Its size is in bytes. */
+export type ManifestDescription = Pick<Descriptor, 'digest' | 'size'> & Pick<StoredManifest, 'mediaType'>;
+
 /** One repository of a registry: each method is one operation of the distribution spec. */
 export class Repository {
   readonly host: Host;
@@ -53,6 +56,27 @@ export class Repository {
     });
     if (response.status === 404) return undefined;
     return digestOrUndefined(response.headers.get('docker-content-digest') ?? reference);
+  }
+
+  /**
+   * Describes a manifest.
+   * @param known the digest that it had earlier, so that the registry can answer that it still has
+   * @returns 'unchanged' if it still has that digest; undefined if there is none, or the answer does not describe it
+   */
+  async describeManifest(reference: string, known?: Digest): Promise<ManifestDescription | 'unchanged' | undefined> {
+    const { status, headers } = await this.#callAgain({
+      method: 'HEAD',
+      target: `${this.#root}/manifests/${reference}`,
+      headers: { accept: MANIFESTS, ...(known === undefined ? {} : { 'if-none-match': `"${known}"` }) },
+      expect: [200, 304, 404],
+    });
+    if (status === 304) return 'unchanged';
+    if (status === 404) return undefined;
+    const digest = digestOrUndefined(headers.get('docker-content-digest') ?? reference);
+    const mediaType = parseMediaType(headers.get('content-type') ?? undefined);
+    const size = Number(headers.get('content-length') ?? Number.NaN);
+    if (digest === undefined || mediaType === undefined || !Number.isSafeInteger(size)) return undefined;
+    return digest === known ? 'unchanged' : { digest, mediaType, size };
   }
 
   /**

@@ -12,7 +12,7 @@ const LONGEST_WAIT_MS = 60_000;
 const TRANSIENT_STATUSES = new Set([408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 527, 530]);
 
 /** Returns whether the same request may succeed later. */
-export function isTransient(error: unknown): boolean {
+export function isTransient(error: unknown): error is TransportError | RegistryError {
   return error instanceof TransportError || (error instanceof RegistryError && TRANSIENT_STATUSES.has(error.status));
 }
 
@@ -41,7 +41,7 @@ export class Patience {
     const asked = error instanceof RegistryError ? retryAfter(error.headers) : undefined;
     // Some clients must be sooner than others, or all come back at once.
     const wait = asked ?? backoff * (0.75 + Math.random() / 2);
-    await (this.#surroundings.sleep ?? sleepBriefly)(wait, this.#signal);
+    await (this.#surroundings.sleep ?? sleepBriefly)(wait, this.#signal, error);
   }
 }
 

@@ -12,8 +12,9 @@ export interface Surroundings {
   readonly transport: Transport;
   readonly startHash: (algorithm: Algorithm) => StreamingHash;
   /**
-   * Waits for as long as a registry asks. By default, with a timer, and for a minute at most.
+   * Waits before another attempt. By default, with a timer, and for a minute at most.
+   * @param failure why the last one failed
    * @throws the signal's reason once it is aborted
    */
-  readonly sleep?: (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
+  readonly sleep?: (milliseconds: number, signal: AbortSignal | undefined, failure: Error) => Promise<void>;
 }

@@ -42,6 +42,21 @@ export function requireUnlinked(repository: RepositoryName, digest: Digest, resu
   if (result.outcome === 'referenced') throw new OciError('BLOB_IN_USE', { detail: { digest, manifest: result.by } });
 }
 
+/** Returns what was found; undefined if the registry has no such thing. */
+export async function ifKnown<Found>(found: Promise<Found>): Promise<Found | undefined> {
+  try {
+    return await found;
+  } catch (error) {
+    if (isUnknown(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Returns whether an error says that a registry has no such thing. */
+export function isUnknown(error: unknown): boolean {
+  return error instanceof OciError && ['BLOB_UNKNOWN', 'MANIFEST_UNKNOWN', 'NAME_UNKNOWN'].includes(error.kind);
+}
+
 export function missingBlobs(repository: RepositoryName, missing: readonly Digest[]): OciError {
   return new OciError('MANIFEST_BLOB_UNKNOWN', {
     entries: missing.map((blob) => ({

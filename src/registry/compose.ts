@@ -6,11 +6,14 @@ import type { RepositoryName } from '../oci/reference.ts';
 import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
 import { healthOf, type StoreHealth } from '../stores/health.ts';
 import { ControlData } from '../stores/organizations/control-data.ts';
+import { allMirrors, type Mirror } from '../stores/organizations/mirrors.ts';
 import type { StatementMeter } from '../stores/statement-meter.ts';
 import { openStore, type Store } from '../stores/store.ts';
 import type { Signer } from '../stores/uploads/upload-reference.ts';
 import { LikelyKeys } from './federated/likely-keys.ts';
 import { FederatedRegistry } from './federated/registry.ts';
+import type { Upstreams } from './mirrored/upstreams.ts';
+import { MirroredRegistry } from './mirrored/registry.ts';
 import type { Registry } from './registry.ts';
 import { StoredRegistry } from './stored.ts';
 
@@ -24,6 +27,8 @@ export interface Surroundings {
   /** Lets work continue after the response: `ctx.waitUntil`. */
   readonly defer: (work: Promise<unknown>) => void;
   readonly queues: Queues;
+  /** The upstreams of mirrors, for requests. Without them, the registry is the one that a mirror stores in. */
+  readonly upstreams?: Upstreams;
   /** Counts the statements of a registry that works outside a request. */
   readonly meter?: StatementMeter;
 }
@@ -40,8 +45,17 @@ export interface Queues {
 /** Central's keys are unique, so all nodes' registries of an isolate share them. */
 const likelyKeys = new LikelyKeys();
 
-/** Composes a namespace's registry: over central's store alone, or over a node's store and central's. */
+/**
+ * Composes a namespace's registry: over central's store alone, or over a node's store and central's; and above it, for
+ * requests, the upstreams of mirrors.
+ */
 export function composeRegistry(surroundings: Surroundings, namespace: Namespace): Registry {
+  const { upstreams, now } = surroundings;
+  const beneath = composeStoredRegistry(surroundings, namespace);
+  return upstreams === undefined ? beneath : new MirroredRegistry(beneath, upstreams, now);
+}
+
+function composeStoredRegistry(surroundings: Surroundings, namespace: Namespace): Registry {
   const { config, signer, now, defer, env, queues, meter } = surroundings;
   const open = (name: StoreName): Store => (meter === undefined ? bindStore(env, name) : openBound(env, name, meter));
   const [store, central] = [open(namespace.store), open(config.central.store)];
@@ -73,6 +87,11 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
 /** Returns the namespace's copy of the control data, on which it bases its decisions. */
 export function composeControlData(env: object, { store }: Namespace, meter?: StatementMeter): ControlData {
   return new ControlData((meter === undefined ? bindStore(env, store) : openBound(env, store, meter)).database);
+}
+
+/** Returns the mirrors that a namespace's copy of the control data has. */
+export function composeMirrorList(env: object, namespace: Namespace): Promise<readonly Mirror[]> {
+  return allMirrors(bindStore(env, namespace.store).database);
 }
 
 /** Returns every store, central's first, for work that spans stores or runs outside a request. */

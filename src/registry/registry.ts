@@ -24,6 +24,19 @@ export interface ManifestDescriptor {
   readonly mediaType: MediaType;
   /** Bytes. */
   readonly size: number;
+  /** How a mirror knows what the tag means. Undefined for everything else. */
+  readonly mirrored?: Mirrored;
+}
+
+/** How a mirror knows what a tag means. */
+export interface Mirrored {
+  /**
+   * `fresh` if the upstream was asked within the mirror's `ttl`, `stale` if it has yet to be asked again, `failing` if
+   * it was asked and did not answer.
+   */
+  readonly freshness: 'fresh' | 'stale' | 'failing';
+  /** The time since the upstream last answered for the tag; undefined if this store never asked it. */
+  readonly ageSeconds: number | undefined;
 }
 
 export interface StoredManifest extends ManifestDescriptor {
@@ -167,6 +180,8 @@ export interface PageRequest {
   readonly limit: number;
   /** The `last` of the previous page; '' for the first page. */
   readonly after: string;
+  /** Whether a mirror's upstream is asked for its list, in place of what is stored here. */
+  readonly fromUpstream?: boolean;
 }
 
 export interface Referrer extends ManifestDescriptor {

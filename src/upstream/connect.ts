@@ -3,6 +3,7 @@ import { startHash } from '../hashing/resumable-hash.ts';
 import { ContentError } from '../oci-client/content-error.ts';
 import { Host } from '../oci-client/host.ts';
 import { sleepBriefly } from '../oci-client/retry.ts';
+import type { Transport } from '../oci-client/transport.ts';
 import type { Reach, Upstream } from './address.ts';
 import { upstreamTransport } from './transport.ts';
 
@@ -14,20 +15,40 @@ export interface UpstreamCredential {
   readonly secret: string;
 }
 
-/** Thrown in place of a long wait that an upstream asks for. */
+/** Thrown in place of a long wait before another attempt, with what the last one failed with. */
 export class Postponed extends Error {
   override readonly name = 'Postponed';
   readonly milliseconds: number;
 
-  constructor(milliseconds: number) {
-    super(`the upstream asks to wait for ${Math.ceil(milliseconds / 1000)} s`);
+  constructor(milliseconds: number, failure: Error) {
+    super(failure.message);
     this.milliseconds = milliseconds;
   }
 }
 
-/** Connects to an upstream. Requests of one connection share its tokens. */
-export function connectUpstream(upstream: Upstream, credential: UpstreamCredential | undefined, reach: Reach): Host {
-  const surroundings = { transport: upstreamTransport(reach), startHash, sleep: waitOrPostpone };
+/**
+ * Connects to an upstream. Requests of one connection share its tokens.
+ * @param longestWait the longest wait inside a request, in milliseconds. For a longer one it throws {@link Postponed}.
+ * @param onAnswer is told of every answer
+ */
+export function connectUpstream(
+  upstream: Upstream,
+  credential: UpstreamCredential | undefined,
+  reach: Reach,
+  longestWait = LONGEST_WAIT_MILLISECONDS,
+  onAnswer: (answer: Response) => void = () => undefined,
+): Host {
+  const sleep = async (milliseconds: number, signal: AbortSignal | undefined, failure: Error): Promise<void> => {
+    if (milliseconds > longestWait) throw new Postponed(milliseconds, failure);
+    await sleepBriefly(milliseconds, signal);
+  };
+  const send = upstreamTransport(reach);
+  const transport: Transport = async (url, request) => {
+    const answer = await send(url, request);
+    onAnswer(answer);
+    return answer;
+  };
+  const surroundings = { transport, startHash, sleep };
   return new Host(upstream.url, surroundings, async (receiver) => {
     if (credential === undefined) return undefined;
     if (upstream.loginHosts.includes(receiver.host)) return { username: credential.user, password: credential.secret };
@@ -40,9 +61,4 @@ export function connectUpstream(upstream: Upstream, credential: UpstreamCredenti
 /** Returns the name that an upstream knows a repository by. */
 export function upstreamName({ library }: Upstream, name: string): string {
   return library === undefined || name.includes('/') ? name : `${library}/${name}`;
-}
-
-async function waitOrPostpone(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
-  if (milliseconds > LONGEST_WAIT_MILLISECONDS) throw new Postponed(milliseconds);
-  await sleepBriefly(milliseconds, signal);
 }

@@ -11,6 +11,7 @@ import { consolePages } from './rows/console.ts';
 import { deployment } from './rows/deployment.ts';
 import { images } from './rows/images.ts';
 import { memory } from './rows/memory.ts';
+import { mirrors } from './rows/mirrors.ts';
 import { nodesCopies } from './rows/nodes-copies.ts';
 import { nodesPush } from './rows/nodes-push.ts';
 import { nodesSeen } from './rows/nodes-seen.ts';
@@ -28,6 +29,7 @@ const ROWS: readonly Row[] = [
   ...cli,
   ...uploadsInChunks,
   ...reads,
+  ...mirrors,
   ...operations,
   ...images,
   ...scale,

@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { type Namespace, namespaceId, resolveHost, type ServedHost } from '../../src/namespaces/namespace.ts';
+import type { OrganizationName } from '../../src/oci/reference.ts';
+import {
+  type Namespace,
+  namespaceId,
+  organizationAt,
+  resolveHost,
+  type ServedHost,
+} from '../../src/namespaces/namespace.ts';
 
 const central: Namespace = { kind: 'central', store: 'central' };
 const fra: Namespace = { kind: 'node', name: 'fra', region: 'eu', store: 'eu-1' };
@@ -12,6 +19,7 @@ const hosts: readonly ServedHost[] = [
   { host: ':9000', namespace: fra },
   { host: 'index.dal.example.com', namespace: dal },
 ];
+const mirrorHosts = [{ host: 'hub.example.com', namespace: central, organization: 'hub' as OrganizationName }];
 const consoleHosts = ['console.example.com', ':9001'];
 
 describe('resolveHost', () => {
@@ -26,11 +34,12 @@ describe('resolveHost', () => {
     ['http://[::1]:9000/v2/', fra],
     ['http://index.dal.example.com:9000/v2/', dal],
     ['http://localhost:9000/v2/', fra],
+    ['https://hub.example.com/v2/', central],
     ['https://console.example.com/', 'console'],
     ['http://console.example.com:9000/', 'console'],
     ['http://localhost:9001/', 'console'],
   ])('finds what is served at %s', (url, namespace) => {
-    expect(resolveHost({ hosts, consoleHosts }, new URL(url))).toBe(namespace);
+    expect(resolveHost({ hosts, mirrorHosts, consoleHosts }, new URL(url))).toBe(namespace);
   });
 
   test.each([
@@ -44,7 +53,7 @@ describe('resolveHost', () => {
     'https://evil.example/index.example.com',
     'https://index.example.com@evil.example/',
   ])('finds nothing at %s', (url) => {
-    expect(resolveHost({ hosts, consoleHosts }, new URL(url))).toBeUndefined();
+    expect(resolveHost({ hosts, mirrorHosts, consoleHosts }, new URL(url))).toBeUndefined();
   });
 });
 
@@ -56,5 +65,16 @@ describe('namespaceId', () => {
 
   test('tells nodes apart, even two that share a store: a credential may be good at only one of them', () => {
     expect(new Set([fra, ams, dal].map(namespaceId)).size).toBe(3);
+  });
+});
+
+describe('organizationAt', () => {
+  test.each([
+    ['https://hub.example.com/v2/', 'hub'],
+    ['http://hub.example.com:8080/v2/', 'hub'],
+    ['https://index.example.com/v2/', undefined],
+    ['https://other.example.com/v2/', undefined],
+  ])('finds whose host %s is', (url, organization) => {
+    expect(organizationAt(mirrorHosts, new URL(url))).toBe(organization);
   });
 });

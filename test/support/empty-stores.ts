@@ -3,11 +3,12 @@
  * would take longer than most files run. This module is evaluated before each file, and removes what the previous file
  * left.
  */
-import { applyD1Migrations, evictAllDurableObjects, listDurableObjectIds, runInDurableObject } from 'cloudflare:test';
+import { applyD1Migrations, evictAllDurableObjects } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, vi } from 'vitest';
 import { BINDINGS, clearStores, dropSavedTables } from './bindings.ts';
 import { DataCenterCache } from './data-center-cache.ts';
+import { forgetObjects } from './durable-objects.ts';
 
 declare global {
   // These bindings exist only in tests.
@@ -41,16 +42,6 @@ async function forgetQueues(): Promise<void> {
   await forgetObjects(env.REPLICATION_QUEUE);
   await forgetObjects(env.ORGANIZATION_IMPORTS);
   await forgetObjects(env.MIRROR_BLOB);
+  await forgetObjects(env.ORGANIZATION_MIRROR);
   await evictAllDurableObjects();
-}
-
-async function forgetObjects<Kind extends Rpc.DurableObjectBranded>(
-  objects: DurableObjectNamespace<Kind>,
-): Promise<void> {
-  for (const id of await listDurableObjectIds(objects)) {
-    await runInDurableObject(objects.get(id), async (_object, { storage }) => {
-      await storage.deleteAlarm();
-      await storage.deleteAll();
-    });
-  }
 }

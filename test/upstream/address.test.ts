@@ -6,6 +6,7 @@ import { reachOf } from '../../src/upstream/reach.ts';
 const central = { kind: 'central', store: 'central' } as const;
 const DEPLOYED = reachOf({
   hosts: [{ host: 'index.example.com', namespace: central }],
+  mirrorHosts: [],
   consoleHosts: ['console.example.com'],
 });
 const LOCAL = reachOf({
@@ -13,6 +14,7 @@ const LOCAL = reachOf({
     { host: ':8787', namespace: central },
     { host: 'index.localhost', namespace: central },
   ],
+  mirrorHosts: [],
   consoleHosts: [':8790'],
 });
 
@@ -62,7 +64,7 @@ test('a local run also reaches its own machine, but not itself', () => {
 
 test('a configuration that names one of its hosts is a deployment', () => {
   const hosts = [':8787', 'index.example.com'].map((host) => ({ host, namespace: central }));
-  expect(problem('http://localhost:5000', reachOf({ hosts, consoleHosts: [] }))).toBeDefined();
+  expect(problem('http://localhost:5000', reachOf({ hosts, mirrorHosts: [], consoleHosts: [] }))).toBeDefined();
 });
 
 describe('an upstream', () => {

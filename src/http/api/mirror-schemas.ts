@@ -55,4 +55,22 @@ export const newMirror = z
   })
   .openapi('NewMirror');
 
+export const mirrorStatus = z
+  .object({
+    tags: z.int().openapi({ description: 'The tags that the upstream was asked for' }),
+    waiting: z.int().openapi({ description: 'The images that are to be stored, once their blobs are fetched' }),
+    failure: z.string().nullable().openapi({ description: 'Why the upstream is not asked now; null if it is' }),
+    asked_again_at: time.nullable(),
+    pulls: z
+      .object({
+        limit: z.int(),
+        remaining: z.int(),
+        seconds: z.int().openapi({ description: 'The time that the limit is for' }),
+        at: time.openapi({ description: 'When the upstream said so' }),
+      })
+      .nullable()
+      .openapi({ description: 'What the upstream says of its limit of pulls; null if it has not lately' }),
+  })
+  .openapi('MirrorStatus');
+
 export const mirror = z.object({ organization: z.string(), ...settings, changed_at: time }).openapi('Mirror');

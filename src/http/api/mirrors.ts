@@ -1,11 +1,12 @@
 /** Mirrors: organizations whose repositories are pulled from another registry. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { Mirrors, type MirrorSummary } from '../../auth/mirrors.ts';
+import { forgetMirrorLists, statusOf } from '../../mirror/upstreams.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { callerAsActor, requireAdministrator, requireAdministratorOf, requireValidAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
-import { mirror, newMirror } from './mirror-schemas.ts';
+import { mirror, mirrorStatus, newMirror } from './mirror-schemas.ts';
 import { organizationParam } from './schemas.ts';
 
 const MIRROR = '/api/organizations/{organization}/mirror';
@@ -41,14 +42,31 @@ export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
     return c.json(shown(await mirrorsOf(c).of(organization)), 200);
   });
 
-  const set = describe(
+  const getStatus = describe(
+    'get',
+    `${MIRROR}/status`,
+    'Show how a mirror gets on with its upstream, at the registry that is asked',
+    { params: organizationParam },
+    { 200: { description: 'What this registry knows', ...json(mirrorStatus) } },
+  );
+  api.openapi(getStatus, async (c) => {
+    const { organization } = c.req.valid('param');
+    requireAdministratorOf(c, organization);
+    await mirrorsOf(c).of(organization);
+    const { tags, waiting, failure, askedAgainAt, rateLimit } = await statusOf(c.env, organization, c.get('namespace'));
+    const pulls = rateLimit && { ...rateLimit, at: formatTime(rateLimit.at) };
+    const again = askedAgainAt === undefined ? null : formatTime(askedAgainAt);
+    return c.json({ tags, waiting, failure: failure ?? null, asked_again_at: again, pulls: pulls ?? null }, 200);
+  });
+
+  const put = describe(
     'put',
     MIRROR,
     'Make an organization a mirror, or replace its settings',
     { params: organizationParam, ...body(newMirror) },
     { 200: { description: 'The mirror, without its password', ...json(mirror) } },
   );
-  api.openapi(set, async (c) => {
+  api.openapi(put, async (c) => {
     requireAdministrator(c);
     requireValidAt(c);
     const { organization } = c.req.valid('param');
@@ -66,7 +84,9 @@ export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
       acceptsPushes: asked.accepts_pushes,
       isPublic: asked.public,
     };
-    return c.json(shown(await mirrorsOf(c).set(made, callerAsActor(c))), 200);
+    const set = await mirrorsOf(c).set(made, callerAsActor(c));
+    forgetMirrorLists(c.env);
+    return c.json(shown(set), 200);
   });
 
   const remove = describe(
@@ -80,6 +100,7 @@ export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
     requireAdministrator(c);
     requireValidAt(c);
     await mirrorsOf(c).remove(c.req.valid('param').organization, callerAsActor(c));
+    forgetMirrorLists(c.env);
     return c.body(null, 204);
   });
 }

@@ -43,5 +43,7 @@ export function withoutHost(c: AppContext, name: string): string {
 function isServed(c: AppContext, host: string): boolean {
   const url = `https://${host}`;
   if (!/^[a-z0-9.-]+(?::\d+)?$/i.test(host) || !URL.canParse(url)) return false;
-  return resolveHost({ hosts: c.get('runtime').config.hosts, consoleHosts: [] }, new URL(url)) !== undefined;
+  return (
+    resolveHost({ hosts: c.get('runtime').config.hosts, mirrorHosts: [], consoleHosts: [] }, new URL(url)) !== undefined
+  );
 }

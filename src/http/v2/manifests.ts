@@ -11,7 +11,7 @@ import {
   type Reference,
   type Tag,
 } from '../../oci/reference.ts';
-import type { ManifestDescriptor } from '../../registry/registry.ts';
+import type { ManifestDescriptor, Mirrored } from '../../registry/registry.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import { readManifestBody } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
@@ -96,12 +96,22 @@ function tagsOf(c: AppContext, reference: Reference): Tag[] {
   return [...tags];
 }
 
-function headersOf({ digest, mediaType, size }: ManifestDescriptor): Record<string, string> {
-  return {
+function headersOf({ digest, mediaType, size, mirrored }: ManifestDescriptor): Record<string, string> {
+  const headers = {
     'Content-Type': mediaType,
     'Content-Length': String(size),
     'Docker-Content-Digest': digest,
     ETag: `"${digest}"`,
     'Cache-Control': 'no-transform',
+  };
+  return mirrored === undefined ? headers : { ...headers, ...headersOfMirrored(mirrored) };
+}
+
+/** Age (RFC 9111 §5.1), and Warning, by the codes of RFC 7234 §5.5. */
+function headersOfMirrored({ freshness, ageSeconds }: Mirrored): Record<string, string> {
+  return {
+    ...(ageSeconds === undefined ? {} : { Age: String(ageSeconds) }),
+    ...(freshness === 'stale' ? { Warning: '110 - "Response is Stale"' } : {}),
+    ...(freshness === 'failing' ? { Warning: '111 - "Revalidation Failed"' } : {}),
   };
 }

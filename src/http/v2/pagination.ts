@@ -8,7 +8,7 @@ export const MAX_PAGE = 1000;
 
 /**
  * Parses `n` and `last` (distribution-spec, "Listing Tags"). An empty `n` counts as absent; an `n` above `most` becomes
- * `most`.
+ * `most`. `upstream=true` asks the upstream of a mirror.
  * @throws OciError PARAMETER_INVALID
  */
 export function pageRequest(c: AppContext, most = MAX_PAGE): PageRequest {
@@ -20,7 +20,7 @@ export function pageRequest(c: AppContext, most = MAX_PAGE): PageRequest {
       detail: { n: n.slice(0, 50) },
     });
   }
-  return { limit, after: c.req.query('last') ?? '' };
+  return { limit, after: c.req.query('last') ?? '', fromUpstream: c.req.query('upstream') === 'true' };
 }
 
 /** Returns the Link to the next page, with the named parameters of this request; no header on the last page. */
@@ -29,7 +29,7 @@ export function linkToNext(
   path: string,
   page: Page<unknown>,
   { limit }: PageRequest,
-  parameters: readonly string[] = ['artifactType'],
+  parameters: readonly string[] = ['artifactType', 'upstream'],
 ): Record<string, string> {
   if (page.last === undefined || limit === 0) return {};
   const query = new URLSearchParams({ n: String(limit), last: page.last });

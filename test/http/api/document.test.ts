@@ -86,6 +86,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   [`put ${ORGANIZATION}/quota`]: { body: body({ bytes: 1000 }) },
   'get /api/mirrors': {},
   [`get ${ORGANIZATION}/mirror`]: { parameters: { organization: 'vacant' } },
+  [`get ${ORGANIZATION}/mirror/status`]: { parameters: { organization: 'vacant' } },
   [`put ${ORGANIZATION}/mirror`]: { parameters: { organization: 'vacant' }, body: body({ from: 'hub' }) },
   [`delete ${ORGANIZATION}/mirror`]: { parameters: { organization: 'vacant' } },
   [`get ${ORGANIZATION}/credentials`]: {},

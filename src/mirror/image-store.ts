@@ -1,0 +1,99 @@
+/** Stores the images that a mirror has passed on, each like a push: its blobs first, then its manifest. */
+import { mayPass, reasonOf } from '../import/failure.ts';
+import { logFailure } from '../log.ts';
+import { ContentError } from '../oci-client/content-error.ts';
+import type { Digest } from '../oci/digest.ts';
+import { parseManifest } from '../oci/manifest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import { ifKnown } from '../registry/answers.ts';
+import type { Actor, Registry } from '../registry/registry.ts';
+import type { Mirror } from '../stores/organizations/mirrors.ts';
+import type { MirrorAt } from './answers.ts';
+import { mirrorBlobOf } from './blob.ts';
+import { descriptorOf, type DueImage, type KeptManifest, type MirrorState } from './mirror-state.ts';
+import { wantedBlob } from './reach-upstream.ts';
+
+/** The blobs of an image that are fetched side by side. */
+const BLOBS_AT_ONCE = 3;
+/** The most tags that an image is stored with at once. */
+const MAX_TAGS = 100;
+const LATER_MILLISECONDS = 1000;
+const FIRST_RETRY_MILLISECONDS = 5000;
+/** After these attempts, of which the last comes after some three hours, the next pull has to bring the image. */
+const MAX_ATTEMPTS = 12;
+
+export class ImageStore {
+  readonly #env: object;
+  readonly #state: MirrorState;
+  readonly #registryOf: (at: MirrorAt) => Promise<Registry>;
+
+  /** @param registryOf returns the registry beneath */
+  constructor(env: object, state: MirrorState, registryOf: (at: MirrorAt) => Promise<Registry>) {
+    this.#env = env;
+    this.#state = state;
+    this.#registryOf = registryOf;
+  }
+
+  /** Stores an image that is due, or puts it off. */
+  async storeOrPutOff(at: MirrorAt, due: DueImage): Promise<void> {
+    try {
+      const isStored = await this.#store(at, due);
+      if (isStored) return this.#state.endDue(due);
+      this.#state.putOff(due, Date.now() + LATER_MILLISECONDS, due.attempts);
+    } catch (error) {
+      const { repository, digest, attempts } = due;
+      const mayBeTriedAgain = mayPass(error) && attempts + 1 < MAX_ATTEMPTS;
+      logFailure({ mirror: repository, digest, attempt: attempts + 1, error: reasonOf(error, at.mirror.credential) });
+      if (mayBeTriedAgain) this.#state.putOff(due, Date.now() + FIRST_RETRY_MILLISECONDS * 2 ** attempts, attempts + 1);
+      else this.#state.endDue(due);
+    }
+  }
+
+  /** Stores an image. @returns false if its blobs are still being fetched */
+  async #store(at: MirrorAt, { repository, digest }: DueImage): Promise<boolean> {
+    const registry = await this.#registryOf(at);
+    const kept = this.#state.manifest(repository, digest) ?? (await storedManifest(registry, repository, digest));
+    // Only its tag was asked for.
+    if (kept === undefined) return true;
+    const manifest = parseManifest(kept.bytes, kept.mediaType);
+    const sizes = new Map(manifest.references.map((each) => [each.digest, each.size ?? undefined]));
+    for (let i = 0; i < manifest.requiredBlobs.length; i += BLOBS_AT_ONCE) {
+      const some = manifest.requiredBlobs.slice(i, i + BLOBS_AT_ONCE);
+      const fetched = await Promise.all(some.map((blob) => this.#bring(at, repository, blob, sizes.get(blob))));
+      if (fetched.includes(false)) return false;
+    }
+    const tags = this.#state.tagsOf(repository, digest, MAX_TAGS);
+    await registry.putManifest(repository, digest, manifest, kept.size, tags, byMirror(at.mirror));
+    this.#state.forgetManifest(repository, digest);
+    return true;
+  }
+
+  /** Has a blob stored. @returns false if it is still being fetched */
+  async #bring(at: MirrorAt, repository: RepositoryName, digest: Digest, size: number | undefined): Promise<boolean> {
+    const registry = await this.#registryOf(at);
+    const access = { repository, condition: 'granted' } as const;
+    // As before a push, this promises that the blob is kept until the manifest comes.
+    const isThere = await ifKnown(registry.resolveBlob(access, digest, true));
+    if (isThere !== undefined) return true;
+    const wanted = wantedBlob(at, repository, digest, size);
+    const outcome = await mirrorBlobOf(this.#env, wanted).ensure(wanted);
+    if (outcome === 'stored') return true;
+    if (outcome === 'fetching') return false;
+    throw new ContentError(outcome === 'absent' ? `the upstream has no blob ${digest}` : outcome.failed);
+  }
+}
+
+/** The author of the tags that a mirror stores. */
+export function byMirror({ from }: Mirror): Actor {
+  return { subject: 'mirror', name: from, host: '' };
+}
+
+async function storedManifest(
+  registry: Registry,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<KeptManifest | undefined> {
+  const access = { repository, condition: 'granted' } as const;
+  const found = await ifKnown(registry.getManifest(access, { kind: 'digest', digest }));
+  return found && { ...descriptorOf(found), bytes: Uint8Array.from(new TextEncoder().encode(found.text)) };
+}

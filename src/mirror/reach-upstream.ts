@@ -1,0 +1,62 @@
+/** How a mirror reaches its upstream. */
+import type { Config } from '../config.ts';
+import { namespaceName } from '../namespaces/namespace.ts';
+import { LoginError } from '../oci-client/authorization.ts';
+import type { Host } from '../oci-client/host.ts';
+import { RegistryError } from '../oci-client/registry-error.ts';
+import type { Digest } from '../oci/digest.ts';
+import { organizationOf, type RepositoryName } from '../oci/reference.ts';
+import type { Mirror } from '../stores/organizations/mirrors.ts';
+import { parseUpstream, type Upstream } from '../upstream/address.ts';
+import { connectUpstream, upstreamName } from '../upstream/connect.ts';
+import { reachOf } from '../upstream/reach.ts';
+import type { BlobWanted } from './blob.ts';
+import type { MirrorAt } from './answers.ts';
+
+/** What a mirror's settings say of its upstream. */
+export type UpstreamSettings = Pick<Mirror, 'from' | 'loginHost' | 'prefix' | 'credential'>;
+
+/**
+ * Connects to a mirror's upstream.
+ * @param longestWait and onAnswer as in {@link connectUpstream}
+ * @throws OciError FIELD_INVALID if the deployment may not reach it any more
+ */
+export function hostOf(
+  settings: UpstreamSettings,
+  config: Config,
+  longestWait?: number,
+  onAnswer?: (answer: Response) => void,
+): Host {
+  return connectUpstream(upstreamOf(settings, config), settings.credential, reachOf(config), longestWait, onAnswer);
+}
+
+/** Returns the name that the upstream knows a mirror's repository by. */
+export function nameAtUpstream(settings: UpstreamSettings, config: Config, repository: RepositoryName): string {
+  const { prefix } = settings;
+  const name = repository.slice(organizationOf(repository).length + 1);
+  return upstreamName(upstreamOf(settings, config), prefix === '' ? name : `${prefix}/${name}`);
+}
+
+function upstreamOf({ from, loginHost }: UpstreamSettings, config: Config): Upstream {
+  return parseUpstream(from, loginHost, reachOf(config));
+}
+
+/** Returns what the Durable Object of a blob is asked for. @param size in bytes, if a manifest says so */
+export function wantedBlob(
+  { mirror, namespace }: MirrorAt,
+  repository: RepositoryName,
+  digest: Digest,
+  size?: number,
+): BlobWanted {
+  const { from, loginHost, prefix, credential } = mirror;
+  const upstream = { from, loginHost, prefix, credential };
+  return { namespace: namespaceName(namespace), upstream, repository, digest, ...(size === undefined ? {} : { size }) };
+}
+
+/** Statuses with which a registry says that something is not there, or not for Berth. */
+const ABSENT: ReadonlySet<number> = new Set([401, 403, 404]);
+
+/** Returns whether the upstream says that it has no such thing, or none for this login. A refused login is a failure. */
+export function isAbsence(error: unknown): boolean {
+  return error instanceof RegistryError && ABSENT.has(error.status) && !(error instanceof LoginError);
+}

@@ -1,0 +1,134 @@
+/** How a mirror asks its upstream: with a pause after failures, and within the pulls that the upstream allows. */
+import type { Config } from '../config.ts';
+import { MINUTE } from '../durations.ts';
+import { mayPass, reasonOf } from '../import/failure.ts';
+import { logFailure } from '../log.ts';
+import type { Host } from '../oci-client/host.ts';
+import { Repository } from '../oci-client/repository.ts';
+import type { Digest } from '../oci/digest.ts';
+import { MAX_MANIFEST_BYTES } from '../oci/manifest-limits.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import type { ManifestDescriptor } from '../registry/registry.ts';
+import type { Mirror } from '../stores/organizations/mirrors.ts';
+import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
+import type { Failure, MirrorStatus } from './answers.ts';
+import { descriptorOf, type KeptManifest, type MirrorState } from './mirror-state.ts';
+import { Pause } from './pause.ts';
+import { type RateLimit, rateLimitIn } from './rate-limit.ts';
+import { hostOf, isAbsence, nameAtUpstream } from './reach-upstream.ts';
+
+/** The longest wait between two attempts of one question. Clients wait meanwhile, so there is one more attempt. */
+const LONGEST_WAIT_MILLISECONDS = 700;
+/** The longest that an upstream which has failed is left alone, unless it asks for more. */
+const LONGEST_PAUSE_MILLISECONDS = 30_000;
+const SOON_MILLISECONDS = 1000;
+
+/** Thrown in place of a question to an upstream that has just failed. */
+class Paused extends Error {
+  override readonly name = 'Paused';
+  readonly milliseconds: number;
+
+  constructor(reason: string, milliseconds: number) {
+    super(reason);
+    this.milliseconds = milliseconds;
+  }
+}
+
+export class UpstreamClient {
+  readonly #config: Config;
+  readonly #state: MirrorState;
+  readonly #pause = new Pause(LONGEST_PAUSE_MILLISECONDS);
+  #host: { readonly changedAt: number; readonly host: Host } | undefined;
+  #rateLimit: RateLimit | undefined;
+
+  /** @param state keeps the manifests that are read */
+  constructor(config: Config, state: MirrorState) {
+    this.#config = config;
+    this.#state = state;
+  }
+
+  /** Whether the upstream has failed, and is left alone. */
+  get isPaused(): boolean {
+    return this.#pause.isOn;
+  }
+
+  status(): Pick<MirrorStatus, 'failure' | 'askedAgainAt' | 'rateLimit'> {
+    return {
+      failure: this.#pause.isOn ? this.#pause.reason : undefined,
+      askedAgainAt: this.#pause.isOn ? this.#pause.until : undefined,
+      rateLimit: this.#rateLimit,
+    };
+  }
+
+  /** Describes a manifest. @throws what the upstream fails with; Paused if it has just failed */
+  async describe(
+    mirror: Mirror,
+    repository: RepositoryName,
+    reference: string,
+    known?: ManifestDescriptor,
+  ): Promise<ManifestDescriptor | undefined> {
+    const upstream = this.repository(mirror, repository);
+    const described = await upstream.describeManifest(reference, known?.digest);
+    this.#pause.end();
+    if (described === 'unchanged') return known;
+    if (described !== undefined) return described;
+    // Some registries answer a HEAD without a digest, or not at all.
+    const found = await this.read(mirror, repository, reference);
+    return found && descriptorOf(found);
+  }
+
+  /** Reads a manifest, and keeps it. @returns the failure, if it fails */
+  async fetch(mirror: Mirror, repository: RepositoryName, digest: Digest): Promise<Failure | undefined> {
+    try {
+      await this.read(mirror, repository, digest);
+      return undefined;
+    } catch (error) {
+      return isAbsence(error) ? undefined : this.failure(mirror, error, false);
+    }
+  }
+
+  async read(mirror: Mirror, repository: RepositoryName, reference: string): Promise<KeptManifest | undefined> {
+    const { organization } = mirror;
+    this.#requirePulls();
+    const loan = await isolateBudget.wait(MAX_MANIFEST_BYTES, 0, undefined, organization);
+    try {
+      const found = await this.repository(mirror, repository).getManifest(reference);
+      if (found === undefined) return undefined;
+      const kept = { ...found, size: found.bytes.byteLength };
+      this.#state.keepManifest(repository, kept, Date.now());
+      return kept;
+    } finally {
+      isolateBudget.giveBack(loan);
+    }
+  }
+
+  repository(mirror: Mirror, repository: RepositoryName): Repository {
+    if (this.#pause.isOn) throw new Paused(this.#pause.reason, this.#pause.until - Date.now());
+    if (this.#host?.changedAt !== mirror.changedAt)
+      this.#host = {
+        changedAt: mirror.changedAt,
+        host: hostOf(mirror, this.#config, LONGEST_WAIT_MILLISECONDS, ({ headers }) => {
+          this.#rateLimit = rateLimitIn(headers, Date.now()) ?? this.#rateLimit;
+        }),
+      };
+    return new Repository(this.#host.host, nameAtUpstream(mirror, this.#config, repository), 'pull');
+  }
+
+  /** Does not ask for what the upstream would refuse. The limit moves on with time, so it is believed for a while only. */
+  #requirePulls(): void {
+    const { limit = 0, remaining = 1, seconds = 0, at = 0 } = this.#rateLimit ?? {};
+    const wait = at + MINUTE - Date.now();
+    if (remaining > 0 || wait <= 0) return;
+    throw new Paused(`it allows ${limit} pulls in ${seconds} s, and they are used up`, wait);
+  }
+
+  /** Returns what is said of a failure, and gives the upstream a pause. */
+  failure({ organization, credential }: Mirror, error: unknown, hasAnswered: boolean): Failure {
+    if (error instanceof Paused) return { reason: error.message, retryAfter: error.milliseconds, hasAnswered };
+    const reason = reasonOf(error, credential);
+    logFailure({ mirror: organization, error: reason });
+    if (mayPass(error)) this.#pause.begin(error, reason);
+    const retryAfter = Math.max(SOON_MILLISECONDS, this.#pause.until - Date.now());
+    return { reason, retryAfter, hasAnswered };
+  }
+}

@@ -1,0 +1,215 @@
+/** Lets a request reach the mirrors of its namespace. What an isolate has learned of them, it remembers. */
+import { BoundedCache } from '../bounded-cache.ts';
+import { logFailure } from '../log.ts';
+import type { Namespace, StoreName } from '../namespaces/namespace.ts';
+import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import type { MediaType } from '../oci/media-type.ts';
+import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../oci/reference.ts';
+import { composeMirrorList } from '../registry/compose.ts';
+import { verdictOn } from '../registry/mirrored/freshness.ts';
+import type { MirroredTag, Upstreams, NeverAnswered, OpenedBlob } from '../registry/mirrored/upstreams.ts';
+import type {
+  ByteRange,
+  MakeRoom,
+  ManifestDescriptor,
+  Page,
+  PageRequest,
+  Referrer,
+  StoredManifest,
+} from '../registry/registry.ts';
+import { within } from '../stores/deadline.ts';
+import type { Mirror } from '../stores/organizations/mirrors.ts';
+import { mirrorBlobOf } from './blob.ts';
+import type { Failure, MirrorAt, MirrorStatus } from './answers.ts';
+import { mirrorOf, type OrganizationMirror } from './durable-object.ts';
+import { wantedBlob } from './reach-upstream.ts';
+
+/** The time after which an isolate looks again which organizations are mirrors. */
+const LIST_MILLISECONDS = 5000;
+/** The longest that a request waits for the mirror's Durable Object, which waits for the upstream. */
+const ANSWER_MILLISECONDS = 60_000;
+/** Bytes of the tags that an isolate remembers. */
+const REMEMBERED_BYTES = 2 * 1024 ** 2;
+
+interface List {
+  readonly mirrors: ReadonlyMap<string, Mirror>;
+  /** Milliseconds since the epoch. */
+  readAt: number;
+}
+
+/** By environment and store. */
+const lists = new WeakMap<object, Map<StoreName, List>>();
+/** By store, repository, tag, and the mirror's last change. */
+const remembered = new BoundedCache<MirroredTag>(REMEMBERED_BYTES);
+
+export function composeUpstreams(
+  env: object,
+  namespace: Namespace,
+  defer: (work: Promise<unknown>) => void,
+): Upstreams {
+  return new UpstreamsOfNamespace(env, namespace, defer);
+}
+
+/** Has this isolate look again which organizations are mirrors, because one has changed. */
+export function forgetMirrorLists(env: object): void {
+  lists.delete(env);
+}
+
+/** Returns how a mirror gets on with its upstream, at a namespace's store. @throws OciError UNAVAILABLE */
+export function statusOf(env: object, organization: OrganizationName, namespace: Namespace): Promise<MirrorStatus> {
+  return unlessAway(Promise.resolve(mirrorOf(env, organization, namespace).status()));
+}
+
+class UpstreamsOfNamespace implements Upstreams {
+  readonly #env: object;
+  readonly #namespace: Namespace;
+  readonly #defer: (work: Promise<unknown>) => void;
+
+  constructor(env: object, namespace: Namespace, defer: (work: Promise<unknown>) => void) {
+    this.#env = env;
+    this.#namespace = namespace;
+    this.#defer = defer;
+  }
+
+  of(repository: RepositoryName): Mirror | undefined | Promise<Mirror | undefined> {
+    const organization = organizationOf(repository);
+    const list = lists.get(this.#env)?.get(this.#namespace.store);
+    if (list === undefined) return this.#readList().then((read) => read?.mirrors.get(organization));
+    if (Date.now() - list.readAt >= LIST_MILLISECONDS) {
+      // Only one request reads it again.
+      list.readAt = Date.now();
+      this.#defer(this.#readList());
+    }
+    return list.mirrors.get(organization);
+  }
+
+  /** @returns undefined if the store does not answer: what is beneath then answers, or fails likewise */
+  async #readList(): Promise<List | undefined> {
+    try {
+      const mirrors = await composeMirrorList(this.#env, this.#namespace);
+      const list = { mirrors: new Map(mirrors.map((each) => [each.organization, each])), readAt: Date.now() };
+      const known = lists.get(this.#env) ?? new Map<StoreName, List>();
+      lists.set(this.#env, known.set(this.#namespace.store, list));
+      return list;
+    } catch (error) {
+      logFailure({ mirrors: this.#namespace.store, error: String(error) });
+      return undefined;
+    }
+  }
+
+  async tag(mirror: Mirror, repository: RepositoryName, tag: Tag): Promise<MirroredTag | NeverAnswered | undefined> {
+    const key = `${this.#namespace.store} ${repository}:${tag} ${mirror.changedAt}`;
+    const known = remembered.get(key);
+    const verdict = verdictOn(known?.checkedAt, mirror, Date.now());
+    if (known !== undefined && verdict === 'serve') return known;
+    const asked = this.#askTag(mirror, repository, tag, key);
+    if (known === undefined || verdict === 'ask first') return asked;
+    this.#defer(asked.catch(() => undefined));
+    return { ...known, freshness: known.freshness === 'failing' ? 'failing' : 'stale' };
+  }
+
+  async #askTag(
+    mirror: Mirror,
+    repository: RepositoryName,
+    tag: Tag,
+    key: string,
+  ): Promise<MirroredTag | NeverAnswered | undefined> {
+    const { tag: found, failure } = await this.#ask(mirror, (object, at) => object.tag(at, repository, tag));
+    if (failure !== undefined) {
+      const refusal = unavailable(mirror, failure);
+      if (failure.hasAnswered) throw refusal;
+      return { refusal };
+    }
+    if (found === undefined) remembered.delete(key);
+    else remembered.set(key, found);
+    return found;
+  }
+
+  async manifest(
+    mirror: Mirror,
+    repository: RepositoryName,
+    digest: Digest,
+    makeRoom: MakeRoom | undefined,
+  ): Promise<StoredManifest | undefined> {
+    const ask = (hasRoom: boolean) =>
+      this.#ask(mirror, (object, at) => object.manifest(at, repository, digest, hasRoom));
+    let answer = await ask(false);
+    if (answer.descriptor !== undefined && answer.text === undefined) {
+      await makeRoom?.(answer.descriptor.size);
+      answer = await ask(true);
+    }
+    const { descriptor, text, failure } = answer;
+    if (failure !== undefined) throw unavailable(mirror, failure);
+    return descriptor && text !== undefined ? { ...descriptor, text } : undefined;
+  }
+
+  async describe(mirror: Mirror, repository: RepositoryName, digest: Digest): Promise<ManifestDescriptor | undefined> {
+    const { descriptor, failure } = await this.#ask(mirror, (object, at) => object.describe(at, repository, digest));
+    if (failure !== undefined) throw unavailable(mirror, failure);
+    return descriptor;
+  }
+
+  async listTags(mirror: Mirror, repository: RepositoryName, page: PageRequest): Promise<Page<Tag> | undefined> {
+    const { limit, after } = page;
+    const { tags, last, failure } = await this.#ask(mirror, (object, at) =>
+      object.listTags(at, repository, after, limit),
+    );
+    if (failure !== undefined) throw unavailable(mirror, failure);
+    return tags && { items: tags, last };
+  }
+
+  async listReferrers(mirror: Mirror, repository: RepositoryName, subject: Digest): Promise<readonly Referrer[]> {
+    const { referrers = [], failure } = await this.#ask(mirror, (object, at) =>
+      object.listReferrers(at, repository, subject),
+    );
+    if (failure !== undefined) throw unavailable(mirror, failure);
+    return referrers.map(({ digest, mediaType, size, artifactType = '', annotations }) => ({
+      digest,
+      mediaType: mediaType as MediaType,
+      size,
+      artifactType,
+      annotations,
+    }));
+  }
+
+  async blobSize(mirror: Mirror, repository: RepositoryName, digest: Digest): Promise<number | undefined> {
+    const wanted = wantedBlob({ mirror, namespace: this.#namespace }, repository, digest);
+    return unlessAway(mirrorBlobOf(this.#env, wanted).size(wanted));
+  }
+
+  async openBlob(
+    mirror: Mirror,
+    repository: RepositoryName,
+    digest: Digest,
+    range?: ByteRange,
+  ): Promise<OpenedBlob | undefined> {
+    const wanted = wantedBlob({ mirror, namespace: this.#namespace }, repository, digest);
+    const part = range && { start: range.offset, end: range.offset + range.length };
+    return unlessAway(mirrorBlobOf(this.#env, wanted).open(wanted, part));
+  }
+
+  async #ask<Answer>(
+    mirror: Mirror,
+    question: (object: DurableObjectStub<OrganizationMirror>, at: MirrorAt) => Promise<Answer>,
+  ): Promise<Answer> {
+    const at = { mirror, namespace: this.#namespace };
+    return unlessAway(question(mirrorOf(this.#env, mirror.organization, this.#namespace), at));
+  }
+}
+
+/** @throws OciError UNAVAILABLE if a Durable Object fails, or does not answer in time */
+async function unlessAway<Answer>(answer: Promise<Answer>): Promise<Answer> {
+  try {
+    return await within(ANSWER_MILLISECONDS, answer);
+  } catch (cause) {
+    throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
+  }
+}
+
+function unavailable({ from }: Mirror, { reason, retryAfter }: Failure): OciError {
+  return new OciError('UNAVAILABLE', {
+    message: `the registry that this mirror stands before, ${from}, cannot be asked: ${reason}`,
+    headers: { 'Retry-After': String(Math.ceil(retryAfter / 1000)) },
+  });
+}

@@ -1,0 +1,70 @@
+/** Mirrors at nodes. */
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { call } from '../support/client.ts';
+import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
+import { applyChangeLog, eventually, NODE1, NODE2, startQueues, stopQueues } from '../support/queues.ts';
+import { StubUpstream } from '../support/stub-upstream.ts';
+import { ThreeHosts } from '../support/three-hosts.ts';
+
+let upstream: StubUpstream;
+
+beforeEach(async () => {
+  await startQueues();
+  upstream = new StubUpstream();
+  await becomeMirror('alice');
+  await applyChangeLog();
+});
+
+afterEach(async () => {
+  await stopMirrors();
+  await stopQueues();
+  vi.unstubAllGlobals();
+});
+
+async function pull(host: string | undefined, reference: string): Promise<[number, string | null]> {
+  const { status, headers } = await call('GET', `/v2/alice/app/manifests/${reference}`, {
+    as: 'alice',
+    ...(host === undefined ? {} : { host }),
+  });
+  return [status, headers.get('Docker-Content-Digest')];
+}
+
+async function tagsAtCentral(): Promise<unknown> {
+  const answer = await call('GET', '/v2/alice/app/tags/list', { as: 'alice' });
+  return answer.status === 200 ? (await answer.json<{ tags: unknown }>()).tags : undefined;
+}
+
+test('what a node pulls is announced to central, like a push', async () => {
+  const { digest } = await upstream.index('app', 'v1', []);
+  expect(await pull(NODE1, 'v1')).toEqual([200, digest]);
+  expect(await eventually(tagsAtCentral, (tags) => tags !== undefined)).toEqual(['v1']);
+});
+
+test('what one store has pulled, the others get from it', async () => {
+  const { digest } = await upstream.index('app', 'v1', []);
+  await pull(NODE1, 'v1');
+  await eventually(tagsAtCentral, (tags) => tags !== undefined);
+  upstream.asked();
+  expect(await pull(NODE2, 'v1')).toEqual([200, digest]);
+  // Each store asks for itself what a tag means.
+  expect(upstream.asked()).toEqual(['HEAD /v2/app/manifests/v1']);
+});
+
+test('what another store has pulled is served while the upstream is away', async () => {
+  const { digest } = await upstream.index('app', 'v1', []);
+  await pull(NODE1, 'v1');
+  await eventually(tagsAtCentral, (tags) => tags !== undefined);
+  upstream.answers = () => {
+    throw new TypeError('the network is unreachable');
+  };
+  expect(await pull(NODE2, 'v1')).toEqual([200, digest]);
+  expect(await pull(undefined, 'v1')).toEqual([200, digest]);
+});
+
+test('a node goes to the upstream by itself while central is away', async () => {
+  const { digest } = await upstream.index('app', 'v1', []);
+  const hosts = await ThreeHosts.open();
+  hosts.takeAway('central D1', 'central R2');
+  const { status, headers } = await hosts.call('node1', 'GET', '/v2/alice/app/manifests/v1', { as: 'alice' });
+  expect([status, headers.get('Docker-Content-Digest')]).toEqual([200, digest]);
+});
