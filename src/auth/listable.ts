@@ -14,7 +14,7 @@ interface Listable {
 }
 
 /** The range of every name. */
-const ALL: NameRange = { from: '', to: '\u{7f}' };
+export const ALL: NameRange = { from: '', to: '\u{7f}' };
 
 /** Returns the repositories that the caller may list. @param named the organization that the caller names, if any */
 export function listable(credential: Credential, named: OrganizationName | undefined): Listable {

@@ -25,6 +25,7 @@ export type StoreMaintenance = z.infer<typeof schemas.storeMaintenance>;
 export type AuditEntry = z.infer<typeof auditEntry>;
 export type SharedBlob = z.infer<typeof images.sharedBlob>;
 export type LatestPush = z.infer<typeof images.latestPush>;
+export type ListedRepository = z.infer<typeof images.listedRepository>;
 export type ListedImage = z.infer<typeof images.listedImage>;
 export type TagAtStores = z.infer<typeof tagAtStores>;
 export type QueueSeries = z.infer<typeof series.queueSeries>;

@@ -46,7 +46,7 @@ export async function startFloor(stateDir: string): Promise<Floor> {
   await miniflare.ready;
   const statements = [
     ...(await schema()),
-    `INSERT INTO repositories VALUES ('${REPOSITORY}', 0, 1)`,
+    `INSERT INTO repositories (name, created_at, listed) VALUES ('${REPOSITORY}', 0, 1)`,
     `INSERT INTO tags VALUES ('${REPOSITORY}', 'latest', 'x', 1, 'central', 1, '')`,
     `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version,
       deleted_version, last_pull) VALUES ('${REPOSITORY}', 'x', 'a/b', '', NULL, 1, 1, 0, 0)`,

@@ -1,4 +1,5 @@
 /** The console's pages: what they show and do, and what they hide. */
+import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, call, callApi } from '../support/client.ts';
 import { ThreeHosts } from '../support/three-hosts.ts';
@@ -176,6 +177,21 @@ describe("an organization's admin", () => {
     expect(await reader.text('/images/alice/team/new')).toContain('public');
     const refused = await reader.submit('/images', '/images', { name: 'Bad Name', visibility: 'private' });
     expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining('name')]);
+  });
+
+  test('sees its repositories with tags and last push, sorted by either', async () => {
+    for (const [i, name] of ['alice/first', 'alice/second'].entries())
+      await hosts.push('central', name, i + 1, 'latest');
+    const back = "UPDATE repositories SET created_at = 0, last_push = 0 WHERE name = 'alice/first'";
+    await env.DB_CENTRAL.prepare(back).run();
+    const reader = await Reader.signedIn('alice');
+    const order = async (path: string): Promise<string[]> =>
+      [...(await reader.text(path)).matchAll(/href="\/images\/(alice\/\w+)"/g)].map(([, name = '']) => name);
+    expect(await order('/images')).toEqual(['alice/first', 'alice/second']);
+    expect(await order('/images?sort=pushed')).toEqual(['alice/second', 'alice/first']);
+    expect(await order('/images?sort=pushed&prefix=alice/f')).toEqual(['alice/first']);
+    expect(await reader.text('/images?prefix=alice/f')).toContain('<td data-column="Tags">1</td>');
+    expect(await (await Reader.signedIn('admin')).text('/images?sort=pushed')).not.toContain('name="sort"');
   });
 
   test('creates a credential, whose secret is shown once, and removes it', async () => {

@@ -34,7 +34,7 @@ beforeEach(async () => {
   const insert = (statement: string) => env.DB_CENTRAL.prepare(statement).bind(JSON.stringify(ALL));
   const image = digest('1', 1);
   await env.DB_CENTRAL.batch([
-    insert('INSERT INTO repositories SELECT value, 0, 1 FROM json_each(?1)'),
+    insert('INSERT INTO repositories (name, created_at, listed) SELECT value, 0, 1 FROM json_each(?1)'),
     insert(`INSERT INTO tags SELECT value, 'latest', '${image}', 1, 'central', 1, '' FROM json_each(?1)`),
     insert(
       `INSERT INTO manifests (repository, digest, media_type, artifact_type, size, created_version, deleted_version,

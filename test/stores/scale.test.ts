@@ -26,8 +26,10 @@ async function grow(fixture: Fixture, count: number): Promise<void> {
   const insert = (statement: string) =>
     env.DB_CENTRAL.prepare(statement.replace('SELECT', `${rows} SELECT`)).bind(count, REPOSITORY);
   await env.DB_CENTRAL.batch([
-    insert(`INSERT INTO repositories SELECT 'aaa/r' || i, 0, 1 FROM n WHERE ?2 <> ''`),
-    insert(`INSERT INTO repositories SELECT 'alice/q' || printf('%05d', i), 0, 1 FROM n WHERE ?2 <> ''`),
+    insert(`INSERT INTO repositories (name, created_at, listed) SELECT 'aaa/r' || i, 0, 1 FROM n WHERE ?2 <> ''`),
+    insert(
+      `INSERT INTO repositories (name, created_at, listed) SELECT 'alice/q' || printf('%05d', i), 0, 1 FROM n WHERE ?2 <> ''`,
+    ),
     insert(`INSERT INTO tags SELECT ?2, 'other' || i, ${digest}, 1, 'central', 1, '' FROM n`),
     insert(`INSERT INTO links SELECT ?2, ${digest}, 0, NULL, 0 FROM n`),
     insert(`INSERT INTO manifest_contents SELECT ?2, ${digest}, 0, '{}' FROM n`),

@@ -139,7 +139,7 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   [1, `tags SELECT '${BIG}', '${TAG}', '${TAGGED}', 2000000, 'central', 1, ''`],
   [100_000, `tag_history SELECT '${BIG}', '${TAG}', 1000 + i, 'central', '${TAGGED}', i, ''`],
   // Repositories: public ones without an image first. All have one blob.
-  [REPOSITORIES, `repositories SELECT 'mallory/' || printf('%05d', i), 0, 0`],
+  [REPOSITORIES, `repositories (name, created_at, listed) SELECT 'mallory/' || printf('%05d', i), 0, 0`],
   [REPOSITORIES, `public_repositories (name) SELECT 'mallory/' || printf('%05d', i)`],
   [
     REPOSITORIES,
@@ -152,14 +152,14 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
         ${layer(COMMON)}`,
   ],
   // Public repositories that have an image, but no tag.
-  [REPOSITORIES, `repositories SELECT 'mallory/a' || printf('%05d', i), 0, 1`],
+  [REPOSITORIES, `repositories (name, created_at, listed) SELECT 'mallory/a' || printf('%05d', i), 0, 1`],
   [REPOSITORIES, `public_repositories (name, listed) SELECT 'mallory/a' || printf('%05d', i), 1`],
   [
     REPOSITORIES,
     `manifests (${MANIFEST_COLUMNS})
       SELECT 'mallory/a' || printf('%05d', i), ${d('3')}, '${IMAGE}', '', NULL, 1, 2000, 1000, 0, 1, '', NULL`,
   ],
-  [1, `repositories SELECT '${BIG}', 0, 1`],
+  [1, `repositories (name, created_at, listed) SELECT '${BIG}', 0, 1`],
   [20_000, `links (repository, digest, created_at, counts) SELECT '${BIG}', ${d('e')}, 0, 0`],
   [
     20_000,

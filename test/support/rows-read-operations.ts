@@ -9,6 +9,7 @@ import { ControlData } from '../../src/stores/organizations/control-data.ts';
 import { Database } from '../../src/stores/database.ts';
 import * as deletions from '../../src/stores/deletion/deletions.ts';
 import * as lists from '../../src/registry/images/list-rows.ts';
+import * as repositories from '../../src/registry/images/repository-rows.ts';
 import * as images from '../../src/replication/image-state-rows.ts';
 import { lookUpVersions } from '../../src/stores/list-rows.ts';
 import { recordPulls } from '../../src/stores/manifests/manifest-rows.ts';
@@ -159,6 +160,13 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
           ),
         ),
     ],
+    [
+      'repositories by push',
+      () => repositories.repositoriesByPush(database, MALLORY, { pushedAt: NOW, name: BIG }, 10),
+    ],
+    ['public repositories of a range', () => repositories.publicWithin(database, ALL.publicWithin, 'mallory/', 10)],
+    ['repositories with their tags', () => repositories.repositoriesNamed(database, [BIG, SMALL])],
+    ['last pulls of repositories', () => repositories.lastPulls(database, [BIG, SMALL])],
     ['audit', () => auditBefore(database, undefined, RARE, LATEST, 10)],
     ['audit of an organization', () => auditBefore(database, MALLORY, RARE, LATEST, 10)],
     ['pin', () => pins.pin(database, BIG, TAG, NOW)],

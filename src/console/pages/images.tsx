@@ -1,26 +1,31 @@
 /** The repositories that the reader may pull from. */
 import { Hono } from 'hono';
 import type { FC } from 'hono/jsx';
-import { Next, Table } from '../components.tsx';
+import type { ListedRepository } from '../answers.ts';
+import { Next, State, Table, Time } from '../components.tsx';
 import type { ConsoleEnv, SignedIn } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Form, Page } from '../layout.tsx';
 import { apiOrganization, repositoryPath } from '../paths.ts';
 
-const ON_PAGE = 50;
+interface RepositoryList {
+  readonly repositories: readonly ListedRepository[];
+  readonly last: string | null;
+  readonly complete: boolean;
+}
 
 export function imagesPages(): Hono<ConsoleEnv> {
   const pages = new Hono<ConsoleEnv>();
   pages.get('/images', async (c) => {
     const reader = c.get('reader');
     const prefix = c.req.query('prefix') ?? '';
-    const last = c.req.query('last') ?? before(prefix);
-    const { repositories } = await reader.registry.get<{ repositories: string[] }>('/v2/_catalog', {
-      n: ON_PAGE,
-      last,
+    const mayByPush = reader.caller.organization !== null;
+    const sort = mayByPush && c.req.query('sort') === 'pushed' ? 'pushed' : 'name';
+    const { repositories, last, complete } = await reader.registry.get<RepositoryList>('/api/repositories', {
+      sort,
+      prefix,
+      last: c.req.query('last') ?? '',
     });
-    const found = repositories.filter((name) => name.startsWith(prefix));
-    const isFull = repositories.length === ON_PAGE && found.length === repositories.length;
     return c.html(
       <Page title="Images" reader={reader} section="/images">
         <form class="inline" role="search">
@@ -32,25 +37,41 @@ export function imagesPages(): Hono<ConsoleEnv> {
               value={prefix}
               hx-get="/images"
               hx-trigger="input changed delay:200ms"
+              hx-include="closest form"
               hx-target="#repositories"
               hx-select="#repositories"
               hx-swap="outerHTML"
             />
           </label>
+          {mayByPush && (
+            <label>
+              Order
+              <select name="sort">
+                <option value="name">name</option>
+                <option value="pushed" selected={sort === 'pushed'}>
+                  last push, of {reader.caller.organization}
+                </option>
+              </select>
+            </label>
+          )}
           <button type="submit">Search</button>
         </form>
         <div id="repositories">
+          {!complete && <p class="problem">A store does not answer, so pulls from it are missing.</p>}
           <Table
             caption="Repositories"
-            columns={['Repository']}
-            rows={found.map((name) => [<a href={repositoryPath(name)}>{name}</a>])}
-            empty={
-              prefix === ''
-                ? 'There is no repository yet that you may pull from. A push creates one.'
-                : `No repository that you may pull from starts with “${prefix}”.`
-            }
+            columns={['Repository', 'Visibility', 'Tags', 'Last push', 'Last pull']}
+            stacks
+            rows={repositories.map((each) => [
+              <a href={repositoryPath(each.name)}>{each.name}</a>,
+              <State>{each.visibility}</State>,
+              `${each.tags}${each.more_tags ? ' or more' : ''}`,
+              <Time at={each.pushed_at} />,
+              <Time at={each.pulled_at} />,
+            ])}
+            empty={emptyText(prefix, last)}
           />
-          <Next path="/images" query={{ prefix }} last={isFull ? found.at(-1) : undefined} />
+          <Next path="/images" query={{ prefix, sort }} last={last} />
         </div>
         <Create reader={reader} />
       </Page>,
@@ -89,12 +110,9 @@ const Create: FC<{ reader: SignedIn }> = ({ reader }) => {
   );
 };
 
-/**
- * Returns a text that sorts before every name with the prefix, and after every other name before them. No character of
- * a name sorts after "~".
- */
-function before(prefix: string): string {
-  if (prefix === '') return '';
-  const end = prefix.charCodeAt(prefix.length - 1);
-  return `${prefix.slice(0, -1)}${String.fromCharCode(end - 1)}~`;
+function emptyText(prefix: string, last: string | null): string {
+  if (last !== null) return 'You may not pull from any of the first repositories. The next page shows others.';
+  return prefix === ''
+    ? 'There is no repository yet that you may pull from. A push creates one.'
+    : `No repository that you may pull from starts with “${prefix}”.`;
 }

@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { wholeNumber } from '../whole-number.ts';
 import { pageQuery } from './paging.ts';
-import { repositoryParam, time } from './schemas.ts';
+import { repositoryParam, time, visibility } from './schemas.ts';
 
 export const imageParam = repositoryParam.extend({
   reference: z.string().openapi({ description: 'A tag or a digest' }),
@@ -148,3 +148,16 @@ export const latestPush = z
     origin: z.string().openapi({ description: 'The store that took the push' }),
   })
   .openapi('LatestPush');
+
+export const listedRepository = z
+  .object({
+    name: z.string().openapi({ example: 'alice/app' }),
+    visibility,
+    pushed_at: time.openapi({ description: 'The hour of the last push of a tag, as far as central knows' }),
+    pulled_at: time.nullable().openapi({
+      description: 'The hour of the last pull from any store that answers; null if there was none',
+    }),
+    tags: z.int().openapi({ description: 'Tags at central, 100 at most' }),
+    more_tags: z.boolean().openapi({ description: 'Whether there may be more tags than these' }),
+  })
+  .openapi('ListedRepository');

@@ -18,6 +18,7 @@ import { pinRoutes } from './pins.ts';
 import { pullRoutes } from './pulls.ts';
 import { pushRoutes } from './pushes.ts';
 import { replicationRoutes } from './replication.ts';
+import { repositoryListRoutes } from './repository-list.ts';
 import { repositoryRoutes } from './repositories.ts';
 import { seriesRoutes } from './series.ts';
 import { tagRoutes } from './tags.ts';
@@ -69,6 +70,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   organizationRoutes(api);
   credentialRoutes(api);
   repositoryRoutes(api);
+  repositoryListRoutes(api);
   tagRoutes(api);
   imageRoutes(api);
   importRoutes(api);

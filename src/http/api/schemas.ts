@@ -142,7 +142,7 @@ export const caller = z
   })
   .openapi('Caller');
 
-const visibility = z.enum(['public', 'private']);
+export const visibility = z.enum(['public', 'private']);
 
 export const newRepository = z
   .strictObject({ name: repositoryPath, visibility: visibility.default('private') })

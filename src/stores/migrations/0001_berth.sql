@@ -8,9 +8,14 @@ INSERT OR IGNORE INTO clock (id, version, commit_id) VALUES (1, 0, '');
 CREATE TABLE repositories (
   name TEXT PRIMARY KEY,
   created_at INTEGER NOT NULL,
-  listed INTEGER NOT NULL
+  listed INTEGER NOT NULL,
+  last_push INTEGER NOT NULL DEFAULT 0,
+  last_pull INTEGER NOT NULL DEFAULT 0,
+  pushed_at INTEGER GENERATED ALWAYS AS (max(last_push, created_at - created_at % 3600000)) VIRTUAL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX repositories_listed ON repositories (name) WHERE listed = 1;
+CREATE INDEX repositories_pushed ON repositories (substr(name, 1, instr(name, '/')), pushed_at, name)
+  WHERE listed = 1;
 
 CREATE TABLE manifests (
   repository TEXT NOT NULL,
@@ -31,6 +36,11 @@ CREATE TABLE manifests (
   descriptors TEXT,
   PRIMARY KEY (repository, digest)
 ) STRICT, WITHOUT ROWID;
+CREATE TRIGGER pulled_manifest AFTER UPDATE OF last_pull ON manifests
+WHEN NEW.last_pull > OLD.last_pull
+BEGIN
+  UPDATE repositories SET last_pull = NEW.last_pull WHERE name = NEW.repository AND last_pull < NEW.last_pull;
+END;
 CREATE INDEX manifests_live ON manifests (repository) WHERE created_version > deleted_version;
 CREATE INDEX manifests_referrers ON manifests (repository, subject, artifact_type COLLATE NOCASE, digest)
   WHERE subject IS NOT NULL AND created_version > deleted_version;
@@ -77,6 +87,18 @@ CREATE TABLE tags (
   author TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (repository, name)
 ) STRICT, WITHOUT ROWID;
+CREATE TRIGGER pushed_new_tag AFTER INSERT ON tags
+WHEN NEW.digest IS NOT NULL
+BEGIN
+  UPDATE repositories SET last_push = NEW.version / 1000 - NEW.version / 1000 % 3600000
+  WHERE name = NEW.repository AND pushed_at < NEW.version / 1000 - NEW.version / 1000 % 3600000;
+END;
+CREATE TRIGGER pushed_tag AFTER UPDATE OF version ON tags
+WHEN NEW.digest IS NOT NULL AND NEW.version > OLD.version
+BEGIN
+  UPDATE repositories SET last_push = NEW.version / 1000 - NEW.version / 1000 % 3600000
+  WHERE name = NEW.repository AND pushed_at < NEW.version / 1000 - NEW.version / 1000 % 3600000;
+END;
 CREATE INDEX tags_visible ON tags (repository, name) WHERE visible = 1;
 CREATE INDEX tags_by_digest ON tags (repository, digest, visible, name);
 CREATE INDEX tags_deleted ON tags (version) WHERE digest IS NULL;

@@ -123,6 +123,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   'get /api/pushes': {},
   'get /api/pushes/hours': {},
   'get /api/pulls/hours': {},
+  'get /api/repositories': { isForAll: true },
   'get /api/replication/queues': {},
   'get /api/replication/series': {},
   [`get ${QUEUE}/series`]: {},

@@ -41,7 +41,7 @@ async function fill(organization: string, images: number, organizations = 1): Pr
     }
   };
   await insert([
-    `INSERT OR IGNORE INTO repositories SELECT ${name}, 0, 1 FROM n`,
+    `INSERT OR IGNORE INTO repositories (name, created_at, listed) SELECT ${name}, 0, 1 FROM n`,
     `INSERT OR IGNORE INTO public_repositories (name) SELECT ${name} FROM n WHERE i / 10 % 10 = 1`,
   ]);
   // The test does not use the counts of these triggers.
@@ -138,7 +138,10 @@ test('a page of the images of a digest ends early if they have many tags, and th
       .bind(count, repositories, digestOf(1))
       .run();
   await withoutTriggers(env.DB_CENTRAL, async () => {
-    await insert(repositories, `INSERT INTO repositories SELECT ${name}, 0, 1 FROM n WHERE ?3 <> ''`);
+    await insert(
+      repositories,
+      `INSERT INTO repositories (name, created_at, listed) SELECT ${name}, 0, 1 FROM n WHERE ?3 <> ''`,
+    );
     await insert(
       repositories,
       `INSERT INTO manifests (${columns}) SELECT ${name}, ?3, 'a/b', '', 2, 1, 0, 0, 1, '' FROM n`,

@@ -106,6 +106,7 @@ const QUEUE_ROUTES: readonly (readonly [method: string, path: string, status: nu
 const ROUTES: readonly Route[] = [
   { needs: 'nothing', method: 'GET', path: () => 'openapi.json', answer: () => [200] },
   { needs: 'login', method: 'GET', path: () => 'caller', answer: () => [200] },
+  { needs: 'login', method: 'GET', path: () => 'repositories', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'organizations', answer: () => [200] },
   {
     needs: 'registry',
