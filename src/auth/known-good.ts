@@ -41,7 +41,7 @@ const entry: z.ZodType<Entry> = z.object({
   until: z.number(),
 });
 
-export interface Remembered {
+interface Remembered {
   /** Undefined if the login was good, but has to be looked up again. */
   readonly login: Login | undefined;
 }

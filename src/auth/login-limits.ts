@@ -23,7 +23,7 @@ export interface Limiters {
 }
 
 /** The origin of a login. */
-export interface LoginSource {
+interface LoginSource {
   /** The client's address. */
   readonly address: string;
   readonly user: string;

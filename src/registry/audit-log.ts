@@ -32,7 +32,7 @@ interface LogPosition {
 }
 
 /** The entries that a page shows. Times are in milliseconds since the epoch. */
-export interface LogFilter extends AuditFilter {
+interface LogFilter extends AuditFilter {
   /** Undefined for all organizations. */
   readonly organization: OrganizationName | undefined;
   /** Undefined for all stores. */

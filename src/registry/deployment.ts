@@ -5,7 +5,7 @@ import { missingMigrations } from '../stores/applied-migrations.ts';
 import { healthOf, type StoreHealth } from '../stores/health.ts';
 import { composeStores } from './compose.ts';
 
-export interface DeployedRegistry {
+interface DeployedRegistry {
   /** `central`, or the name of a node. */
   readonly name: string;
   /** Its hosts, as the configuration writes them: `index.example.com`, `localhost:8787` or `:8787`. */
@@ -13,7 +13,7 @@ export interface DeployedRegistry {
   readonly store: StoreName;
 }
 
-export interface DeployedStore extends StoreHealth {
+interface DeployedStore extends StoreHealth {
   readonly store: StoreName;
   /** The migrations of this version of the code that its database lacks; null if the database does not answer. */
   readonly missing_migrations: string[] | null;

@@ -25,7 +25,7 @@ const CACHE_BYTES = 1024 ** 2;
 /** The name of the dataset in wrangler.toml. */
 const DATASET = 'berth_requests';
 
-export interface HourOfPulls {
+interface HourOfPulls {
   /** The start of the hour, in milliseconds since the epoch. */
   readonly at: number;
   readonly pulls: number;

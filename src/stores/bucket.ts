@@ -47,7 +47,7 @@ export interface ListedObject {
 }
 
 /** An object, or a part of it. */
-export interface ObjectPart {
+interface ObjectPart {
   /** Names the version of the object. */
   readonly etag: string;
   /** Bytes of the whole object. */

@@ -11,7 +11,7 @@ import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { callerAsActor, requireAdministrator, requireAdministratorOf } from './caller.ts';
 import { describe, json } from './describe.ts';
-import { pageQuery } from './paging.ts';
+import { lastOfPage, pageQuery } from './paging.ts';
 import { organizationParam, time } from './schemas.ts';
 
 const auditQuery = pageQuery.extend({
@@ -55,7 +55,7 @@ const page = {
   ...json(
     z.object({
       entries: z.array(auditEntry),
-      last: z.string().nullable().openapi({ description: 'Send it as `last` to get the next page; null on the last' }),
+      last: lastOfPage,
     }),
   ),
 };

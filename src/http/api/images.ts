@@ -40,6 +40,7 @@ import {
   stateQuery,
   waitQuery,
 } from './image-schemas.ts';
+import { lastOfPage } from './paging.ts';
 import { repositoryParam } from './schemas.ts';
 import { SharedLooks } from './shared-looks.ts';
 import { recordPrefetch, recordRestore } from './audit.ts';
@@ -62,10 +63,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
         ...json(
           z.object({
             images: z.array(listedImage),
-            last: z
-              .string()
-              .nullable()
-              .openapi({ description: 'Send it as `last` to get the next page; null on the last' }),
+            last: lastOfPage,
           }),
         ),
       },
@@ -114,10 +112,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
         ...json(
           z.object({
             history: z.array(historyEntry),
-            last: z
-              .string()
-              .nullable()
-              .openapi({ description: 'Send it as `last` to get the next page; null on the last' }),
+            last: lastOfPage,
             complete: z
               .boolean()
               .openapi({ description: "false if a node's store does not answer, since it may know of other writes" }),

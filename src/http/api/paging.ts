@@ -23,6 +23,12 @@ export const pageSize = (most = MAX_PAGE) =>
       description: `Items per page. A number above ${most} counts as ${most}`,
     });
 
+/** The field `last` of a page. */
+export const lastOfPage = z
+  .string()
+  .nullable()
+  .openapi({ description: 'Send it as `last` to get the next page; null on the last' });
+
 export const pageQuery = z.object({
   n: pageSize(),
   last: z.string().default('').openapi({ description: 'Start after this name' }),

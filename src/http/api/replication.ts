@@ -5,7 +5,7 @@ import type { AppContext, AppEnv } from '../context.ts';
 import { requireAdministrator, requireValidAt } from './caller.ts';
 import { recordStoreAction } from './audit.ts';
 import { body, describe, json } from './describe.ts';
-import { pageQuery } from './paging.ts';
+import { lastOfPage, pageQuery } from './paging.ts';
 import { forgetQuery, onlyHere, parkedJob, queue, queueChange, retryRequest, storeParam } from './queue-schemas.ts';
 
 const QUEUES = '/api/replication/queues';
@@ -132,7 +132,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
         ...json(
           z.object({
             items: z.array(onlyHere),
-            last: z.string().nullable(),
+            last: lastOfPage,
             complete: z.boolean().openapi({
               description: "false if the node's database does not answer, or if no node uses the store any more",
             }),

@@ -5,7 +5,7 @@ import type { AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { describe, json } from './describe.ts';
 import { requireImage } from './images.ts';
-import { pageQuery, pageSize } from './paging.ts';
+import { lastOfPage, pageQuery, pageSize } from './paging.ts';
 import { repositoryParam, time } from './schemas.ts';
 
 const MAX_TAGS = 50;
@@ -49,10 +49,7 @@ export function tagRoutes(api: OpenAPIHono<AppEnv>): void {
             stores: z
               .array(z.object({ store: z.string(), answers: z.boolean() }))
               .openapi({ description: "Central first. If a node's store does not answer, its tags may be missing" }),
-            last: z
-              .string()
-              .nullable()
-              .openapi({ description: 'Send it as `last` to get the next page; null on the last' }),
+            last: lastOfPage,
           }),
         ),
       },

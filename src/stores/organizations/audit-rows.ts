@@ -98,7 +98,7 @@ export type AuditSubject = Pick<AuditEntry, 'organization' | 'repository' | 'key
  */
 const MOST_ENTRIES = 1000;
 /** Stands for many repositories in an entry that counts. No repository has this name. */
-export const MANY_REPOSITORIES = '*';
+const MANY_REPOSITORIES = '*';
 
 const HOUR_OF_ENTRY = `at - at % ${String(HOUR)}`;
 // Refused logins, which strangers cause, have a limit of their own.
