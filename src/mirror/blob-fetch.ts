@@ -30,7 +30,7 @@ export interface BlobFetchOptions {
  * @returns the refusal of the store; undefined if the blob is stored
  * @throws the first failure: of the upstream, of the store, or ContentError for wrong bytes
  */
-export async function fetchBlob(options: BlobFetchOptions): Promise<OciError | undefined> {
+export async function bringBlob(options: BlobFetchOptions): Promise<OciError | undefined> {
   const { digest, handout, source, abort, onLanded } = options;
   const { size } = handout;
   let failure: { readonly cause: unknown } | undefined;

@@ -20,7 +20,7 @@ import type { Registry, StoredBlob } from '../registry/registry.ts';
 import { StatementMeter } from '../stores/statement-meter.ts';
 import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
 import { registryBeneath } from './beneath.ts';
-import { fetchBlob } from './blob-fetch.ts';
+import { bringBlob } from './blob-fetch.ts';
 import { BlobSource } from './blob-source.ts';
 import { Handout, PART_BYTES } from './handout.ts';
 import { ObjectParts } from './object-parts.ts';
@@ -243,7 +243,7 @@ export class MirrorBlob extends DurableObject<Env> {
     const abort = new AbortController();
     let ended: Ended;
     try {
-      const refusal = await fetchBlob({
+      const refusal = await bringBlob({
         digest: wanted.digest,
         handout,
         source: this.#source.repository(wanted, abort.signal),
@@ -361,7 +361,9 @@ export class MirrorBlob extends DurableObject<Env> {
 
 const ABSENT: ReadonlySet<string> = new Set(['BLOB_UNKNOWN', 'NAME_UNKNOWN']);
 
-/** Does something, and throws its failure as a reason for people. The upstream could send its credential in the cause. */
+/**
+ * Does something, and throws its failure as a reason for people. The upstream could send its credential in the cause.
+ */
 function orReason<Answer>({ upstream }: BlobWanted, work: () => Promise<Answer>): Promise<Answer> {
   return work().catch((error: unknown) => {
     throw new Error(reasonOf(error, upstream.credential));

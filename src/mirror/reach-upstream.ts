@@ -56,7 +56,9 @@ export function wantedBlob(
 /** Statuses with which a registry says that something is not there, or not for Berth. */
 const ABSENT: ReadonlySet<number> = new Set([401, 403, 404]);
 
-/** Returns whether the upstream says that it has no such thing, or none for this login. A refused login is a failure. */
+/**
+ * Returns whether the upstream says that it has no such thing, or none for this login. A refused login is a failure.
+ */
 export function isAbsence(error: unknown): boolean {
   return error instanceof RegistryError && ABSENT.has(error.status) && !(error instanceof LoginError);
 }

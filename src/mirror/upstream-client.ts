@@ -114,7 +114,9 @@ export class UpstreamClient {
     return new Repository(this.#host.host, nameAtUpstream(mirror, this.#config, repository), 'pull');
   }
 
-  /** Does not ask for what the upstream would refuse. The limit moves on with time, so it is believed for a while only. */
+  /**
+   * Does not ask for what the upstream would refuse. The limit moves on with time, so it is believed for a while only.
+   */
   #requirePulls(): void {
     const { limit = 0, remaining = 1, seconds = 0, at = 0 } = this.#rateLimit ?? {};
     const wait = at + MINUTE - Date.now();

@@ -103,8 +103,8 @@ const JOIN_STORED_TAG = `
   FROM json_each(?1) AS incoming CROSS JOIN tags t
     ON t.repository = incoming.value ->> 'repository' AND t.name = incoming.value ->> 'name'`;
 
-// Two kinds of writes lose and go to the history: stored writes that the incoming ones replace, and incoming writes that
-// are older than the stored ones. A change of the author alone is the same write.
+// Two kinds of writes lose and go to the history: stored writes that the incoming ones replace, and incoming writes
+// that are older than the stored ones. A change of the author alone is the same write.
 const KEEP_REPLACED_TAGS = sql`
   INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at, author)
   SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER), t.author

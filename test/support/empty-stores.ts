@@ -37,7 +37,7 @@ if (!PURE.test(expect.getState().testPath ?? '')) {
   });
 }
 
-/** Stops the queues, imports and fetches of the previous file, which would otherwise go on in the stores of this file. */
+/** Stops the queues, imports and mirrors of the previous file, which would go on in the stores of this file. */
 async function forgetQueues(): Promise<void> {
   await forgetObjects(env.REPLICATION_QUEUE);
   await forgetObjects(env.ORGANIZATION_IMPORTS);

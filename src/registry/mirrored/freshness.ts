@@ -6,7 +6,9 @@ export type Verdict = 'serve' | 'serve, then ask' | 'ask first';
 
 type Times = Pick<Mirror, 'ttl' | 'stale'>;
 
-/** @param checkedAt when the upstream last answered for the tag, in milliseconds since the epoch; undefined for never */
+/**
+ * @param checkedAt when the upstream last answered for the tag, in milliseconds since the epoch; undefined for never
+ */
 export function verdictOn(checkedAt: number | undefined, times: Times, now: number): Verdict {
   if (checkedAt === undefined) return 'ask first';
   if (now - checkedAt < times.ttl) return 'serve';

@@ -134,8 +134,8 @@ export function forgetIndexesAbove(
 }
 
 /**
- * Returns the statements that measure the indexes among the manifests, if they are unmeasured. In a batch, they must come after the
- * statements that write the indexes and their links.
+ * Returns the statements that measure the indexes among the manifests, if they are unmeasured. In a batch, they must
+ * come after the statements that write the indexes and their links.
  */
 export function measureIndexes(manifests: readonly (Measured & Described)[]): BoundStatement[] {
   return measure(manifests.filter(({ descriptors }) => descriptors.some(({ kind }) => kind === 'child')));

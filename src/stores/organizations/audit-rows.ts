@@ -73,8 +73,8 @@ export interface AuditEntry {
   /** '' if the action does not concern one; {@link MANY_REPOSITORIES} if the entry counts actions of a full hour. */
   readonly repository: string;
   /**
-   * A tag, a digest, the name of a credential or store, a quota in bytes, an import's id, or the upstream of a mirror; ''
-   * if none of these applies.
+   * A tag, a digest, the name of a credential or store, a quota in bytes, an import's id, or the upstream of a mirror;
+   * '' if none of these applies.
    */
   readonly key: string;
   /** See {@link Actor}. For refused logins, a keyed hash of the address. */

@@ -103,7 +103,7 @@ export class BufferBudget {
 
   /**
    * Borrows `bytes` if at least `reserve` bytes are then left; otherwise returns undefined. An organization may borrow
-   * small buffers of up to {@link SHARE_BYTES} in all without leaving a reserve. A loan that leaves
+   * small buffers of up to {@link SHARE_BYTES} in all and need not leave a reserve. A loan that leaves
    * {@link RESERVED_BYTES} is for a large buffer. Small buffers that take from that reserve do not keep large ones from
    * being lent.
    * @param owner the organization that the bytes are for, if they are for one
@@ -125,8 +125,8 @@ export class BufferBudget {
   }
 
   /**
-   * Waits for room, and then does the same as {@link BufferBudget.borrow}. Among requests that leave the same reserve, it
-   * serves the organization that holds least first, and that organization's requests in the order in which they came.
+   * Waits for room, and then does the same as {@link BufferBudget.borrow}. Among requests that leave the same reserve,
+   * it serves the organization that holds least first, and that organization's requests in the order in which they came.
    * @throws OciError UNAVAILABLE after `patience` milliseconds
    */
   async wait(bytes: number, reserve = 0, patience = WAIT_MILLISECONDS, owner?: string): Promise<Loan> {

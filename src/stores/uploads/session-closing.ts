@@ -59,7 +59,7 @@ export class SessionClosing {
   }
 
   /**
-   * Closes a session that has no bytes yet, by a request with the whole blob. If the session has no row, it writes none.
+   * Closes a session that has no bytes yet, by a request with the whole blob. A session without a row gets none.
    */
   async whole(body: Body | undefined): Promise<void> {
     const { assembler, order } = this.#tools;
