@@ -251,13 +251,15 @@ export class MirrorBlob extends DurableObject<Env> {
         transfer: {
           registry: await this.#registryOf(wanted),
           repository: wanted.repository,
-          subject: `mirror:${wanted.digest}`,
-          record: { read: () => kept.upload, write: (upload) => keep({ upload }) },
+          subject: subjectOf(wanted),
+          // A session that is given up is cancelled in the end: until then its bytes count against the quota.
+          record: { read: () => kept.upload, write: (upload) => keep({ upload: upload ?? kept.upload }) },
           mayGoOn: () => this.#slice.requireLeft(),
         },
         nextTurn: () => this.#nextTurn(),
         onLanded: (landed) => keep({ landed, failures: 0 }),
       });
+      if (refusal === undefined) keep({ upload: undefined });
       this.#pause.end();
       this.#hasStored = refusal === undefined;
       handout.finish(refusal === undefined ? (start, end) => this.#openStored(wanted, start, end) : undefined);
@@ -304,9 +306,19 @@ export class MirrorBlob extends DurableObject<Env> {
     const kept = this.#kept;
     if (kept === undefined) return;
     storage.kv.put('fetch', { ...kept, isOver: true });
+    await this.#cancelUpload(kept);
     await this.#partsOf(kept).delete(kept.size);
     await storage.deleteAlarm();
     await storage.deleteAll();
+  }
+
+  async #cancelUpload({ wanted, upload: reference }: Kept): Promise<void> {
+    if (reference === undefined) return;
+    const { repository } = wanted;
+    const registry = await this.#registryOf(wanted);
+    await registry.cancelUpload({ repository, subject: subjectOf(wanted), reference }).catch((error: unknown) => {
+      if (!(error instanceof OciError) || error.kind !== 'UPLOAD_UNKNOWN') throw error;
+    });
   }
 
   #fail({ repository, digest, upstream }: BlobWanted, error: unknown): Ended {
@@ -357,6 +369,11 @@ export class MirrorBlob extends DurableObject<Env> {
   #namespaceOf({ namespace }: BlobWanted): Namespace {
     return namespaceNamed(this.#config, namespace);
   }
+}
+
+/** Returns the owner of the upload session. */
+function subjectOf({ digest }: BlobWanted): string {
+  return `mirror:${digest}`;
 }
 
 const ABSENT: ReadonlySet<string> = new Set(['BLOB_UNKNOWN', 'NAME_UNKNOWN']);

@@ -1,61 +1,36 @@
 /** A blob of a mirror, from its upstream into a store, with those who read it meanwhile. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { type BlobWanted, mirrorBlobOf } from '../../src/mirror/blob.ts';
+import { mirrorBlobOf } from '../../src/mirror/blob.ts';
 import { PART_BYTES } from '../../src/mirror/handout.ts';
-import type { RepositoryName } from '../../src/oci/reference.ts';
 import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
-import { bytesOf, contentDigest, granted, openFixture } from '../support/fixture.ts';
+import { openFixture } from '../support/fixture.ts';
+import {
+  blobOf as addBlob,
+  type MirroredBlob,
+  objectOf,
+  parts,
+  read,
+  REPOSITORY,
+  sameBytes,
+  stored,
+} from '../support/mirror-blobs.ts';
 import { RegistryUpstream } from '../support/registry-upstream.ts';
 
-const REPOSITORY = 'hub/team/app' as RepositoryName;
 const LARGE = 3 * PART_BYTES + 777;
 
 let upstream: RegistryUpstream;
-let seed = 100;
+/** A fetch of an earlier file that was killed leaves loans, which count as lost after two minutes. */
+let lentBefore: number;
 beforeEach(() => {
+  lentBefore = isolateBudget.inUse();
   upstream = new RegistryUpstream();
 });
 afterEach(() => {
   vi.unstubAllGlobals();
-  vi.useRealTimers();
 });
 
-interface Blob {
-  readonly wanted: BlobWanted;
-  readonly content: Uint8Array<ArrayBuffer>;
-}
-
-/** A blob that only the upstream has. */
-async function blobOf(size: number, namespace = 'central'): Promise<Blob> {
-  const content = bytesOf(seed++, size);
-  const digest = await contentDigest(content);
-  upstream.add(digest, content);
-  const source = { from: upstream.origin, loginHost: undefined, prefix: '', credential: undefined };
-  return { content, wanted: { namespace, upstream: source, repository: REPOSITORY, digest, size } };
-}
-
-const objectOf = ({ wanted }: Blob) => mirrorBlobOf(env, wanted);
-
-async function read(blob: Blob, range?: { start: number; end: number }): Promise<Uint8Array> {
-  const opened = await objectOf(blob).open(blob.wanted, range);
-  return new Uint8Array(await new Response(opened!.content).arrayBuffer());
-}
-
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.byteLength === b.byteLength && crypto.subtle.timingSafeEqual(a, b);
-
-/** Returns the bytes of the blob in the store. */
-async function stored({ wanted }: Blob): Promise<Uint8Array> {
-  const { registry } = await openFixture();
-  const found = await registry.getBlob(granted(wanted.repository), wanted.digest);
-  return new Uint8Array(await new Response(await found.open()).arrayBuffer());
-}
-
-async function leftovers(): Promise<string[]> {
-  const { objects } = await env.BLOBS_CENTRAL.list({ prefix: 'mirror/' });
-  return objects.map(({ key }) => key);
-}
+const blobOf = (size: number, namespace?: string): Promise<MirroredBlob> => addBlob(upstream, size, namespace);
 
 describe.each([0, 1, 1000, PART_BYTES, LARGE])('a blob of %d bytes', (size) => {
   test('is read while it is stored', async () => {
@@ -64,8 +39,8 @@ describe.each([0, 1, 1000, PART_BYTES, LARGE])('a blob of %d bytes', (size) => {
     expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
     expect(sameBytes(await stored(blob), blob.content)).toBe(true);
     expect(upstream.gets()).toHaveLength(size === 0 ? 0 : 1);
-    expect(await leftovers()).toEqual([]);
-    expect(isolateBudget.inUse()).toBe(0);
+    expect(await parts()).toEqual([]);
+    expect(isolateBudget.inUse()).toBeLessThanOrEqual(lentBefore);
   });
 });
 
@@ -81,8 +56,8 @@ test('64 who ask at once get the bytes that the upstream sends once', async () =
   expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
   expect(upstream.gets()).toHaveLength(1);
   expect(upstream.sent).toBe(LARGE);
-  expect(await leftovers()).toEqual([]);
-  expect(isolateBudget.inUse()).toBe(0);
+  expect(await parts()).toEqual([]);
+  expect(isolateBudget.inUse()).toBeLessThanOrEqual(lentBefore);
 });
 
 test('a blob is stored though all who asked have gone', async () => {

@@ -62,7 +62,7 @@ const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
   a.byteLength === b.byteLength && crypto.subtle.timingSafeEqual(a, b);
 
 test('readers at random speeds, of random ranges, from random moments on all get their bytes', async () => {
-  for (let seed = 1; seed <= 5; seed += 1) {
+  for (let seed = 1; seed <= 3; seed += 1) {
     const chance = new Random(seed);
     const random = (): number => chance.next();
     // The window is sometimes large, and sometimes as small as it can be.

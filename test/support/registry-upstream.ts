@@ -43,14 +43,31 @@ export class RegistryUpstream {
     return new Response(this.stream(blob.subarray(start, end)), { status: from === undefined ? 200 : 206, headers });
   }
 
-  /** Sends bytes as they are asked for. @param breaksAt after this many, the connection breaks */
-  stream(bytes: Uint8Array, breaksAt = Infinity): ReadableStream<Uint8Array> {
+  /** Sends the first bytes of every blob, and then nothing. */
+  stalls(at: number): void {
+    this.misbehaves = (_url, { method }, content) =>
+      method === 'GET' && content !== undefined
+        ? new Response(this.stream(content, at, () => new Promise(() => undefined)))
+        : undefined;
+  }
+
+  /**
+   * Sends bytes as they are asked for.
+   * @param breaksAt after this many, the connection breaks
+   * @param breaks what it does there
+   */
+  stream(
+    bytes: Uint8Array,
+    breaksAt = Infinity,
+    breaks = (controller: ReadableByteStreamController): Promise<never> | void =>
+      controller.error(new Error('the connection broke')),
+  ): ReadableStream<Uint8Array> {
     let at = 0;
     return new ReadableStream({
       type: 'bytes',
       pull: (controller: ReadableByteStreamController) => {
         const piece = bytes.slice(at, Math.min(at + 128 * 1024, breaksAt));
-        if (at >= breaksAt) return controller.error(new Error('the connection broke'));
+        if (at >= breaksAt) return breaks(controller);
         if (piece.byteLength === 0) {
           controller.close();
           controller.byobRequest?.respond(0);

@@ -1,0 +1,174 @@
+/** Upstreams that misbehave. */
+import { env } from 'cloudflare:workers';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { PART_BYTES } from '../../src/mirror/handout.ts';
+import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
+import { bytesOf } from '../support/fixture.ts';
+import { blobOf as addBlob, type MirroredBlob, objectOf, read, sameBytes, stored } from '../support/mirror-blobs.ts';
+import { RegistryUpstream } from '../support/registry-upstream.ts';
+
+const LARGE = 3 * PART_BYTES + 777;
+const MINUTE = 60_000;
+
+let upstream: RegistryUpstream;
+/** A fetch of an earlier file that was killed leaves loans, which count as lost after two minutes. */
+let lentBefore: number;
+beforeEach(() => {
+  lentBefore = isolateBudget.inUse();
+  upstream = new RegistryUpstream();
+});
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+const blobOf = (size: number): Promise<MirroredBlob> => addBlob(upstream, size);
+const ensure = (blob: MirroredBlob) => objectOf(blob).ensure(blob.wanted);
+
+async function expectNothingStored(blob: MirroredBlob): Promise<void> {
+  await expect(stored(blob)).rejects.toMatchObject({ kind: expect.stringMatching(/UNKNOWN/) as string });
+  expect((await env.BLOBS_CENTRAL.list()).objects).toEqual([]);
+  expect(isolateBudget.inUse()).toBeLessThanOrEqual(lentBefore);
+}
+
+/** Breaks the first connection after some bytes. */
+function breaksOnce(at: number): void {
+  let isBroken = false;
+  upstream.misbehaves = (_url, { method }, content) => {
+    if (isBroken || method !== 'GET' || content === undefined) return undefined;
+    isBroken = true;
+    const headers = { 'content-length': String(content.byteLength) };
+    return new Response(upstream.stream(content, at), { headers });
+  };
+}
+
+describe('wrong bytes', () => {
+  test.each([1000, LARGE])('of %d end every stream as broken, and nothing is stored', async (size) => {
+    const blob = await blobOf(size);
+    const wrong = bytesOf(1, size);
+    const log = vi.spyOn(console, 'error');
+    upstream.misbehaves = (_url, { method }) => (method === 'GET' ? new Response(upstream.stream(wrong)) : undefined);
+    const outcomes = await Promise.allSettled(Array.from({ length: 3 }, () => read(blob)));
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    expect(await ensure(blob)).toEqual({ failed: `the upstream sent other bytes than those of ${blob.wanted.digest}` });
+    await expectNothingStored(blob);
+    expect(upstream.gets()).toHaveLength(1);
+    // The log says so in words.
+    expect(log.mock.calls.flat().join('\n')).toContain('the upstream sent other bytes');
+  });
+
+  test('leave the upstream alone for a moment, and then it is asked anew', async () => {
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
+    const blob = await blobOf(1000);
+    upstream.misbehaves = () => new Response(bytesOf(1, 1000));
+    await expect(read(blob)).rejects.toThrow();
+    await expect(read(blob)).rejects.toThrow('the upstream sent other bytes');
+    expect(upstream.gets()).toHaveLength(1);
+    upstream.misbehaves = () => undefined;
+    vi.setSystemTime(Date.now() + 3000);
+    expect(sameBytes(await read(blob), blob.content)).toBe(true);
+  });
+
+  test('of a page for people are refused', async () => {
+    const blob = await blobOf(5000);
+    upstream.misbehaves = (_url, { headers }) =>
+      new Headers(headers).has('range')
+        ? new Response(null, { status: 416 })
+        : new Response('<html>please log in</html>', { headers: { 'content-type': 'text/html' } });
+    await expect(read(blob)).rejects.toThrow();
+    await expectNothingStored(blob);
+  });
+});
+
+describe('a connection that breaks', () => {
+  test.each([
+    [5000, 3000],
+    [LARGE, PART_BYTES + 5],
+  ])('in a blob of %d after %d is resumed at that byte', async (size, at) => {
+    const blob = await blobOf(size);
+    breaksOnce(at);
+    expect(sameBytes(await read(blob), blob.content)).toBe(true);
+    expect(await ensure(blob)).toBe('stored');
+    expect(upstream.gets().map((each) => each.split(' ')[2])).toEqual([undefined, `bytes=${at}-${size - 1}`]);
+    expect(upstream.sent).toBe(size);
+  });
+
+  test('is begun again where ranges are ignored, and no byte is given twice', async () => {
+    const blob = await blobOf(5000);
+    let requests = 0;
+    upstream.misbehaves = (_url, _init, content) => {
+      requests += 1;
+      return new Response(upstream.stream(content!, requests === 1 ? 3000 : undefined));
+    };
+    expect(sameBytes(await read(blob), blob.content)).toBe(true);
+    expect(requests).toBe(2);
+  });
+});
+
+test('an upstream that asks to wait long is not asked before', async () => {
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
+  const blob = await blobOf(5000);
+  upstream.misbehaves = () => new Response(null, { status: 429, headers: { 'retry-after': '120' } });
+  expect(await ensure(blob)).toEqual({ failed: 'the upstream asks to wait for 120 s' });
+  vi.setSystemTime(Date.now() + MINUTE);
+  await expect(read(blob)).rejects.toThrow('asks to wait');
+  expect(upstream.gets()).toHaveLength(1);
+  upstream.misbehaves = () => undefined;
+  vi.setSystemTime(Date.now() + 1.1 * MINUTE);
+  expect(await ensure(blob)).toBe('stored');
+});
+
+describe('a redirect', () => {
+  const LOGIN = { user: 'ci', secret: 'a-secret-of-the-upstream' };
+
+  test('to another host is followed without the login', async () => {
+    const { wanted: open, content } = await blobOf(5000);
+    const blob = { content, wanted: { ...open, upstream: { ...open.upstream, credential: LOGIN } } };
+    const told: [string, boolean][] = [];
+    upstream.misbehaves = (url, { headers }) => {
+      const isTold = new Headers(headers).has('authorization');
+      told.push([url.host, isTold]);
+      if (url.host === 'cdn.example') return undefined;
+      return isTold
+        ? new Response(null, { status: 307, headers: { location: `https://cdn.example${url.pathname}` } })
+        : new Response(null, { status: 401, headers: { 'www-authenticate': 'Basic realm="r"' } });
+    };
+    expect(await ensure(blob)).toBe('stored');
+    expect(told).toEqual([
+      ['registry.example', false],
+      ['registry.example', true],
+      ['cdn.example', false],
+    ]);
+  });
+
+  test('to an address of the network is not followed', async () => {
+    const blob = await blobOf(5000);
+    upstream.misbehaves = () => new Response(null, { status: 307, headers: { location: 'https://169.254.169.254/' } });
+    expect(await ensure(blob)).toEqual({
+      failed: 'a request is not sent, because 169.254.169.254 is an address, not a name',
+    });
+  });
+});
+
+test('a login that the upstream sends back is not shown', async () => {
+  const { wanted: open, content } = await blobOf(5000);
+  const credential = { user: 'ci', secret: 'a-secret-that-comes-back' };
+  const blob = { content, wanted: { ...open, upstream: { ...open.upstream, credential } } };
+  upstream.misbehaves = () =>
+    Response.json({ errors: [{ code: 'DENIED', message: `not ${credential.secret}` }] }, { status: 400 });
+  const log = vi.spyOn(console, 'error');
+  expect(await ensure(blob)).toEqual({ failed: expect.stringContaining('not …') as string });
+  await expect(read(blob)).rejects.toThrow('not …');
+  expect(log.mock.calls.flat().join('\n')).not.toContain(credential.secret);
+});
+
+test('a token service that is away is said', async () => {
+  const blob = await blobOf(5000);
+  const realm = 'https://auth.example/token';
+  upstream.misbehaves = (url) =>
+    url.href.startsWith(realm)
+      ? new Response(null, { status: 400 })
+      : new Response(null, { status: 401, headers: { 'www-authenticate': `Bearer realm="${realm}"` } });
+  expect(await ensure(blob)).toEqual({ failed: 'auth.example: the login was answered with status 400' });
+});

@@ -1,0 +1,108 @@
+/** Blobs that only an upstream has, and what becomes of them. */
+import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { expect, vi } from 'vitest';
+import { type BlobWanted, mirrorBlobOf } from '../../src/mirror/blob.ts';
+import { PART_BYTES } from '../../src/mirror/handout.ts';
+import type { RepositoryName } from '../../src/oci/reference.ts';
+import { bytesOf, contentDigest, granted, openFixture } from './fixture.ts';
+import type { RegistryUpstream } from './registry-upstream.ts';
+
+export const REPOSITORY = 'hub/team/app' as RepositoryName;
+
+export interface MirroredBlob {
+  readonly wanted: BlobWanted;
+  readonly content: Uint8Array<ArrayBuffer>;
+}
+
+let seed = 100;
+
+/** Adds a blob with content of its own to the upstream. */
+export async function blobOf(upstream: RegistryUpstream, size: number, namespace = 'central'): Promise<MirroredBlob> {
+  const content = bytesOf(seed++, size);
+  const digest = await contentDigest(content);
+  upstream.add(digest, content);
+  const source = { from: upstream.origin, loginHost: undefined, prefix: '', credential: undefined };
+  return { content, wanted: { namespace, upstream: source, repository: REPOSITORY, digest, size } };
+}
+
+export function objectOf({ wanted }: MirroredBlob): ReturnType<typeof mirrorBlobOf> {
+  return mirrorBlobOf(env, wanted);
+}
+
+/** Reads a blob, or a range of it, as a client that asks for it. */
+export async function read(blob: MirroredBlob, range?: { start: number; end: number }): Promise<Uint8Array> {
+  const opened = await objectOf(blob).open(blob.wanted, range);
+  return bytesIn(opened!.content);
+}
+
+export async function bytesIn(content: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  return new Uint8Array(await new Response(content).arrayBuffer());
+}
+
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.byteLength === b.byteLength && crypto.subtle.timingSafeEqual(a, b);
+}
+
+/** Returns the bytes of the blob in central's store. @throws OciError BLOB_UNKNOWN */
+export async function stored({ wanted }: MirroredBlob): Promise<Uint8Array> {
+  const { registry } = await openFixture();
+  const found = await registry.getBlob(granted(wanted.repository), wanted.digest);
+  return bytesIn(await found.open());
+}
+
+/** Returns the keys of parts in central's bucket. */
+export async function parts(): Promise<string[]> {
+  const { objects } = await env.BLOBS_CENTRAL.list({ prefix: 'mirror/' });
+  return objects.map(({ key }) => key);
+}
+
+/** Reads until the upstream has stalled and some parts are there, and then kills the Durable Object. */
+export async function killAt(upstream: RegistryUpstream, blob: MirroredBlob, at: number): Promise<void> {
+  upstream.stalls(at);
+  const opened = await objectOf(blob).open(blob.wanted);
+  const reader = opened!.content.getReader();
+  await reader.read();
+  await vi.waitFor(async () => expect((await parts()).length).toBe(Math.floor(at / PART_BYTES)), { timeout: 30_000 });
+  const kill = runInDurableObject(objectOf(blob), (_blob, state) => state.abort('killed'));
+  await expect(kill).rejects.toThrow();
+  await expect(
+    Promise.resolve().then(async () => {
+      while (!(await reader.read()).done);
+    }),
+  ).rejects.toThrow();
+  upstream.misbehaves = () => undefined;
+  upstream.requests.length = 0;
+  upstream.sent = 0;
+}
+
+/** Checks that a killed fetch, of which `landed` bytes are in parts, goes on by its alarm. */
+export async function expectToGoOn(upstream: RegistryUpstream, blob: MirroredBlob, landed: number): Promise<void> {
+  const { byteLength: size } = blob.content;
+  expect(await runDurableObjectAlarm(objectOf(blob))).toBe(true);
+  expect(sameBytes(await stored(blob), blob.content)).toBe(true);
+  expect(upstream.gets().map((each) => each.split(' ')[2])).toEqual([`bytes=${landed}-${size - 1}`]);
+  expect(upstream.sent).toBe(size - landed);
+  expect(await parts()).toEqual([]);
+  expect(await runDurableObjectAlarm(objectOf(blob))).toBe(false);
+}
+
+/** Limits the bytes of the blobs' organization. */
+export async function setQuota(bytes: number): Promise<void> {
+  const insert = "INSERT INTO organizations (name, created_at, quota_bytes) VALUES ('hub', 0, ?1)";
+  await env.DB_CENTRAL.prepare(insert).bind(bytes).run();
+}
+
+/** Checks that a blob which exceeds the quota is read all the same, fetched once, and not kept. */
+export async function expectUnkept(upstream: RegistryUpstream, blob: MirroredBlob): Promise<void> {
+  const [whole, part] = await Promise.all([read(blob), read(blob, { start: 100, end: 4000 })]);
+  expect(sameBytes(whole, blob.content)).toBe(true);
+  expect(sameBytes(part, blob.content.subarray(100, 4000))).toBe(true);
+  expect(upstream.gets()).toHaveLength(1);
+  expect(await objectOf(blob).ensure(blob.wanted)).toEqual({ failed: expect.stringContaining('quota') as string });
+  await expect(stored(blob)).rejects.toThrow();
+  await runDurableObjectAlarm(objectOf(blob));
+  await vi.waitFor(async () => expect((await env.BLOBS_CENTRAL.list()).objects).toEqual([]));
+  const sessions = await env.DB_CENTRAL.prepare("SELECT count(*) AS open FROM uploads WHERE state = 'open'").first();
+  expect(sessions).toEqual({ open: 0 });
+}
