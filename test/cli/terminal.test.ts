@@ -68,9 +68,9 @@ test('times are short, and in the local time zone', () => {
 
 test('sizes and durations of arguments are read as they are usually written', () => {
   expect(['10GB', '1.5gb', '64MiB', '100', 'none'].map(bytes)).toEqual([1e10, 1.5e9, 2 ** 26, 100, null]);
-  expect(['90', '90s', '10m', '1h'].map(seconds)).toEqual([90, 90, 600, 3600]);
+  expect(['90', '90s', '10m', '1h', '7d'].map(seconds)).toEqual([90, 90, 600, 3600, 604_800]);
   for (const wrong of ['', '10 G', '-1', '1e3', '99999999TB']) expect(() => bytes(wrong), wrong).toThrow('10GB');
-  for (const wrong of ['', 's', '1d', '1.5h']) expect(() => seconds(wrong), wrong).toThrow('90s');
+  for (const wrong of ['', 's', '1w', '1.5h']) expect(() => seconds(wrong), wrong).toThrow('90s');
 });
 
 describe('the overview of a deployment', () => {
