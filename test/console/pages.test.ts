@@ -97,11 +97,18 @@ describe('an administrator', () => {
     await reader.submit(page, action, { ...login, password: 'of-the-upstream', public: 'yes', days: '' });
     const mirror = async () => (await callApi('GET', 'organizations/alice/mirror', 'admin')).json();
     expect(await mirror()).toMatchObject({ ...login, ttl_seconds: 900, stale_seconds: null, public: true });
-    await reader.submit(page, action, { ...login, repositories: 'app, team/*', minutes: '0', days: '0.5' });
+    await reader.submit(page, action, {
+      ...login,
+      repositories: 'app, team/*',
+      minutes: '0',
+      days: '0.5',
+      pushes: 'kept',
+    });
     expect(await mirror()).toMatchObject({
       repositories: ['app', 'team/*'],
       ttl_seconds: 0,
       stale_seconds: 43_200,
+      pushes: 'kept',
       public: false,
     });
     const shown = await reader.text(page);

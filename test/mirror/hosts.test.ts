@@ -63,7 +63,7 @@ describe('a login', () => {
 });
 
 test('a list links to its next page at the same host', async () => {
-  await becomeMirror('alice', { acceptsPushes: true });
+  await becomeMirror('alice', { pushes: 'kept' });
   const body = JSON.stringify({ schemaVersion: 2, manifests: [] });
   const headers = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' };
   for (const tag of ['a', 'b']) await call('PUT', `/v2/alice/app/manifests/${tag}`, { as: 'alice', body, headers });

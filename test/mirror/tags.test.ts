@@ -339,7 +339,7 @@ describe('a push', () => {
   });
 
   test('to a mirror that takes them can be pulled if the upstream has no such tag', async () => {
-    await becomeMirror('alice', { acceptsPushes: true });
+    await becomeMirror('alice', { pushes: 'kept' });
     const body = JSON.stringify({ schemaVersion: 2, manifests: [] });
     const headers = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' };
     const path = `/v2/${REPOSITORY}/manifests/own`;

@@ -205,8 +205,8 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   // As many mirrors as there may be.
   [
     100,
-    `mirrors (organization, upstream, prefix, repositories, ttl, stale, accepts_pushes, public, changed_at)
-     SELECT 'org' || i, 'hub', '', '["*"]', 0, 0, 0, 0, 0`,
+    `mirrors (organization, upstream, prefix, repositories, ttl, stale, pushes, public, changed_at)
+     SELECT 'org' || i, 'hub', '', '["*"]', 0, 0, 'refused', 0, 0`,
   ],
   // Rows that wait for something: the change log, the outbox, uploads, the delete queue and orphans.
   [20_000, `change_log (kind, name, key, version, recorded_at) SELECT 'tag', '${BIG}', 'a' || i, i + 1, 0`],

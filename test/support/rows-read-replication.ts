@@ -103,7 +103,7 @@ export function replication(central: Store, node: Store): [string, Operation][] 
         prefix: '',
         repositories: '["*"]',
         ttl: 0,
-        accepts_pushes: 0,
+        pushes: 'refused',
         public: 0,
         changed_at: 1,
       }),

@@ -1,5 +1,5 @@
 import { text } from 'node:stream/consumers';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { PRESET_NAMES } from '../../../src/upstream/presets.ts';
 import type { Mirror } from '../answers.ts';
 import { path } from '../api.ts';
@@ -13,7 +13,7 @@ interface Options {
   readonly ttl?: number;
   /** Infinity for ever. */
   readonly stale?: number;
-  readonly acceptPushes?: true;
+  readonly pushes?: Mirror['pushes'];
   readonly public?: true;
   readonly username?: string;
   readonly passwordStdin?: true;
@@ -56,7 +56,7 @@ export function mirror(berth: Command): void {
           Repositories: found.repositories.join(' '),
           TTL: duration(found.ttl_seconds),
           Stale: staleOf(found),
-          'Accepts pushes': found.accepts_pushes ? 'yes' : 'no',
+          Pushes: found.pushes,
           Public: found.public ? 'yes' : 'no',
           Changed: time(found.changed_at),
         }),
@@ -76,7 +76,7 @@ export function mirror(berth: Command): void {
       'for how long beyond that it is served while the registry fails (7d)',
       secondsOrForever,
     )
-    .option('--accept-pushes', 'let clients push to it, too')
+    .addOption(new Option('--pushes <what>', 'what becomes of pushes (refused)').choices(['refused', 'kept']))
     .option('--public', 'let everybody pull from it')
     .option('-u, --username <name>', 'log in to the registry as this user')
     .option('--password-stdin', 'read the password for it from standard input; else the stored one is kept')
@@ -131,7 +131,7 @@ async function settingsOf(options: Options): Promise<object> {
     repositories: repository,
     ttl_seconds: ttl,
     stale_seconds: stale === Infinity ? null : stale,
-    accepts_pushes: options.acceptPushes,
+    pushes: options.pushes,
     public: options.public,
     username,
     password: passwordStdin === true ? (await text(process.stdin)).replace(/\r?\n$/, '') : undefined,

@@ -1,5 +1,6 @@
 /** The part of an organization's page that says what it is a mirror of. */
 import type { FC } from 'hono/jsx';
+import { PUSHES } from '../../http/api/mirror-schemas.ts';
 import type { Mirror, NewMirror } from '../answers.ts';
 import { Facts, Time } from '../components.tsx';
 import type { SignedIn } from '../context.ts';
@@ -30,7 +31,7 @@ export function mirrorFrom(form: FormFields): NewMirror {
     ...(repositories.length > 0 && { repositories }),
     ...(minutes !== undefined && { ttl_seconds: Math.round(minutes * MINUTE_SECONDS) }),
     stale_seconds: days === undefined ? null : Math.round(days * DAY_SECONDS),
-    accepts_pushes: form.text('accepts_pushes') !== '',
+    pushes: (form.text('pushes') || 'refused') as Mirror['pushes'],
     public: form.text('public') !== '',
   };
 }
@@ -59,7 +60,7 @@ export const MirrorPart: FC<{ reader: SignedIn; organization: string; mirror: Mi
               'If the upstream fails',
               mirror.stale_seconds === null ? 'for ever' : `${mirror.stale_seconds / DAY_SECONDS} more days`,
             ],
-            ['Accepts pushes', mirror.accepts_pushes ? 'yes' : 'no'],
+            ['Pushes', mirror.pushes],
             ['Public', mirror.public ? 'yes' : 'no'],
             ['Changed', <Time at={mirror.changed_at} />],
           ]}
@@ -110,15 +111,19 @@ const MirrorForm: FC<{ reader: SignedIn; organization: string; mirror: Mirror | 
         Login host (empty for the usual one)
         <input name="login_host" value={mirror?.login_host ?? ''} />
       </label>
+      <label>
+        Pushes
+        <select name="pushes">
+          {PUSHES.map((what) => (
+            <option selected={what === mirror?.pushes}>{what}</option>
+          ))}
+        </select>
+      </label>
       <fieldset>
         <legend>Access</legend>
         <label>
           <input type="checkbox" name="public" value="yes" checked={mirror?.public} />
           everybody may pull
-        </label>
-        <label>
-          <input type="checkbox" name="accepts_pushes" value="yes" checked={mirror?.accepts_pushes} />
-          clients may push
         </label>
       </fieldset>
       <button type="submit">Set the mirror</button>

@@ -14,6 +14,8 @@ const repositories = z
     description: 'Names below the organization, or patterns of them: * stands for any characters',
   });
 
+export const PUSHES = ['refused', 'kept'] as const;
+
 const settings = {
   from: upstreamAddress,
   login_host: loginHost.nullable(),
@@ -34,7 +36,7 @@ const settings = {
     .max(MAX_SECONDS)
     .nullable()
     .openapi({ description: 'For how long beyond that a tag is served while the upstream fails; null for ever' }),
-  accepts_pushes: z.boolean().openapi({ description: 'Whether clients may push to it as well' }),
+  pushes: z.enum(PUSHES).openapi({ description: 'What becomes of pushes: they are refused, or stay here' }),
   public: z.boolean().openapi({ description: 'Whether anybody may pull from it without a login' }),
 };
 
@@ -50,7 +52,7 @@ export const newMirror = z
     repositories: repositories.default(['*']),
     ttl_seconds: settings.ttl_seconds.default(900),
     stale_seconds: settings.stale_seconds.default(604_800),
-    accepts_pushes: settings.accepts_pushes.default(false),
+    pushes: settings.pushes.default('refused'),
     public: settings.public.default(false),
   })
   .openapi('NewMirror');

@@ -81,7 +81,7 @@ export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
       repositories,
       ttl: asked.ttl_seconds * 1000,
       stale: (asked.stale_seconds ?? Infinity) * 1000,
-      acceptsPushes: asked.accepts_pushes,
+      pushes: asked.pushes,
       isPublic: asked.public,
     };
     const set = await mirrorsOf(c).set(made, callerAsActor(c));
@@ -121,7 +121,7 @@ function shown(mirrored: MirrorSummary): z.infer<typeof mirror> {
     repositories: [...repositories],
     ttl_seconds: ttl / 1000,
     stale_seconds: stale === Infinity ? null : stale / 1000,
-    accepts_pushes: mirrored.acceptsPushes,
+    pushes: mirrored.pushes,
     public: mirrored.isPublic,
     changed_at: formatTime(changedAt),
   };

@@ -101,7 +101,7 @@ export class MirroredRegistry implements Registry {
     }
     if (tag === undefined) {
       // A client may have pushed it.
-      if (mirror.acceptsPushes) return read.beneath(access, reference);
+      if (mirror.pushes !== 'refused') return read.beneath(access, reference);
       throw manifestUnknown(repository, reference, true);
     }
     const { descriptor, checkedAt, freshness } = tag;
@@ -141,7 +141,7 @@ export class MirroredRegistry implements Registry {
     );
     if (stored !== undefined) return stored;
     // A client that pushes would not upload what only the upstream has.
-    if (mayPush && mirror.acceptsPushes) throw blobUnknown(repository, digest);
+    if (mayPush && mirror.pushes !== 'refused') throw blobUnknown(repository, digest);
     const size = await this.#upstreams.blobSize(mirror, repository, digest);
     if (size === undefined) throw blobUnknown(repository, digest);
     return { digest, size };
@@ -288,7 +288,7 @@ export class MirroredRegistry implements Registry {
   /** @throws OciError DENIED */
   async #requirePushes(repository: RepositoryName): Promise<void> {
     const mirror = await this.#upstreams.of(repository);
-    if (mirror === undefined || mirror.acceptsPushes) return;
+    if (mirror === undefined || mirror.pushes !== 'refused') return;
     throw new OciError('DENIED', {
       message: `${mirror.organization} is a mirror of ${mirror.from} and takes no pushes: push to another organization`,
     });

@@ -250,7 +250,7 @@ CREATE TABLE mirrors (
   repositories TEXT NOT NULL,
   ttl INTEGER NOT NULL,
   stale INTEGER,
-  accepts_pushes INTEGER NOT NULL,
+  pushes TEXT NOT NULL,
   public INTEGER NOT NULL,
   changed_at INTEGER NOT NULL,
   CHECK ((username IS NULL) = (password IS NULL))

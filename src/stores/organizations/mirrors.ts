@@ -11,6 +11,9 @@ import { atMost } from '../rows-read.ts';
 import { type Actor, auditChanged, BERTH_ITSELF } from './audit-rows.ts';
 import { MAX_MIRRORS } from './limits.ts';
 
+/** What becomes of a push: it is refused, or stays here. */
+export type Pushes = 'refused' | 'kept';
+
 /** An organization whose repositories are those of another registry, pulled when they are asked for. */
 export interface Mirror {
   readonly organization: OrganizationName;
@@ -27,8 +30,7 @@ export interface Mirror {
   readonly ttl: number;
   /** Milliseconds beyond `ttl` for which a tag is served while the upstream fails; Infinity for ever. */
   readonly stale: number;
-  /** Whether clients may push to it as well. */
-  readonly acceptsPushes: boolean;
+  readonly pushes: Pushes;
   /** Whether anybody may pull from it without a login. */
   readonly isPublic: boolean;
   /** When it was last changed, in milliseconds since the epoch. */
@@ -47,7 +49,7 @@ interface MirrorRow {
   readonly ttl: number;
   /** null for ever. */
   readonly stale: number | null;
-  readonly accepts_pushes: number;
+  readonly pushes: Pushes;
   readonly public: number;
   readonly changed_at: number;
 }
@@ -62,7 +64,7 @@ const COLUMNS = [
   'repositories',
   'ttl',
   'stale',
-  'accepts_pushes',
+  'pushes',
   'public',
   'changed_at',
 ];
@@ -159,7 +161,7 @@ function mirrorFrom(row: MirrorRow): Mirror {
     repositories: JSON.parse(row.repositories) as string[],
     ttl: row.ttl,
     stale: row.stale ?? Infinity,
-    acceptsPushes: row.accepts_pushes === 1,
+    pushes: row.pushes,
     isPublic: row.public === 1,
     changedAt: row.changed_at,
   };
@@ -177,7 +179,7 @@ function rowOf(mirror: Mirror): MirrorRow {
     repositories: JSON.stringify(repositories),
     ttl,
     stale: stale === Infinity ? null : stale,
-    accepts_pushes: mirror.acceptsPushes ? 1 : 0,
+    pushes: mirror.pushes,
     public: mirror.isPublic ? 1 : 0,
     changed_at: mirror.changedAt,
   };

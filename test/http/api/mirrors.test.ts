@@ -22,7 +22,7 @@ const DEFAULTS = {
   repositories: ['*'],
   ttl_seconds: 900,
   stale_seconds: 604_800,
-  accepts_pushes: false,
+  pushes: 'refused',
   public: false,
 };
 
@@ -58,7 +58,7 @@ test('every setting is kept as it was given', async () => {
     repositories: ['web', 'tools/*'],
     ttl_seconds: 0,
     stale_seconds: null,
-    accepts_pushes: true,
+    pushes: 'kept',
     public: true,
   };
   const { body } = await ask('PUT', 'admin', { ...settings, ...LOGIN });
@@ -68,7 +68,7 @@ test('every setting is kept as it was given', async () => {
       loginHost: 'login.example.com:8443',
       ttl: 0,
       stale: Infinity,
-      acceptsPushes: true,
+      pushes: 'kept',
       isPublic: true,
       credential: { user: 'berth', secret: SECRET },
     },

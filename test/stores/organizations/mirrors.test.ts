@@ -17,7 +17,7 @@ const FULL = mirror(HUB, {
   repositories: ['web', 'tools/*'],
   ttl: 0,
   stale: Infinity,
-  acceptsPushes: true,
+  pushes: 'kept',
   isPublic: true,
   changedAt: 7,
 });
