@@ -21,12 +21,15 @@ import { isExpected, MAX_ATTEMPTS, MAX_STARTS, mayPass, reasonOf, waitAfter } fr
 import { isGlob } from '../oci/glob.ts';
 import { type Import, type ImportEnd, ImportsState, type NewImport } from './import-state.ts';
 import { type ImportReport, type ImportSummary, summaryOf } from './report.ts';
-import { targetOf } from './request.ts';
+import { type ImportRequest, targetOf } from './request.ts';
+import { imageOf } from './run-state.ts';
 import { Slice, SliceOver } from './slice.ts';
-import { ImportFailed, ImportWork, type Step } from './work.ts';
+import { ImportFailed, ImportOver, ImportWork, type Step } from './work.ts';
 
 /** The most imports of an organization that run at once. */
 const MAX_RUNNING = 10;
+/** The most imports of an organization that are kept in step. */
+const MAX_IN_STEP = 20;
 /** The longest wait that an upstream may ask for. */
 const LONGEST_WAIT_MILLISECONDS = 6 * HOUR;
 /** The most times in a row that an import may be put off, by its upstream or by a failure. */
@@ -55,26 +58,38 @@ export class OrganizationImports extends DurableObject<Env> {
     this.#state = new ImportsState(ctx.storage.sql);
   }
 
-  /** Starts an import. @returns undefined if too many run already */
+  /** Starts an import. @returns undefined if too many run, or are kept in step, already */
   async start(organization: OrganizationName, made: NewImport): Promise<ImportReport | undefined> {
     this.#state.expire(made.incarnation, Date.now());
-    if (this.#state.runningCount >= MAX_RUNNING) return undefined;
     const { id, request } = made;
-    this.#state.add(made, request.repositories.some(isGlob) ? '' : undefined);
-    for (const name of request.repositories.filter((each) => !isGlob(each))) {
-      const target = targetOf(organization, request, name);
-      if (target !== undefined) this.#state.addRepository(id, name, target);
-    }
+    const inStep = request.every !== undefined;
+    if (this.#state.left(inStep) >= (inStep ? MAX_IN_STEP : MAX_RUNNING)) return undefined;
+    this.#state.add(made, firstPageOf(request));
+    this.#addNamed(organization, id, request);
     await this.ctx.storage.put('organization', organization);
     if (!this.#alarmRuns) await this.#schedule();
     return this.#report(id, made.incarnation);
+  }
+
+  /** Begins the next run of an import that is kept in step. */
+  #beginRun(organization: OrganizationName, { id, request }: Import): Import | undefined {
+    this.#state.beginRun(id, firstPageOf(request), Date.now());
+    this.#addNamed(organization, id, request);
+    return this.#state.get(id);
+  }
+
+  #addNamed(organization: OrganizationName, id: string, request: ImportRequest): void {
+    for (const name of request.repositories.filter((each) => !isGlob(each))) {
+      const target = targetOf(organization, request, name);
+      if (target !== undefined) this.#state.run.addRepository(id, name, target);
+    }
   }
 
   /** Returns an import of this incarnation of the organization; undefined if there is none. */
   async report(id: string, incarnation: number): Promise<ImportReport | undefined> {
     const report = this.#report(id, incarnation);
     // An alarm that was lost is set again.
-    const isAsleep = report?.state === 'running' && !this.#alarmRuns;
+    const isAsleep = report?.endedAt === undefined && !this.#alarmRuns;
     if (isAsleep && (await this.ctx.storage.getAlarm()) === null) await this.#schedule();
     return report;
   }
@@ -111,18 +126,19 @@ export class OrganizationImports extends DurableObject<Env> {
   }
 
   /** Takes one step of an import. @param isFirst whether all of the slice is left */
-  async #advance(organization: OrganizationName, due: Import, slice: Slice, isFirst: boolean): Promise<void> {
-    const { id, failures } = due;
+  async #advance(organization: OrganizationName, next: Import, slice: Slice, isFirst: boolean): Promise<void> {
+    const { id, failures } = next;
     this.#state.serve(id, Date.now());
     let step: Step | undefined;
     try {
-      await this.#requireStill(organization, due, slice);
-      const { work } = await this.#runningOf(organization, due);
-      if (this.#state.get(id)?.state !== 'running') return;
-      step = work.next(due);
-      if (step === undefined) return this.#end(id, 'done');
+      await this.#requireStill(organization, next, slice);
+      const { work } = await this.#runningOf(organization, next);
+      if (this.#hasEnded(id)) return;
+      const due = next.state === 'waiting' ? this.#beginRun(organization, next) : next;
+      step = due && work.next(due);
+      if (due === undefined || step === undefined) return this.#endRun(next);
       if (due.starts >= MAX_STARTS) {
-        this.#skip(id, step, `${MAX_STARTS} runs in a row got no further with it: it may be too slow, or too large`);
+        this.#skip(due, step, `${MAX_STARTS} runs in a row got no further with it: it may be too slow, or too large`);
         return this.#state.noteProgress(id);
       }
       await work.take(due, step, slice);
@@ -131,18 +147,22 @@ export class OrganizationImports extends DurableObject<Env> {
     } catch (error) {
       if (error instanceof SliceOver) {
         if (!isFirst) this.#state.serveAgain(id);
-      } else if (this.#state.get(id)?.state === 'running') {
+      } else if (!this.#hasEnded(id)) {
         this.#state.noteProgress(id);
-        this.#noteFailure(due, step, error);
+        this.#noteFailure(next, step, error);
       }
     } finally {
       // A step that was cancelled may have noted something since.
-      const state = this.#state.get(id)?.state ?? 'cancelled';
-      if (state !== 'running') this.#end(id, state);
+      if (this.#hasEnded(id)) this.#end(id, 'cancelled');
     }
   }
 
-  /** @throws ImportFailed if the organization, or the credential that the import pushes for, is gone */
+  #hasEnded(id: string): boolean {
+    const found = this.#state.get(id);
+    return found === undefined || found.endedAt !== undefined;
+  }
+
+  /** @throws ImportOver if the organization, or the credential that the import pushes for, is gone */
   async #requireStill(
     organization: OrganizationName,
     { id, incarnation, importer }: Import,
@@ -154,42 +174,57 @@ export class OrganizationImports extends DurableObject<Env> {
       control.organization(organization),
       importer.isStored ? control.hasValidCredential(importer.id, Date.now()) : true,
     ]);
-    if (found?.created_at !== incarnation) throw new ImportFailed(`the organization ${organization} was removed`);
-    if (!isValid) throw new ImportFailed('the credential that started the import was removed, or has expired');
+    if (found?.created_at !== incarnation) throw new ImportOver(`the organization ${organization} was removed`);
+    if (!isValid) throw new ImportOver('the credential that started the import was removed, or has expired');
     slice.confirmed.add(id);
   }
 
   #noteFailure(due: Import, step: Step | undefined, error: unknown): void {
     const { id, failures, credential } = due;
     const reason = reasonOf(error, credential);
-    if (error instanceof ImportFailed || failures >= MAX_FAILURES) return this.#end(id, 'failed', reason);
+    if (error instanceof ImportOver) return this.#end(id, 'failed', reason);
+    if (error instanceof ImportFailed || failures >= MAX_FAILURES) return this.#endRun(due, reason);
     if (error instanceof Postponed) {
       const wait = Math.min(error.milliseconds, LONGEST_WAIT_MILLISECONDS);
       return this.#state.putOff(id, Date.now() + wait, failures + 1);
     }
     if (!isExpected(error)) logFailure({ import: id, error: String(error) });
     if (mayPass(error) && attemptsOf(step, failures) + 1 < MAX_ATTEMPTS) {
-      if (step?.kind === 'tags') this.#state.noteFailure(id, step.repository.name, undefined);
-      if (step?.kind === 'image') this.#state.noteFailure(id, step.tag.repository, step.tag.tag);
+      if (step?.kind === 'tags') this.#state.run.noteFailure(id, step.repository.name, undefined);
+      if (step?.kind === 'image') this.#state.run.noteFailure(id, step.tag.repository, step.tag.tag);
       return this.#state.putOff(id, Date.now() + waitAfter(failures), failures + 1);
     }
-    this.#skip(id, step, reason);
+    this.#skip(due, step, reason);
   }
 
-  #skip(id: string, step: Step | undefined, reason: string): void {
+  #skip(due: Import, step: Step | undefined, reason: string): void {
+    const { id } = due;
     switch (step?.kind) {
       case 'image': {
         const { repository, tag } = step.tag;
-        this.#state.skip(id, `${repository}:${tag}`, reason);
-        return this.#state.finishTag(id, repository, tag);
+        this.#state.run.skip(id, imageOf(repository, tag), reason);
+        return this.#state.run.finishTag(id, repository, tag);
+      }
+      case 'removal': {
+        const { repository, tag } = step.tag;
+        this.#state.run.skip(id, imageOf(repository, tag), reason);
+        return this.#state.followed.drop(id, step.tag);
       }
       case 'tags':
-        this.#state.skip(id, step.repository.name, reason);
-        return this.#state.addTags(id, step.repository.name, [], undefined);
+        this.#state.run.skip(id, step.repository.name, reason);
+        return this.#state.run.giveUpTags(id, step.repository.name);
       case 'catalog':
       case undefined:
-        return this.#end(id, 'failed', reason);
+        return this.#endRun(due, reason);
     }
+  }
+
+  /** Ends a run: the import is over, or waits for the next run if it is kept in step. @param error why it failed */
+  #endRun({ id, request: { every } }: Import, error?: string): void {
+    if (every === undefined) return this.#end(id, error === undefined ? 'done' : 'failed', error);
+    const [now, begunAt = 0] = [Date.now(), this.#state.get(id)?.begunAt];
+    this.#state.endRun(id, error, now, Math.max(now, begunAt + every));
+    this.#running.delete(id);
   }
 
   #end(id: string, state: ImportEnd, error?: string): void {
@@ -237,7 +272,7 @@ export class OrganizationImports extends DurableObject<Env> {
   #report(id: string, incarnation: number): ImportReport | undefined {
     const found = this.#state.get(id);
     if (found?.incarnation !== incarnation) return undefined;
-    return { ...this.#summaryOf(found), report: this.#state.skipped(id) };
+    return { ...this.#summaryOf(found), report: this.#state.run.skipped(id) };
   }
 
   #summaryOf(of: Import): ImportSummary {
@@ -246,9 +281,15 @@ export class OrganizationImports extends DurableObject<Env> {
 
   async #schedule(): Promise<void> {
     const { dueAt } = this.#state;
-    if (dueAt !== undefined) return this.ctx.storage.setAlarm(Math.max(Date.now(), dueAt));
-    if (!this.#state.isEmpty) return this.ctx.storage.setAlarm(Date.now() + EXPIRY_MILLISECONDS);
+    if (dueAt === undefined && this.#state.isEmpty) return;
+    const [now, expiry] = [Date.now(), Date.now() + EXPIRY_MILLISECONDS];
+    await this.ctx.storage.setAlarm(Math.max(now, Math.min(dueAt ?? expiry, expiry)));
   }
+}
+
+/** Returns where a run begins to read the catalog; undefined if it need not. */
+function firstPageOf({ repositories }: ImportRequest): string | undefined {
+  return repositories.some(isGlob) ? '' : undefined;
 }
 
 function attemptsOf(step: Step | undefined, failures: number): number {

@@ -52,6 +52,7 @@ export function isExpected(error: unknown): error is Error {
 const EXPECTED: ReadonlySet<string> = new Set([
   'ContentError',
   'ImportFailed',
+  'ImportOver',
   'OciError',
   'Postponed',
   'RegistryError',

@@ -5,58 +5,28 @@
  * An ended import keeps its row and the start of its report; its work and its credential are deleted.
  */
 import { DAY } from '../durations.ts';
-import type { RepositoryName } from '../oci/reference.ts';
 import type { UpstreamCredential } from '../upstream/connect.ts';
 import { CopiesState } from './copies-state.ts';
+import { FollowedTags } from './followed-tags.ts';
 import type { Importer, ImportRequest } from './request.ts';
+import { RunState } from './run-state.ts';
 
 /** The time for which an ended import is shown. */
 const SHOWN_MILLISECONDS = 30 * DAY;
 /** The most imports that are shown. */
 const MAX_SHOWN = 100;
-/** The most entries of a report. Others are only counted. */
-export const MAX_SKIPPED = 100;
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS imports (
     id TEXT PRIMARY KEY, made_at INTEGER NOT NULL, incarnation INTEGER NOT NULL, request TEXT NOT NULL,
     importer TEXT NOT NULL, credential TEXT, state TEXT NOT NULL, error TEXT, ended_at INTEGER,
     due_at INTEGER NOT NULL, failures INTEGER NOT NULL DEFAULT 0, served_at INTEGER NOT NULL DEFAULT 0,
-    starts INTEGER NOT NULL DEFAULT 0, catalog TEXT, pages INTEGER NOT NULL DEFAULT 0
+    starts INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL DEFAULT 1, begun_at INTEGER NOT NULL, last_run_at INTEGER,
+    catalog TEXT, pages INTEGER NOT NULL DEFAULT 0
   ) STRICT, WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS imports_running ON imports (served_at, made_at) WHERE state = 'running';
-  CREATE TABLE IF NOT EXISTS counts (
-    import TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (import, name)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS repositories (
-    import TEXT NOT NULL, name TEXT NOT NULL, target TEXT NOT NULL, next TEXT NOT NULL DEFAULT '',
-    pages INTEGER NOT NULL DEFAULT 0, is_listed INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (import, name)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS repositories_left ON repositories (import, attempts) WHERE is_listed = 0;
-  CREATE TABLE IF NOT EXISTS tags (
-    import TEXT NOT NULL, repository TEXT NOT NULL, tag TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (import, repository, tag)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS tags_left ON tags (import, attempts, repository, tag);
-  CREATE TABLE IF NOT EXISTS skipped (
-    import TEXT NOT NULL, number INTEGER NOT NULL, what TEXT NOT NULL, reason TEXT NOT NULL,
-    PRIMARY KEY (import, number)
-  ) STRICT, WITHOUT ROWID;`;
+  CREATE INDEX IF NOT EXISTS imports_left ON imports (served_at, made_at) WHERE ended_at IS NULL;`;
 
 export type ImportEnd = 'done' | 'failed' | 'cancelled';
-
-export type Count =
-  | 'repositories'
-  | 'repositories done'
-  | 'tags'
-  | 'tags done'
-  | 'manifests copied'
-  | 'manifests present'
-  | 'blobs copied'
-  | 'blobs present'
-  | 'bytes copied'
-  | 'skipped';
 
 export interface Import {
   readonly id: string;
@@ -67,7 +37,9 @@ export interface Import {
   readonly request: ImportRequest;
   readonly importer: Importer;
   readonly credential: UpstreamCredential | undefined;
-  readonly state: 'running' | ImportEnd;
+  /** `waiting` between two runs of an import that is kept in step. */
+  readonly state: 'running' | 'waiting' | ImportEnd;
+  /** Why it failed, or its last run did. */
   readonly error: string | undefined;
   readonly endedAt: number | undefined;
   readonly dueAt: number;
@@ -75,6 +47,11 @@ export interface Import {
   readonly failures: number;
   /** The number of turns that it was given since it last got further. */
   readonly starts: number;
+  /** The number of the run, from 1. */
+  readonly run: number;
+  readonly begunAt: number;
+  /** When the last run ended; undefined before. */
+  readonly lastRunAt: number | undefined;
   /** The address of the next page of the catalog: '' for the first, undefined if no page is left. */
   readonly catalog: string | undefined;
   /** The number of pages of the catalog that were read. */
@@ -82,27 +59,6 @@ export interface Import {
 }
 
 export type NewImport = Pick<Import, 'id' | 'madeAt' | 'incarnation' | 'request' | 'importer' | 'credential'>;
-
-export interface RepositoryLeft {
-  readonly name: string;
-  readonly target: RepositoryName;
-  /** The address of the next page of its tags; '' for the first. */
-  readonly next: string;
-  readonly pages: number;
-  readonly attempts: number;
-}
-
-export interface TagLeft {
-  readonly repository: string;
-  readonly target: RepositoryName;
-  readonly tag: string;
-  readonly attempts: number;
-}
-
-export interface Skipped {
-  readonly what: string;
-  readonly reason: string;
-}
 
 interface ImportRow extends Record<string, SqlStorageValue> {
   readonly id: string;
@@ -117,24 +73,31 @@ interface ImportRow extends Record<string, SqlStorageValue> {
   readonly due_at: number;
   readonly failures: number;
   readonly starts: number;
+  readonly run: number;
+  readonly begun_at: number;
+  readonly last_run_at: number | null;
   readonly catalog: string | null;
   readonly pages: number;
 }
 
 export class ImportsState {
   readonly copies: CopiesState;
+  readonly run: RunState;
+  readonly followed: FollowedTags;
   readonly #sql: SqlStorage;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
     this.copies = new CopiesState(sql, (id) => this.noteProgress(id));
+    this.run = new RunState(sql, this.copies);
+    this.followed = new FollowedTags(sql);
     sql.exec(SCHEMA);
   }
 
   add({ id, madeAt, incarnation, request, importer, credential }: NewImport, catalog: string | undefined): void {
     this.#sql.exec(
-      `INSERT INTO imports (id, made_at, incarnation, request, importer, credential, state, due_at, catalog)
-       VALUES (?, ?, ?, ?, ?, ?, 'running', ?, ?)`,
+      `INSERT INTO imports (id, made_at, incarnation, request, importer, credential, state, due_at, begun_at, catalog)
+       VALUES (?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)`,
       id,
       madeAt,
       incarnation,
@@ -142,31 +105,66 @@ export class ImportsState {
       JSON.stringify(importer),
       credential === undefined ? null : JSON.stringify(credential),
       madeAt,
+      madeAt,
       catalog ?? null,
     );
+  }
+
+  /** Begins the next run of an import that is kept in step. */
+  beginRun(id: string, catalog: string | undefined, now: number): void {
+    this.#sql.exec(
+      `UPDATE imports SET state = 'running', error = NULL, begun_at = ?, run = run + 1, starts = 1, catalog = ?,
+         pages = 0 WHERE id = ?`,
+      now,
+      catalog ?? null,
+      id,
+    );
+    this.run.forget(id);
+  }
+
+  /** Ends a run, after which the import waits for the next. */
+  endRun(id: string, error: string | undefined, now: number, nextAt: number): void {
+    this.#sql.exec(
+      `UPDATE imports SET state = 'waiting', error = ?, last_run_at = ?, due_at = ?, failures = 0, starts = 0
+       WHERE id = ?`,
+      error ?? null,
+      now,
+      nextAt,
+      id,
+    );
+    this.run.forgetWork(id);
+    this.copies.forget(id);
   }
 
   get(id: string): Import | undefined {
     return this.#imports('WHERE id = ?', id)[0];
   }
 
-  /** Returns the imports of an organization, the latest first. */
+  /** Returns the imports of an organization: those that have not ended, then the others, each the latest first. */
   list(incarnation: number): readonly Import[] {
-    return this.#imports('WHERE incarnation = ? ORDER BY made_at DESC, id LIMIT ?', incarnation, MAX_SHOWN);
+    const order = 'ORDER BY ended_at IS NOT NULL, made_at DESC, id';
+    return this.#imports(`WHERE incarnation = ? ${order} LIMIT ?`, incarnation, MAX_SHOWN);
   }
 
-  get runningCount(): number {
-    return Number(this.#sql.exec(`SELECT count(*) AS n FROM imports WHERE state = 'running'`).one()['n']);
+  /** Returns how many imports have not ended. @param inStep whether to count those kept in step, or the others */
+  left(inStep: boolean): number {
+    const { n } = this.#sql
+      .exec(
+        `SELECT count(*) AS n FROM imports WHERE ended_at IS NULL AND (json_extract(request, '$.every') IS NOT NULL) = ?`,
+        inStep ? 1 : 0,
+      )
+      .one();
+    return Number(n);
   }
 
-  /** Returns the running import whose turn it is; undefined if all of them wait. */
+  /** Returns the import whose turn it is; undefined if none is due. */
   nextDue(now: number): Import | undefined {
-    return this.#imports(`WHERE state = 'running' AND due_at <= ? ORDER BY served_at, made_at LIMIT 1`, now)[0];
+    return this.#imports('WHERE ended_at IS NULL AND due_at <= ? ORDER BY served_at, made_at LIMIT 1', now)[0];
   }
 
-  /** Returns when the first of the running imports is due; undefined if none runs. */
+  /** Returns when the first import is due; undefined if all have ended. */
   get dueAt(): number | undefined {
-    const { at } = this.#sql.exec(`SELECT min(due_at) AS at FROM imports WHERE state = 'running'`).one();
+    const { at } = this.#sql.exec('SELECT min(due_at) AS at FROM imports WHERE ended_at IS NULL').one();
     return at === null ? undefined : Number(at);
   }
 
@@ -193,14 +191,15 @@ export class ImportsState {
   /** Ends an import, unless it has ended, and deletes its work. */
   end(id: string, state: ImportEnd, error: string | undefined, now: number): void {
     this.#sql.exec(
-      `UPDATE imports SET state = ?, error = ?, ended_at = ?, credential = NULL WHERE id = ? AND state = 'running'`,
+      `UPDATE imports SET state = ?, error = ?, ended_at = ?, credential = NULL WHERE id = ? AND ended_at IS NULL`,
       state,
       error ?? null,
       now,
       id,
     );
-    for (const table of ['repositories', 'tags']) this.#sql.exec(`DELETE FROM ${table} WHERE import = ?`, id);
+    this.run.forgetWork(id);
     this.copies.forget(id);
+    this.followed.forget(id);
   }
 
   get isEmpty(): boolean {
@@ -212,11 +211,11 @@ export class ImportsState {
    * @param incarnation if given, imports of earlier organizations of the name are deleted as well
    */
   expire(incarnation: number | undefined, now: number): void {
-    const ended = this.#imports(`WHERE state <> 'running' ORDER BY made_at DESC`);
+    const ended = this.#imports('WHERE ended_at IS NOT NULL ORDER BY made_at DESC');
     const isOver = ({ incarnation: of, endedAt = 0 }: Import, i: number): boolean =>
       (incarnation !== undefined && of !== incarnation) || endedAt <= now - SHOWN_MILLISECONDS || i >= MAX_SHOWN;
     for (const { id } of ended.filter(isOver)) {
-      for (const table of ['counts', 'skipped']) this.#sql.exec(`DELETE FROM ${table} WHERE import = ?`, id);
+      this.run.forget(id);
       this.#sql.exec('DELETE FROM imports WHERE id = ?', id);
     }
   }
@@ -225,136 +224,12 @@ export class ImportsState {
     this.#sql.exec('UPDATE imports SET catalog = ?, pages = pages + 1 WHERE id = ?', next ?? null, id);
   }
 
-  addRepository(id: string, name: string, target: RepositoryName): void {
-    const added = this.#sql.exec(
-      'INSERT OR IGNORE INTO repositories (import, name, target) VALUES (?, ?, ?)',
-      id,
-      name,
-      target,
-    );
-    if (added.rowsWritten > 0) this.count(id, 'repositories');
-  }
-
-  repositoryToList(id: string): RepositoryLeft | undefined {
-    const [row] = this.#sql
-      .exec('SELECT * FROM repositories WHERE import = ? AND is_listed = 0 ORDER BY attempts LIMIT 1', id)
-      .toArray();
-    return row === undefined ? undefined : (row as unknown as RepositoryLeft);
-  }
-
-  /** Adds tags of a repository. @param next the address of the next page; undefined on the last */
-  addTags(id: string, repository: string, tags: readonly string[], next: string | undefined): void {
-    let added = 0;
-    for (const tag of tags) {
-      const { rowsWritten } = this.#sql.exec(
-        'INSERT OR IGNORE INTO tags (import, repository, tag) VALUES (?, ?, ?)',
-        id,
-        repository,
-        tag,
-      );
-      if (rowsWritten > 0) added += 1;
-    }
-    this.count(id, 'tags', added);
-    this.#sql.exec(
-      `UPDATE repositories SET next = ?, is_listed = ?, pages = pages + 1, attempts = 0 WHERE import = ? AND name = ?`,
-      next ?? '',
-      next === undefined ? 1 : 0,
-      id,
-      repository,
-    );
-    this.#closeRepository(id, repository);
-  }
-
-  tagToCopy(id: string): TagLeft | undefined {
-    const [row] = this.#sql
-      .exec(
-        `SELECT t.repository, t.tag, t.attempts, r.target FROM tags t
-         JOIN repositories r ON r.import = t.import AND r.name = t.repository
-         WHERE t.import = ? ORDER BY t.attempts, t.repository, t.tag LIMIT 1`,
-        id,
-      )
-      .toArray();
-    return row === undefined ? undefined : (row as unknown as TagLeft);
-  }
-
-  noteFailure(id: string, repository: string, tag: string | undefined): void {
-    if (tag === undefined)
-      this.#sql.exec('UPDATE repositories SET attempts = attempts + 1 WHERE import = ? AND name = ?', id, repository);
-    else {
-      this.#sql.exec(
-        'UPDATE tags SET attempts = attempts + 1 WHERE import = ? AND repository = ? AND tag = ?',
-        id,
-        repository,
-        tag,
-      );
-      this.copies.forgetDocuments(id, imageOf(repository, tag));
-    }
-  }
-
-  finishTag(id: string, repository: string, tag: string): void {
-    this.#sql.exec('DELETE FROM tags WHERE import = ? AND repository = ? AND tag = ?', id, repository, tag);
-    this.copies.forgetImage(id, imageOf(repository, tag));
-    this.count(id, 'tags done');
-    this.#closeRepository(id, repository);
-  }
-
-  /** Counts a repository as done once its last tag is. */
-  #closeRepository(id: string, name: string): void {
-    const done = this.#sql.exec(
-      `SELECT 1 FROM repositories r WHERE import = ? AND name = ? AND is_listed = 1
-       AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.import = r.import AND t.repository = r.name)`,
-      id,
-      name,
-    );
-    if (done.toArray().length > 0) this.count(id, 'repositories done');
-  }
-
-  skip(id: string, what: string, reason: string): void {
-    const number = this.counts(id).get('skipped') ?? 0;
-    if (number < MAX_SKIPPED) {
-      this.#sql.exec(
-        'INSERT OR REPLACE INTO skipped VALUES (?, ?, ?, ?)',
-        id,
-        number,
-        what.slice(0, 400),
-        reason.slice(0, 600),
-      );
-    }
-    this.count(id, 'skipped');
-  }
-
-  skipped(id: string): readonly Skipped[] {
-    return this.#sql
-      .exec('SELECT what, reason FROM skipped WHERE import = ? ORDER BY number', id)
-      .toArray() as unknown as Skipped[];
-  }
-
-  count(id: string, name: Count, more = 1): void {
-    if (more === 0) return;
-    this.#sql.exec(
-      `INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT (import, name) DO UPDATE SET count = count + excluded.count`,
-      id,
-      name,
-      more,
-    );
-  }
-
-  counts(id: string): ReadonlyMap<Count, number> {
-    const rows = this.#sql.exec('SELECT name, count FROM counts WHERE import = ?', id).toArray();
-    return new Map(rows.map((row) => [row['name'] as Count, Number(row['count'])]));
-  }
-
   #imports(where: string, ...bound: SqlStorageValue[]): Import[] {
     return this.#sql
       .exec<ImportRow>(`SELECT * FROM imports ${where}`, ...bound)
       .toArray()
       .map(importOf);
   }
-}
-
-/** Returns what the copies of an image are kept under. */
-export function imageOf(repository: string, tag: string): string {
-  return `${repository}:${tag}`;
 }
 
 function importOf(row: ImportRow): Import {
@@ -371,6 +246,9 @@ function importOf(row: ImportRow): Import {
     dueAt: row.due_at,
     failures: row.failures,
     starts: row.starts,
+    run: row.run,
+    begunAt: row.begun_at,
+    lastRunAt: row.last_run_at ?? undefined,
     catalog: row.catalog ?? undefined,
     pages: row.pages,
   };

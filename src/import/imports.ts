@@ -33,7 +33,7 @@ export class Imports {
     caller: Credential,
     credential: UpstreamCredential | undefined,
   ): Promise<ImportReport> {
-    const importer = importerOf(caller, this.#organization);
+    const importer = importerOf(caller, this.#organization, request.prunes);
     checkImport(this.#organization, request, importer, reachOf(this.#config));
     const incarnation = await this.#incarnation();
     const isStored = await composeControlData(this.#env, this.#config.central).hasValidCredential(
@@ -51,7 +51,7 @@ export class Imports {
     const report = await this.#ask((imports) => imports.start(this.#organization, made));
     if (report !== undefined) return report;
     throw new OciError('TOO_MANY_REQUESTS', {
-      message: `too many imports of ${this.#organization} are running: wait for one, or cancel it`,
+      message: `too many imports of ${this.#organization} are running, or kept in step: wait for one, or cancel it`,
       headers: { 'Retry-After': '60' },
     });
   }

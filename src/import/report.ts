@@ -1,6 +1,7 @@
 /** An import as its callers see it. It never has the credential of the upstream. */
-import type { Count, Import, ImportsState, Skipped } from './import-state.ts';
+import type { Import, ImportsState } from './import-state.ts';
 import type { Importer, ImportRequest } from './request.ts';
+import type { Count, Skipped } from './run-state.ts';
 import type { InFlight } from './work.ts';
 
 export interface Amount {
@@ -24,10 +25,15 @@ export interface ImportSummary {
   readonly endedAt: number | undefined;
   /** When it goes on, if it waits for the upstream. */
   readonly waitsUntil: number | undefined;
+  /** When the last run of an import in step ended, and when the next is due. */
+  readonly lastRunAt: number | undefined;
+  readonly nextRunAt: number | undefined;
   readonly importer: Importer;
   readonly request: ImportRequest;
   readonly repositories: Amount;
   readonly tags: Amount;
+  /** The number of tags that were removed. */
+  readonly removed: number;
   readonly manifests: Copied;
   readonly blobs: Copied;
   readonly bytes: Amount;
@@ -40,11 +46,11 @@ export interface ImportReport extends ImportSummary {
 }
 
 export function summaryOf(
-  { id, state, error, madeAt, endedAt, dueAt, importer, request }: Import,
+  { id, state, error, madeAt, endedAt, dueAt, lastRunAt, importer, request }: Import,
   imports: ImportsState,
   { copied, total }: InFlight,
 ): ImportSummary {
-  const counts = imports.counts(id);
+  const counts = imports.run.counts(id);
   const count = (name: Count): number => counts.get(name) ?? 0;
   const bytes = count('bytes copied');
   return {
@@ -54,10 +60,13 @@ export function summaryOf(
     madeAt,
     endedAt,
     waitsUntil: state === 'running' && dueAt > Date.now() ? dueAt : undefined,
+    lastRunAt,
+    nextRunAt: state === 'waiting' ? dueAt : undefined,
     importer,
     request,
     repositories: { done: count('repositories done'), total: count('repositories') },
     tags: { done: count('tags done'), total: count('tags') },
+    removed: count('tags removed'),
     manifests: { copied: count('manifests copied'), present: count('manifests present') },
     blobs: { copied: count('blobs copied'), present: count('blobs present') },
     bytes: { done: bytes + copied, total: bytes + total },

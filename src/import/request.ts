@@ -20,6 +20,10 @@ export interface ImportRequest {
   /** The name within the organization. `*` stands for the upstream's name. */
   readonly as: string;
   readonly isDry: boolean;
+  /** Milliseconds from one run to the next of an import that is kept in step; undefined for one run. */
+  readonly every: number | undefined;
+  /** Whether tags that the upstream has removed are removed, if the import set them. */
+  readonly prunes: boolean;
 }
 
 /** The caller that an import pushes for. */
@@ -34,14 +38,20 @@ export interface Importer {
   readonly patterns: readonly RepositoryPattern[];
 }
 
-/** @throws OciError DENIED if the caller may not push to the organization */
-export function importerOf(credential: Credential, organization: OrganizationName): Omit<Importer, 'isStored'> {
+/** @throws OciError DENIED if the caller may not push to the organization, or delete from it if the import prunes */
+export function importerOf(
+  credential: Credential,
+  organization: OrganizationName,
+  prunes: boolean,
+): Omit<Importer, 'isStored'> {
   const { id, name } = credential;
   if (credential.kind === 'administrator') return { id, name, patterns: [`${organization}/*`] };
   const mayPush =
     credential.kind === 'organization' &&
     credential.organization === organization &&
     credential.rights.includes('push');
+  if (mayPush && prunes && !credential.rights.includes('delete'))
+    throw new OciError('DENIED', { message: `this credential may not delete from ${organization}` });
   if (mayPush) return { id, name, patterns: credential.repositories };
   throw new OciError('DENIED', { message: `this credential may not push to ${organization}` });
 }
@@ -65,6 +75,8 @@ export function checkImport(
   if (isForMany && !isGlob(request.as)) {
     throw invalid('as', 'would give several repositories one name: write * where the name of each goes');
   }
+  if (request.prunes && request.every === undefined) throw invalid('prune', 'needs every_seconds');
+  if (request.isDry && request.every !== undefined) throw invalid('dry_run', 'an import in step copies what it counts');
   const badTag = request.tags.find((tag) => !isGlob(tag) && !isTag(tag));
   if (badTag !== undefined) throw invalid('tags', `${badTag.slice(0, 100)} is not a tag`);
   for (const name of request.repositories) {

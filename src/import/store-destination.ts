@@ -102,8 +102,8 @@ export class StoreDestination implements ImageDestination {
       });
     }
     state.copies.noteBlob(id, digest, repository);
-    state.count(id, 'blobs copied');
-    state.count(id, 'bytes copied', content.size);
+    state.run.count(id, 'blobs copied');
+    state.run.count(id, 'bytes copied', content.size);
     return 'done';
   }
 
@@ -124,7 +124,7 @@ export class StoreDestination implements ImageDestination {
       });
     }
     state.copies.noteManifestWritten(id, image, digest);
-    state.count(id, 'manifests copied');
+    state.run.count(id, 'manifests copied');
   }
 
   /** @throws SliceOver, or the reason of the signal */

@@ -1,14 +1,13 @@
 /** The turns and runs of imports. test/processes/import.test.ts checks the copies. */
-import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
+import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { importsOf, type OrganizationImports } from '../../src/import/durable-object.ts';
+import { importsOf } from '../../src/import/durable-object.ts';
 import { MAX_STARTS } from '../../src/import/failure.ts';
-import type { ImportReport } from '../../src/import/imports.ts';
 import type { OrganizationName } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
 import { addUsers } from '../support/client.ts';
-import { startImport, stopImports } from '../support/imports.ts';
+import { runImports, startImport, stopImports } from '../support/imports.ts';
 import { upstreamImage } from '../support/upstream-image.ts';
 
 const ID = '33333333-3333-4333-8333-333333333333';
@@ -27,23 +26,11 @@ afterEach(async () => {
   await stopImports();
 });
 
-function inside<T>(look: (sql: SqlStorage, of: OrganizationImports) => T): Promise<T> {
-  return runInDurableObject(imports(), (of, { storage }) => look(storage.sql, of));
+function inside<T>(look: (sql: SqlStorage) => T): Promise<T> {
+  return runInDurableObject(imports(), (_of, { storage }) => look(storage.sql));
 }
 
-/** Runs whatever is due, as if every wait were over. */
-async function run(): Promise<ImportReport> {
-  await runInDurableObject(imports(), async (_of, { storage }) => {
-    storage.sql.exec('UPDATE imports SET due_at = 0');
-    await storage.setAlarm(Date.now() + 3_600_000);
-  });
-  await runDurableObjectAlarm(imports());
-  const report = await inside((sql, of) => {
-    const [row] = sql.exec('SELECT incarnation FROM imports').toArray();
-    return of.report(ID, Number(row?.['incarnation']));
-  });
-  return report as ImportReport;
-}
+const run = () => runImports('alice', ID);
 
 test('an import that is cancelled while it is looked up ends as cancelled', async () => {
   await startImport('alice', ID);

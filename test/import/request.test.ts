@@ -18,6 +18,8 @@ const requestOf = (fields: Partial<ImportRequest>): ImportRequest => ({
   referrers: false,
   as: '*',
   isDry: false,
+  every: undefined,
+  prunes: false,
   ...fields,
 });
 
@@ -39,6 +41,8 @@ describe('a request is refused', () => {
     ['one name for a pattern', { repositories: ['a*'], as: 'c' }, 'write *'],
     ['an invalid name', { repositories: ['../etc'] }, 'is not a name'],
     ['an invalid tag', { tags: ['../x'] }, 'is not a tag'],
+    ['pruning in one run', { prunes: true }, 'needs every_seconds'],
+    ['counting in step', { every: 1, isDry: true }, 'copies what it counts'],
     ['a target that makes an invalid name', { as: '-*' }, 'no valid name'],
   ])('%s', (_, fields, reason) => {
     expect(() => check(fields)).toThrow(reason);
@@ -61,11 +65,13 @@ test('only those who may push to an organization import into it', () => {
     repositories: ['alice/a'],
     ...fields,
   });
-  expect(importerOf({ kind: 'administrator', id: 'a' }, ALICE)).toEqual({ id: 'a', patterns: ['alice/*'] });
-  expect(importerOf(member({}), ALICE)).toEqual({ id: 'x', patterns: ['alice/a'] });
+  expect(importerOf({ kind: 'administrator', id: 'a' }, ALICE, false)).toEqual({ id: 'a', patterns: ['alice/*'] });
+  expect(importerOf(member({}), ALICE, false)).toEqual({ id: 'x', patterns: ['alice/a'] });
   for (const other of [member({ rights: ['pull', 'admin'] }), member({ organization: 'bob' })])
-    expect(() => importerOf(other, ALICE)).toThrow('may not push to alice');
-  expect(() => importerOf({ kind: 'platform', id: 'p' }, ALICE)).toThrow('may not push to alice');
+    expect(() => importerOf(other, ALICE, false)).toThrow('may not push to alice');
+  expect(() => importerOf(member({}), ALICE, true)).toThrow('may not delete from alice');
+  expect(importerOf(member({ rights: ['push', 'delete', 'admin'] }), ALICE, true)).toMatchObject({ id: 'x' });
+  expect(() => importerOf({ kind: 'platform', id: 'p' }, ALICE, false)).toThrow('may not push to alice');
 });
 
 test('platforms are chosen with their attestations, and what has no platform stays', () => {

@@ -337,6 +337,23 @@ test('berth import waits for the end, and says what was copied and skipped', asy
   const { id } = JSON.parse(skipped.stdout) as { id: string };
   expect((await run('imports', 'alice', id)).stdout).toContain('skipped cli/app:9: the upstream has no such tag\n');
   expect((await run('imports', 'alice')).stdout).toMatch(new RegExp(`^${id} +done`, 'm'));
+  const inStep = await run(
+    'import',
+    'alice',
+    upstream.url,
+    'cli/app',
+    '--as',
+    'by-cli',
+    '--every',
+    '1h',
+    '--prune',
+    '--json',
+  );
+  expect(inStep).toMatchObject({ code: 0 });
+  const kept = JSON.parse(inStep.stdout) as { id: string; state: string };
+  expect(kept.state).toBe('waiting');
+  expect((await run('imports', 'alice', kept.id)).stdout).toMatch(/^removed 0 tags\nruns again at /m);
+  expect((await run('imports', 'alice', kept.id, '--cancel')).stdout).toMatch(/^cancelled: /);
   const secretless = await run('import', 'alice', 'hub', 'a*');
   expect(secretless).toMatchObject({ code: 1, stderr: expect.stringContaining('name each of them in full') });
 });

@@ -1,14 +1,20 @@
 /** Imports in the tests' runtime. */
-import { listDurableObjectIds, runInDurableObject } from 'cloudflare:test';
+import { listDurableObjectIds, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { importsOf } from '../../src/import/durable-object.ts';
 import type { NewImport } from '../../src/import/import-state.ts';
+import type { ImportRequest } from '../../src/import/request.ts';
+import type { ImportReport } from '../../src/import/report.ts';
 import type { OrganizationName } from '../../src/oci/reference.ts';
 
 const HOUR = 3_600_000;
 
 /** Adds an import that would begin in an hour. */
-export async function startImport(name: string, id: string, fields: Partial<NewImport> = {}): Promise<void> {
+export async function startImport(
+  name: string,
+  id: string,
+  { request = {}, ...fields }: Partial<Omit<NewImport, 'request'>> & { request?: Partial<ImportRequest> } = {},
+): Promise<void> {
   const organization = name as OrganizationName;
   const row = await env.DB_CENTRAL.prepare('SELECT created_at FROM organizations WHERE name = ?1').bind(name).first();
   await importsOf(env, organization).start(organization, {
@@ -24,6 +30,9 @@ export async function startImport(name: string, id: string, fields: Partial<NewI
       referrers: false,
       as: '*',
       isDry: false,
+      every: undefined,
+      prunes: false,
+      ...request,
     },
     importer: { id: 'somebody', isStored: false, patterns: [`${name}/*`] },
     credential: undefined,
@@ -38,7 +47,24 @@ export async function stopImports(): Promise<void> {
       await storage.deleteAlarm();
       for (const table of ['imports', 'counts', 'repositories', 'tags', 'skipped'])
         storage.sql.exec(`DELETE FROM ${table}`);
-      for (const table of ['blobs', 'uploads', 'present', 'manifests']) storage.sql.exec(`DELETE FROM ${table}`);
+      for (const table of ['blobs', 'uploads', 'present', 'manifests', 'followed_tags'])
+        storage.sql.exec(`DELETE FROM ${table}`);
     });
   }
+}
+
+/** Lets whatever is due of an organization's imports run, as if every wait were over, and returns one of them. */
+export async function runImports(name: string, id: string): Promise<ImportReport> {
+  const imports = importsOf(env, name as OrganizationName);
+  await runInDurableObject(imports, async (_imports, { storage }) => {
+    storage.sql.exec('UPDATE imports SET due_at = 0');
+    await storage.setAlarm(Date.now() + HOUR);
+  });
+  await runDurableObjectAlarm(imports);
+  const report = await runInDurableObject(imports, (of, { storage }) => {
+    const [row] = storage.sql.exec('SELECT incarnation FROM imports WHERE id = ?', id).toArray();
+    return of.report(id, Number(row?.['incarnation']));
+  });
+  if (report === undefined) throw new Error(`there is no import ${id}`);
+  return report;
 }

@@ -4,6 +4,7 @@ import { digestOf } from '../../src/oci/digest.ts';
 const OCI_IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 
 export interface UpstreamImage {
+  readonly tag: string;
   readonly digest: string;
   /** The digests of its layers. */
   readonly layers: readonly string[];
@@ -33,6 +34,7 @@ export async function upstreamImage(repository: string, tag: string, layers: num
   const digest = await digestOf('sha256', manifest);
   const sent = new Map<string, number>();
   return {
+    tag,
     digest,
     layers: digests.slice(1),
     sent,

@@ -18,6 +18,8 @@ interface Options {
   readonly passwordStdin?: true;
   readonly loginHost?: string;
   readonly dryRun?: true;
+  readonly every?: number;
+  readonly prune?: true;
   readonly timeout: number;
 }
 
@@ -36,6 +38,8 @@ export function importing(berth: Command): void {
     .option('--password-stdin', 'read the password for it from standard input')
     .option('--login-host <host>', "the host of its token service, if it is not the registry's")
     .option('--dry-run', 'only count what would be copied')
+    .option('--every <duration>', 'keep it in step, by a run at this interval', seconds)
+    .option('--prune', 'with --every, remove tags that the registry has removed')
     .option('--timeout <duration>', 'stop waiting after this time; 0 waits for nothing', seconds, 86_400)
     .action(async (place: string, from: string, repositories: string[], options: Options) => {
       const { host, path: organization } = organizationIn(place);
@@ -53,6 +57,7 @@ export function importing(berth: Command): void {
     ['berth import index.example.com/acme hub alpine --as base/alpine --tag 3.22 latest'],
     ["berth import index.example.com/acme https://harbor.example 'team/*' --referrers", 'with signatures'],
     ['berth import index.example.com/acme ghcr acme/app -u ci --password-stdin <token.txt'],
+    ["berth import index.example.com/acme https://harbor.example 'team/*' --every 1h", 'again each hour'],
     ['berth import index.example.com/acme quay acme/app --dry-run', 'how much would it be?'],
   );
 }
@@ -60,10 +65,10 @@ export function importing(berth: Command): void {
 /** `berth imports [HOST/]ORG [IMPORT]` */
 export function imports(berth: Command): void {
   const command = withJson(berth.command('imports'))
-    .description('list the imports of an organization, or show one')
+    .description('list the imports of an organization, show one, or stop one')
     .argument('<organization>', '[HOST/]ORG')
     .argument('[import]', 'the id of one')
-    .option('--cancel', 'cancel it, and keep its copies')
+    .option('--cancel', 'cancel it, also if it is kept in step, and keep its copies')
     .action(async (place: string, id: string | undefined, { cancel }: { readonly cancel?: true }) => {
       const { host, path: organization } = organizationIn(place);
       const api = await connected(command, host);
@@ -71,7 +76,8 @@ export function imports(berth: Command): void {
       if (id !== undefined) {
         const to = path`/api/organizations/${organization}/imports/${id}`;
         const one = await api.call<Import>(cancel === true ? 'DELETE' : 'GET', to);
-        return wantsJson(command) ? printJson(one) : print(summaryOf(one));
+        if (wantsJson(command)) return printJson(one);
+        return print(`${summaryOf(one)}${one.error === null ? '' : `error: ${harmless(one.error)}\n`}`);
       }
       if (cancel === true) throw new WrongUse('name the import to cancel');
       const answer = await api.call<{ imports: ImportSummary[] }>('GET', all);
@@ -85,6 +91,7 @@ export function imports(berth: Command): void {
           TAGS: ({ tags }) => `${tags.done}/${tags.total}`,
           'COPIED>': ({ bytes }) => size(bytes.done),
           'SKIPPED>': ({ skipped }) => skipped,
+          'NEXT RUN': ({ next_run_at: at }) => (at === null ? '' : time(at)),
         }),
       );
     });
@@ -95,10 +102,10 @@ export function imports(berth: Command): void {
   );
 }
 
-const TONES = { running: 'busy', done: 'good', failed: 'bad', cancelled: 'bad' } as const;
+const TONES = { running: 'busy', waiting: 'good', done: 'good', failed: 'bad', cancelled: 'bad' } as const;
 
 async function fieldsOf(options: Options): Promise<object> {
-  const { tag, platform, referrers, as, username, passwordStdin, loginHost, dryRun } = options;
+  const { tag, platform, referrers, as, username, passwordStdin, loginHost, dryRun, every, prune } = options;
   if ((username === undefined) !== (passwordStdin === undefined))
     throw new WrongUse('a login needs both --username and --password-stdin');
   if (loginHost !== undefined && username === undefined) throw new WrongUse('--login-host needs --username');
@@ -109,6 +116,8 @@ async function fieldsOf(options: Options): Promise<object> {
     referrers,
     as,
     dry_run: dryRun,
+    every_seconds: every,
+    prune,
     credential: username === undefined ? undefined : { user: username, secret, login_host: loginHost },
   };
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
@@ -143,15 +152,18 @@ function summaryOf(report: Import): string {
     `${state}: ${tags.done} of ${tags.total} tags of ${report.repositories.total} repositories`,
     `${verb} ${manifests.copied} manifests and ${blobs.copied} blobs, ${size(bytes.done)}`,
     `${manifests.present} manifests and ${blobs.present} blobs are there already`,
+    ...(report.prune ? [`removed ${report.removed} tags`] : []),
     ...report.report.map(({ what, reason }) => `skipped ${harmless(what)}: ${harmless(reason)}`),
   ];
   const unnamed = report.skipped - report.report.length;
   if (unnamed > 0) lines.push(`skipped ${unnamed} more`);
+  if (report.next_run_at !== null) lines.push(`runs again at ${time(report.next_run_at)}`);
   return lines.map((line) => `${line}\n`).join('');
 }
 
 /** @throws Failure unless the import is done, or nobody waited for it */
 function requireDone({ state, error, skipped }: Import, look: string, timeout: number): void {
+  if (state === 'waiting' && error !== null) throw new Failure(`the run failed: ${harmless(error)}`);
   if (state === 'failed') throw new Failure(`the import failed: ${harmless(error ?? 'for no reason')}`);
   if (state === 'cancelled') throw new Failure('the import was cancelled');
   if (state === 'running' && timeout > 0)

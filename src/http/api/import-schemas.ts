@@ -42,7 +42,7 @@ export const newImport = z
         login_host: loginHost.optional(),
       })
       .optional()
-      .openapi({ description: 'Kept while the import runs, and never shown' }),
+      .openapi({ description: 'Kept until the import ends, and never shown' }),
     repositories: names('Names of repositories at the upstream', 'team/*'),
     tags: names('Tags', 'v1.*').default(['*']),
     platforms: z
@@ -61,6 +61,16 @@ export const newImport = z
       .max(255)
       .default('*')
       .openapi({ example: 'mirror/*', description: "The name in the organization. * stands for the upstream's name" }),
+    every_seconds: z
+      .int()
+      .min(300)
+      .max(2_592_000)
+      .optional()
+      .openapi({ example: 3600, description: 'Keeps the copy in step, by a run at this interval; one run by default' }),
+    prune: z
+      .boolean()
+      .default(false)
+      .openapi({ description: 'Whether to remove tags that the import has set, once the upstream has removed them' }),
     dry_run: z
       .boolean()
       .default(false)
@@ -80,15 +90,20 @@ const copied = z.object({
 export const importReport = z
   .object({
     id: z.uuid(),
-    state: z.enum(['running', 'done', 'failed', 'cancelled']),
-    error: z.string().nullable().openapi({ description: 'Why it failed' }),
+    state: z.enum(['running', 'waiting', 'done', 'failed', 'cancelled']),
+    error: z.string().nullable().openapi({ description: 'Why it failed, or its last run did' }),
     created_at: time,
     ended_at: time.nullable(),
     waits_until: time.nullable().openapi({ description: 'When it goes on, if it waits for the upstream' }),
+    every_seconds: z.int().nullable().openapi({ description: 'The interval of its runs; null for one run' }),
+    last_run_at: time.nullable().openapi({ description: 'When the last run of an import in step ended' }),
+    next_run_at: time.nullable().openapi({ description: 'When the next one is due, if it waits for that' }),
     from: z.string(),
+    prune: z.boolean(),
     dry_run: z.boolean(),
     repositories: amount,
     tags: amount,
+    removed: z.int().openapi({ description: 'The number of tags that were removed' }),
     manifests: copied,
     blobs: copied,
     bytes: amount.openapi({ description: 'Bytes of the blobs that are copied' }),

@@ -21,7 +21,7 @@ export function importRoutes(api: OpenAPIHono<AppEnv>): void {
   const start = describe(
     'post',
     IMPORTS,
-    'Start to copy repositories of another registry into the organization',
+    'Copy repositories of another registry into the organization, once or in step',
     { params: organizationParam, ...body(newImport) },
     {
       202: {
@@ -47,7 +47,7 @@ export function importRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
     'get',
     IMPORTS,
-    'List the imports of the last 30 days, the latest first',
+    'List the imports that go on, then those that ended within 30 days',
     { params: organizationParam },
     { 200: { description: 'At most 100', ...json(z.object({ imports: z.array(importSummary) })) } },
   );
@@ -88,16 +88,17 @@ export function importRoutes(api: OpenAPIHono<AppEnv>): void {
     const { organization, import: id } = c.req.valid('param');
     requireAdministratorOf(c, organization);
     requireValidAt(c, ['central']);
-    const { state } = await manageable(c, organization, id);
+    const { endedAt } = await manageable(c, organization, id);
     const report = await importsOf(c, organization).cancel(id);
-    if (state === 'running') await recordImport(c, 'cancel import', organization, id);
+    if (endedAt === undefined) await recordImport(c, 'cancel import', organization, id);
     return c.json(view(report), 200);
   });
 }
 
 function requestOf(asked: Omit<z.infer<typeof newImport>, 'credential'>, loginHost: string | undefined): ImportRequest {
-  const { from, repositories, tags, platforms, referrers, as, dry_run: isDry } = asked;
-  return { from, loginHost, repositories, tags, platforms, referrers, as, isDry };
+  const { from, repositories, tags, platforms, referrers, as, dry_run: isDry, prune: prunes } = asked;
+  const every = asked.every_seconds === undefined ? undefined : asked.every_seconds * 1000;
+  return { from, loginHost, repositories, tags, platforms, referrers, as, isDry, every, prunes };
 }
 
 /** Returns an import that the caller may see. @throws OciError DENIED, NOT_FOUND */
@@ -136,10 +137,15 @@ function summary(report: ImportSummary): z.infer<typeof importSummary> {
     created_at: formatTime(madeAt),
     ended_at: timeOf(endedAt),
     waits_until: timeOf(waitsUntil),
+    every_seconds: request.every === undefined ? null : request.every / 1000,
+    last_run_at: timeOf(report.lastRunAt),
+    next_run_at: timeOf(report.nextRunAt),
     from: request.from,
+    prune: request.prunes,
     dry_run: request.isDry,
     repositories: { ...report.repositories },
     tags: { ...report.tags },
+    removed: report.removed,
     manifests: { ...report.manifests },
     blobs: { ...report.blobs },
     bytes: { ...report.bytes },

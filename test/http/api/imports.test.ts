@@ -3,7 +3,7 @@ import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { importsOf } from '../../../src/import/durable-object.ts';
-import { MAX_SKIPPED } from '../../../src/import/import-state.ts';
+import { MAX_SKIPPED } from '../../../src/import/run-state.ts';
 import type { OrganizationName } from '../../../src/oci/reference.ts';
 import { addCredentials, addUsers, basic, callApi, type CallOptions } from '../../support/client.ts';
 import { startImport, stopImports } from '../../support/imports.ts';
