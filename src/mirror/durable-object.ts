@@ -117,6 +117,11 @@ export class OrganizationMirror extends DurableObject<Env> {
     }
   }
 
+  /** Forgets a tag, so that the next pull brings it again. */
+  forgetTag(repository: RepositoryName, tag: Tag): void {
+    this.#state.forgetTag(repository, tag);
+  }
+
   /** Lists tags of the upstream, in its order. */
   async listTags(at: MirrorAt, repository: RepositoryName, after: string, limit: number): Promise<TagsAnswer> {
     this.#use(at);
@@ -195,7 +200,8 @@ export class OrganizationMirror extends DurableObject<Env> {
         return {};
       }
       this.#state.noteTag(repository, tag, descriptor, checkedAt);
-      if (known?.descriptor !== undefined && known.descriptor.digest !== descriptor.digest) {
+      // Another tag may have brought the manifest, and then nobody asks for it here.
+      if (known?.descriptor?.digest !== descriptor.digest) {
         this.#state.addDue(repository, descriptor.digest, checkedAt);
         await this.#schedule();
       }

@@ -125,6 +125,10 @@ export class MirrorState {
     );
   }
 
+  forgetTag(repository: RepositoryName, tag: Tag): void {
+    this.#sql.exec('DELETE FROM tags WHERE repository = ? AND tag = ?', repository, tag);
+  }
+
   /** Returns up to `limit` tags that mean a manifest. */
   tagsOf(repository: RepositoryName, digest: Digest, limit: number): readonly Tag[] {
     return this.#rows(

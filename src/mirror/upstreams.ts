@@ -99,7 +99,7 @@ class UpstreamsOfNamespace implements Upstreams {
   }
 
   async tag(mirror: Mirror, repository: RepositoryName, tag: Tag): Promise<MirroredTag | NeverAnswered | undefined> {
-    const key = `${this.#namespace.store} ${repository}:${tag} ${mirror.changedAt}`;
+    const key = this.#keyOf(mirror, repository, tag);
     const known = remembered.get(key);
     const verdict = verdictOn(known?.checkedAt, mirror, Date.now());
     if (known !== undefined && verdict === 'serve') return known;
@@ -107,6 +107,15 @@ class UpstreamsOfNamespace implements Upstreams {
     if (known === undefined || verdict === 'ask first') return asked;
     this.#defer(asked.catch(() => undefined));
     return { ...known, freshness: known.freshness === 'failing' ? 'failing' : 'stale' };
+  }
+
+  forgetTag(mirror: Mirror, repository: RepositoryName, tag: Tag): void {
+    remembered.delete(this.#keyOf(mirror, repository, tag));
+    this.#defer(this.#ask(mirror, (object) => object.forgetTag(repository, tag)).catch(() => undefined));
+  }
+
+  #keyOf({ changedAt }: Mirror, repository: RepositoryName, tag: Tag): string {
+    return `${this.#namespace.store} ${repository}:${tag} ${changedAt}`;
   }
 
   async #askTag(

@@ -111,6 +111,32 @@ describe('an image', () => {
     );
   });
 
+  test('is stored under each tag that was pulled', async () => {
+    await becomeMirror('alice');
+    const image = await upstream.image('app', 'v1');
+    await pull('v1');
+    await stored(['v1']);
+    upstream.tag('app', 'latest', image);
+    expect(await pull('latest')).toEqual([200, 200, 200]);
+    await stored(['latest', 'v1']);
+  });
+
+  test('whose tag was deleted here is stored under it again when it is pulled', async () => {
+    await becomeMirror('alice');
+    await upstream.image('app', 'v1');
+    await pull('v1');
+    await stored(['v1']);
+    expect((await call('DELETE', '/v2/alice/app/manifests/v1', { as: 'alice' })).status).toBe(202);
+    await stored([]);
+    await eventually(
+      async () => {
+        await pull('v1');
+        return storedTags();
+      },
+      (tags) => JSON.stringify(tags) === '["v1"]',
+    );
+  });
+
   test('that was deleted here can be pulled again', async () => {
     await becomeMirror('alice');
     const { digest } = await upstream.image('app', 'v1');

@@ -219,8 +219,10 @@ export class MirroredRegistry implements Registry {
     return this.#beneath.cancelUpload(session);
   }
 
-  deleteTag(repository: RepositoryName, tag: Tag, by?: Actor, precondition?: Precondition): Promise<void> {
-    return this.#beneath.deleteTag(repository, tag, by, precondition);
+  async deleteTag(repository: RepositoryName, tag: Tag, by?: Actor, precondition?: Precondition): Promise<void> {
+    await this.#beneath.deleteTag(repository, tag, by, precondition);
+    const mirror = await this.#upstreams.of(repository);
+    if (mirror !== undefined) this.#upstreams.forgetTag(mirror, repository, tag);
   }
 
   deleteManifest(repository: RepositoryName, digest: Digest, by?: Actor, precondition?: Precondition): Promise<void> {

@@ -46,6 +46,8 @@ export interface Upstreams {
    * @throws OciError UNAVAILABLE if what the upstream last answered is too old
    */
   tag(mirror: Mirror, repository: RepositoryName, tag: Tag): Promise<MirroredTag | NeverAnswered | undefined>;
+  /** Forgets a tag that was removed here, so that a later pull brings it again. */
+  forgetTag(mirror: Mirror, repository: RepositoryName, tag: Tag): void;
   /**
    * Asks the upstream for a manifest that the registry beneath lacks, and has it stored once its blobs are.
    * @returns undefined if the upstream has no such manifest

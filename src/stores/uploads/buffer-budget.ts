@@ -126,7 +126,7 @@ export class BufferBudget {
 
   /**
    * Waits for room, and then does the same as {@link BufferBudget.borrow}. Among requests that leave the same reserve,
-   * it serves the organization that holds least first, and that organization's requests in the order in which they came.
+   * it serves the organization that holds least first, and requests of one organization in the order of their arrival.
    * @throws OciError UNAVAILABLE after `patience` milliseconds
    */
   async wait(bytes: number, reserve = 0, patience = WAIT_MILLISECONDS, owner?: string): Promise<Loan> {

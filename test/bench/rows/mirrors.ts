@@ -1,11 +1,16 @@
 /** Pulls from a mirror, compared with pulls of Berth's own images, and with pulls from its upstream. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MemoryUpstream } from '../../support/local/upstream.ts';
 import { basic, type Client } from '../client.ts';
+import { largeContent } from '../content.ts';
 import { call } from '../http.ts';
-import { rate, timed } from '../measure.ts';
-import { compare, type Row } from '../row.ts';
+import { median, rate, timed } from '../measure.ts';
+import { inMebibytes, watch } from '../memory.ts';
+import { startPacedUpstream } from '../paced-upstream.ts';
+import { compare, outcome, type Row } from '../row.ts';
 import type { Berth, Surroundings } from '../surroundings.ts';
 import { INDEX_HEADERS } from './reads.ts';
 
@@ -14,9 +19,23 @@ const REQUESTS = 2000;
 /** Tags that are pulled one after another for each figure. */
 const TAGS = 20;
 const AWAY_MILLISECONDS = 200;
+const MIB = 1024 * 1024;
+/** Bytes a second. */
+const UPSTREAM_RATE = 30e6;
+const ROUND_TRIP_MILLISECONDS = 50;
+/** First pulls, each of another blob. */
+const PULLS = 3;
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 
-/** Makes an organization of its own a mirror of an upstream that this process serves. */
+/** Makes an organization a mirror of an upstream that this process serves. @returns a client of one of its repositories */
+async function becomeMirror(berth: Berth, from: string, settings: object): Promise<Client> {
+  const headers = { ...basic('admin'), 'Content-Type': 'application/json' };
+  const body = Buffer.from(JSON.stringify({ from, public: true, ...settings }));
+  const path = '/api/organizations/bob/mirror';
+  await call(200, { port: berth.central.port, method: 'PUT', path, headers, body });
+  return berth.clients('bob/app').central;
+}
+
 async function withMirror<Result>(
   surroundings: Surroundings,
   settings: object,
@@ -25,20 +44,26 @@ async function withMirror<Result>(
   const upstream = await MemoryUpstream.start();
   try {
     const berth = await surroundings.plain();
-    const { port } = berth.central;
-    const admin = basic('admin');
-    const body = Buffer.from(JSON.stringify({ from: upstream.url, public: true, ...settings }));
-    await call(200, {
-      port,
-      method: 'PUT',
-      path: '/api/organizations/bob/mirror',
-      headers: { ...admin, 'Content-Type': 'application/json' },
-      body,
-    });
-    return await use(upstream, berth.clients('bob/app').central, berth);
+    return await use(upstream, await becomeMirror(berth, upstream.url, settings), berth);
   } finally {
     await upstream.stop();
   }
+}
+
+interface Pulled {
+  /** Milliseconds. */
+  readonly firstByte: number;
+  readonly all: number;
+}
+
+/** Pulls a blob from a port, as anybody. */
+async function pullBlob(port: number, path: string): Promise<Pulled> {
+  const started = performance.now();
+  const [response] = (await once(get({ host: '127.0.0.1', port, path }), 'response')) as [IncomingMessage];
+  if (response.statusCode !== 200) throw new Error(`${path}: ${response.statusCode}`);
+  let firstByte: number | undefined;
+  for await (const _piece of response) firstByte ??= performance.now() - started;
+  return { firstByte: firstByte ?? Number.NaN, all: performance.now() - started };
 }
 
 function index(upstream: MemoryUpstream, tag: string): void {
@@ -116,5 +141,45 @@ export const mirrors: readonly Row[] = [
           },
         });
       }),
+  },
+  {
+    name: 'mirrors: first pull of 500 MiB from an upstream that gives 30 MB/s, against a direct pull',
+    mustReach: `≤ 1.3 ×, first byte within a round trip (${ROUND_TRIP_MILLISECONDS} ms), isolate ≤ 32 MiB`,
+    boundBy: 'the upstream; each byte passes the isolate once for the store and once for the client',
+    run: async (surroundings) => {
+      const bytes = surroundings.tiny ? 12 * MIB : 500 * MIB;
+      const upstream = await startPacedUpstream(largeContent(bytes), UPSTREAM_RATE, ROUND_TRIP_MILLISECONDS);
+      const berth = await surroundings.startObserved();
+      try {
+        await becomeMirror(berth, `http://localhost:${upstream.port}`, {});
+        const [ours, theirs]: [Pulled[], Pulled[]] = [[], []];
+        let isolate = 0;
+        for (let round = 0; round < (surroundings.tiny ? 1 : PULLS); round++) {
+          const path = `blobs/${upstream.content.digest}`;
+          theirs.push(await pullBlob(upstream.port, `/v2/app/${path}`));
+          const watched = await watch(berth, async () =>
+            ours.push(await pullBlob(berth.central.port, `/v2/bob/app/${path}`)),
+          );
+          isolate = Math.max(isolate, watched.isolate);
+          upstream.content = largeContent(bytes);
+        }
+        const of = (side: readonly Pulled[], what: keyof Pulled): number => median(side.map((each) => each[what]));
+        const ratio = of(ours, 'all') / of(theirs, 'all');
+        const later = of(ours, 'firstByte') - of(theirs, 'firstByte');
+        return outcome(
+          `${ratio.toFixed(2)} ×, first byte + ${later.toFixed(0)} ms, isolate ${inMebibytes(isolate)}`,
+          [
+            ...(ratio <= 1.3 ? [] : ['it takes longer']),
+            ...(later <= ROUND_TRIP_MILLISECONDS ? [] : ['the first byte comes later']),
+            ...(isolate <= 32 * MIB ? [] : ['the isolate has more']),
+          ],
+          `${of(ours, 'all').toFixed(0)} against ${of(theirs, 'all').toFixed(0)} ms`,
+          { ours, theirs, isolate },
+        );
+      } finally {
+        await berth.stop();
+        await upstream.stop();
+      }
+    },
   },
 ];
