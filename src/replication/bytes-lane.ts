@@ -4,6 +4,7 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable } from '../oci/errors.ts';
+import type { OrganizationName } from '../oci/reference.ts';
 import type { Store } from '../stores/store.ts';
 import { Backoff } from './backoff.ts';
 import type { Copy } from './copy-rows.ts';
@@ -33,6 +34,19 @@ interface Run {
   readonly failures: unknown[];
 }
 
+/** What the lane does now, and in which order it goes on. */
+export interface Turns {
+  readonly copying: readonly {
+    readonly kind: WaitingBlob['kind'];
+    readonly organization: OrganizationName;
+    readonly digest: Digest;
+    /** Bytes; undefined for a copy down, whose size is not known before its source is. */
+    readonly size: number | undefined;
+  }[];
+  /** The blobs that the last look found and nobody has taken since, by organization, the next one first. */
+  readonly waiting: readonly { readonly organization: OrganizationName; readonly blobs: number }[];
+}
+
 export interface BytesLaneOptions extends LaneOptions {
   readonly storeOf: (name: string) => Store | undefined;
 }
@@ -40,7 +54,8 @@ export interface BytesLaneOptions extends LaneOptions {
 export class BytesLane {
   readonly #options: BytesLaneOptions;
   readonly #backoff = new Backoff();
-  #inFlight = 0;
+  readonly #copying = new Set<WaitingBlob>();
+  #seen: Run['seen'];
   /** Raised when more blobs may be due than at the last look. */
   readonly #more = new Signal();
   readonly #fairQueue = new FairQueue();
@@ -54,7 +69,24 @@ export class BytesLane {
 
   /** The number of blobs that are being copied now. */
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#copying.size;
+  }
+
+  get turns(): Turns {
+    const copying = [...this.#copying].map(({ kind, organization, digest, ...blob }) => ({
+      kind,
+      organization,
+      digest,
+      size: 'copyUp' in blob ? blob.copyUp.size : undefined,
+    }));
+    const waiting = this.#seen?.blobs ?? [];
+    const blobsOf = Map.groupBy(waiting, ({ organization }) => organization);
+    return {
+      copying,
+      waiting: this.#fairQueue
+        .order(waiting)
+        .map((organization) => ({ organization, blobs: blobsOf.get(organization)?.length ?? 0 })),
+    };
   }
 
   /** When the lane last began to look for work, in milliseconds since the epoch. */
@@ -165,10 +197,16 @@ export class BytesLane {
     this.#looked = now();
     this.#more.lower();
     run.seen = { at: now(), blobs: await this.#dueBlobs.look([...run.underWay.keys()], run.mayGoOn), taken: 0 };
+    this.#seen = run.seen;
   }
 
-  #moveBlob(blob: WaitingBlob, mayGoOn: () => boolean): Promise<void> {
-    return blob.kind === 'copy up' ? this.#copyUp(blob.copyUp, mayGoOn) : this.#copyDown(blob.copyDown, mayGoOn);
+  async #moveBlob(blob: WaitingBlob, mayGoOn: () => boolean): Promise<void> {
+    this.#copying.add(blob);
+    try {
+      await (blob.kind === 'copy up' ? this.#copyUp(blob.copyUp, mayGoOn) : this.#copyDown(blob.copyDown, mayGoOn));
+    } finally {
+      this.#copying.delete(blob);
+    }
   }
 
   async #copyUp(copyUp: Copy, mayGoOn: () => boolean): Promise<void> {
@@ -191,7 +229,6 @@ export class BytesLane {
 
   async #attempt(id: string, work: () => Promise<void>): Promise<void> {
     const { state, node, central } = this.#options;
-    this.#inFlight++;
     try {
       await work();
       state.forgetJob(id);
@@ -202,8 +239,6 @@ export class BytesLane {
         await Promise.all([node.bucket.probe(), central.bucket.probe()]);
       }
       noteFailure(this.#options, id, error);
-    } finally {
-      this.#inFlight--;
     }
   }
 }

@@ -17,6 +17,7 @@ import { composeMeteredStores } from '../registry/compose.ts';
 import { announceAll, outboxDepth } from '../stores/outbox-rows.ts';
 import { StatementMeter } from '../stores/statement-meter.ts';
 import type { Store } from '../stores/store.ts';
+import type { Turns } from './bytes-lane.ts';
 import { type CopiedImage, copyImageDown } from './copy-down.ts';
 import type { Job } from './machine.ts';
 import type { Counter, Histogram, HourFigures, Measure, NamedJob } from './queue-state.ts';
@@ -187,6 +188,11 @@ export class ReplicationQueue extends DurableObject<Env> {
   /** Returns the hours with figures among the last `count`, the current one included, oldest first. */
   hours(count: number): readonly HourFigures[] {
     return this.#state.hours(count);
+  }
+
+  /** Returns the copies under way, and whose turn is next; none if this object has copied nothing yet. */
+  turns(store: StoreName): Turns {
+    return this.#replicators.get(store)?.turns ?? { copying: [], waiting: [] };
   }
 
   jobs(ids: readonly string[]): readonly (Job | undefined)[] {

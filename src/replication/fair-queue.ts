@@ -42,6 +42,12 @@ export class FairQueue {
     return next;
   }
 
+  /** Returns the organizations that wait, the one whose turn is next first. */
+  order(waiting: readonly QueuedBlob[]): OrganizationName[] {
+    const names = [...new Set(waiting.map(({ organization }) => organization))];
+    return names.toSorted((a, b) => this.#lastOf(a) - this.#lastOf(b));
+  }
+
   #isBefore(a: QueuedBlob, b: QueuedBlob): boolean {
     if (a.organization !== b.organization) return this.#lastOf(a.organization) < this.#lastOf(b.organization);
     return this.#lastOf(kindOf(a)) < this.#lastOf(kindOf(b));

@@ -15,6 +15,7 @@ import { forgetStoreSlice, isKnownStore, knownStores } from './retired-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
 import { PREFETCHES_OF_ORGANIZATION } from './prefetches.ts';
+import type { Turns } from './bytes-lane.ts';
 import type { HourFigures, NamedJob } from './queue-state.ts';
 import { type Series, seriesOfAll } from './series.ts';
 
@@ -125,6 +126,11 @@ export class Replication {
   /** @throws OciError NOT_FOUND, UNAVAILABLE */
   async parked(store: StoreName, after: string, limit: number): Promise<readonly NamedJob[]> {
     return this.#ask(store, (queue) => queue.parkedJobs(after, limit));
+  }
+
+  /** @throws OciError NOT_FOUND, UNAVAILABLE */
+  async turns(store: StoreName): Promise<Turns> {
+    return this.#ask(store, (queue) => queue.turns(store));
   }
 
   async retry(store: StoreName, job: string | undefined): Promise<number> {

@@ -5,7 +5,7 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import { BytesLane, type BytesLaneOptions } from './bytes-lane.ts';
+import { BytesLane, type BytesLaneOptions, type Turns } from './bytes-lane.ts';
 import { copyDownJob } from './machine.ts';
 import { MetadataLane } from './metadata-lane.ts';
 
@@ -25,6 +25,10 @@ export class Replicator {
   /** The number of blobs that are being copied now. */
   get inFlight(): number {
     return this.#bytes.inFlight;
+  }
+
+  get turns(): Turns {
+    return this.#bytes.turns;
   }
 
   /** Makes the metadata lane read the change log again, because it may have grown. */

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { LagOverLastDay, quantile } from '../../src/console/charts/lag.tsx';
 import { PullsOverLastDay } from '../../src/console/charts/pulls.tsx';
 import { PushesOverLastDay } from '../../src/console/charts/pushes.tsx';
+import { QueueFigures } from '../../src/console/charts/queue-figures.tsx';
 import { placesAround, SystemMap } from '../../src/console/charts/system-map.tsx';
 import { RepositoriesTreemap } from '../../src/console/charts/treemap.tsx';
 import { UseOverTime } from '../../src/console/charts/use.tsx';
@@ -63,6 +64,36 @@ describe('a chart', () => {
     expect(partly).toContain('<td>1,234</td><td>?</td>');
     expect(await htmlOf(PushesOverLastDay({ pushes: undefined, series: undefined, now }))).toContain('does not answer');
     expect(await htmlOf(PushesOverLastDay({ pushes: { hours: [] }, series: undefined, now }))).toContain('appear');
+  });
+
+  test('of the other figures of queues has a line or bars for each, and bytes held only if they are counted', async () => {
+    const now = 500_000 * HOUR + HOUR / 2;
+    const hour = {
+      at: new Date(500_000 * HOUR).toISOString(),
+      announce_seconds: { buckets: [1, 3, 3], count: 4, sum: 30 },
+      settle_seconds: { buckets: [0, 0, 2], count: 2, sum: 9 },
+      deletions: 7,
+      copied_up_bytes: 5000,
+      copied_down_bytes: 0,
+      retries: 1234,
+      held_bytes: null as number | null,
+    };
+    const figures = (hours: readonly object[]): Promise<string> =>
+      htmlOf(QueueFigures({ series: { bucket_seconds: BOUNDS, hours, complete: true }, now } as never));
+    const html = await figures([hour]);
+    for (const cells of [
+      '<td>≤ 1 s</td><td>1</td><td>0</td>',
+      '<td>≤ 2 s</td><td>2</td><td>0</td>',
+      '<td>≤ 10 s</td><td>0</td><td>2</td>',
+      '<td>longer</td><td>1</td><td>0</td>',
+      '<td>5.0 kB</td><td>0 B</td>',
+      '<td>7</td><td>1,234</td>',
+    ])
+      expect(html).toContain(cells);
+    expect([countIn(html, 'class="tile-1"'), countIn(html, 'class="tile-2"')]).toEqual([4, 4]);
+    expect(html).not.toContain('Bytes held');
+    expect(await figures([{ ...hour, held_bytes: 8_000_000 }])).toContain('<td>8.0 MB</td>');
+    expect(await figures([])).toBe('');
   });
 
   test('of pulls has each hour, or says why there is none', async () => {

@@ -150,6 +150,17 @@ describe('an administrator', () => {
     expect(overview).toContain(`href="/images/${APP}:latest">${APP}:latest</a></td><td>central</td>`);
   });
 
+  test('sees what a queue copies, whose turn is next, and what central lacks', async () => {
+    const reader = await Reader.signedIn('admin');
+    const idle = await reader.text('/replication/node1');
+    for (const text of ['Nothing is being copied', 'No copy waits', 'Central has everything'])
+      expect(idle).toContain(text);
+    hosts.queueOf('node1').state.setPaused(true);
+    const { digest } = await hosts.push('node1', APP, 1, 'early');
+    const page = await reader.text('/replication/node1');
+    expect(page).toContain(`<td>manifest</td><td>${APP}</td><td><code title="${digest}">`);
+  });
+
   test('pauses a queue, and resumes it', async () => {
     const reader = await Reader.signedIn('admin');
     await reader.submit('/replication/node1', '/replication/node1/paused');

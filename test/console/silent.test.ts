@@ -210,8 +210,9 @@ describe('an organization', () => {
       [`${path}/usage/days`]: silent,
       [`${path}/usage/repositories`]: silent,
       [`${path}/credentials`]: silent,
+      [`${path}/mirror`]: silent,
     });
-    expect(page.split('does not answer').length - 1).toBe(4);
+    expect(page.split('does not answer').length - 1).toBe(5);
     expect(page).not.toContain('/quota');
   });
 

@@ -95,6 +95,13 @@ describe('a queue', () => {
     const moving = node1.queue.moveBytes(ALWAYS);
     await sluice.reached(2);
     expect([sluice.started.toSorted(), node1.queue.inFlight]).toEqual([[config, a].toSorted(), 2]);
+    expect(node1.queue.turns).toEqual({
+      copying: expect.arrayContaining([
+        { kind: 'copy up', organization: 'alice', digest: a, size: 1000 },
+        { kind: 'copy up', organization: 'alice', digest: config, size: 4 },
+      ]),
+      waiting: [{ organization: 'alice', blobs: 3 }],
+    });
 
     const late = await pushLayers(node1, 'bob', 11, [90_000]);
     await node1.queue.moveMetadata(ALWAYS);
@@ -107,6 +114,7 @@ describe('a queue', () => {
     sluice.open();
     await moving;
     expect(state.counter('settled')).toBe(7);
+    expect(node1.queue.turns).toEqual({ copying: [], waiting: [] });
   });
 
   test('alternates between copies down and up, and between organizations', async () => {

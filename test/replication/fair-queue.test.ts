@@ -48,6 +48,14 @@ describe('the fair queue', () => {
     expect(taken.map((name) => name?.slice(0, 1))).toEqual(['a', 'b', 'a', 'b', 'a', 'b']);
   });
 
+  test('tells which organization is next, as it then takes them', () => {
+    const fairQueue = new FairQueue();
+    order(fairQueue, ['a up 1', 'c up 1', 'b up 1']);
+    const waiting = ['b up 2', 'a up 2', 'a down 1', 'c up 2', 'd up 1'];
+    expect(fairQueue.order(waiting.map(named))).toEqual(['d', 'a', 'c', 'b']);
+    expect(order(fairQueue, waiting).slice(0, 4)).toEqual(['d up 1', 'a down 1', 'c up 2', 'b up 2']);
+  });
+
   test('forgets the organizations whose turn was longest ago', () => {
     const fairQueue = new FairQueue();
     for (let i = 0; i < 5000; i++) fairQueue.take([named(`o${i} up 1`)]);

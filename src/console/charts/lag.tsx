@@ -94,6 +94,6 @@ export function quantile({ buckets, count }: Histogram, bounds: readonly number[
   return least + (((bounds[bucket] ?? 0) - least) * (wanted - below)) / inBucket;
 }
 
-function formatSeconds(seconds: number): string {
+export function formatSeconds(seconds: number): string {
   return seconds < 120 ? `${Number(seconds.toPrecision(2))} s` : `${Math.round(seconds / 60)} min`;
 }

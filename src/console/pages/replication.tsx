@@ -1,10 +1,11 @@
 /** The queues of the nodes, with their lag and parked jobs. Administrators pause and resume them here. */
 import { Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
-import type { Child } from 'hono/jsx';
-import type { ParkedJob, Queue, QueueSeries } from '../answers.ts';
+import type { Child, FC } from 'hono/jsx';
+import type { OnlyHere, ParkedJob, Queue, QueueSeries, Turns } from '../answers.ts';
 import { LagOverLastDay } from '../charts/lag.tsx';
-import { inUnits, State, Table } from '../components.tsx';
+import { QueueFigures } from '../charts/queue-figures.tsx';
+import { Bytes, Digest, inUnits, State, Table } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Page } from '../layout.tsx';
@@ -20,6 +21,15 @@ export const QUEUE_COLUMNS = [
   'Parked',
   'Behind',
 ];
+
+/** The most tags, manifests and blobs that a page lists. */
+const SHOWN = 20;
+
+interface WaitingPage {
+  readonly items: readonly OnlyHere[];
+  readonly last: string | null;
+  readonly complete: boolean;
+}
 
 const api = (store: string): string => `/api/replication/queues/${encodeURIComponent(store)}`;
 
@@ -57,6 +67,7 @@ export function replicationPages(): Hono<ConsoleEnv> {
           empty="There are no nodes. Add one with npm run add-node."
         />
         {queues.length > 0 && <LagOverLastDay series={series} now={Date.now()} />}
+        <QueueFigures series={series} now={Date.now()} />
       </Page>,
     );
   });
@@ -64,10 +75,12 @@ export function replicationPages(): Hono<ConsoleEnv> {
   pages.get('/replication/:store', async (c) => {
     const reader = c.get('reader');
     const store = c.req.param('store');
-    const [{ queues }, parked, series] = await Promise.all([
+    const [{ queues }, parked, series, turns, waiting] = await Promise.all([
       reader.registry.get<{ queues: Queue[] }>('/api/replication/queues'),
       ifSoon(reader.registry.get<{ jobs: ParkedJob[] }>(`${api(store)}/parked`)),
       ifSoon(reader.registry.get<QueueSeries>(`${api(store)}/series`)),
+      ifSoon(reader.registry.get<Turns>(`${api(store)}/turns`)),
+      ifSoon(reader.registry.get<WaitingPage>(`${api(store)}/only-here`, { n: SHOWN })),
     ]);
     const queue = queues.find((each) => each.store === store);
     if (queue === undefined) throw new HTTPException(404, { message: `there is no queue ${store}` });
@@ -84,7 +97,10 @@ export function replicationPages(): Hono<ConsoleEnv> {
         />
         <Action reader={reader} action={`${path}/retry`} label="Wake" />
         <Action reader={reader} action={`${path}/announce-all`} label="Announce everything again" />
+        <Copies turns={turns} />
+        <Waiting page={waiting} />
         <LagOverLastDay series={series} now={Date.now()} />
+        <QueueFigures series={series} now={Date.now()} />
         <h2>Parked jobs</h2>
         {jobs.length > 0 && <p>Waking the queue tries all of them again.</p>}
         <Table
@@ -123,3 +139,48 @@ export function replicationPages(): Hono<ConsoleEnv> {
   });
   return pages;
 }
+
+const NO_ANSWER = <State>does not answer</State>;
+
+/** The copies under way, and the organizations in the order of their turns. */
+const Copies: FC<{ turns: Turns | undefined }> = ({ turns }) => (
+  <>
+    <h2>Copies</h2>
+    <Table
+      caption="Blobs that are being copied now"
+      columns={['Direction', 'Organization', 'Blob', 'Size']}
+      rows={(turns?.copying ?? []).map(({ kind, organization, digest, bytes }) => [
+        kind === 'copy up' ? 'up' : 'down',
+        organization,
+        <Digest of={digest} />,
+        bytes === null ? <span class="faint">not known</span> : <Bytes of={bytes} />,
+      ])}
+      empty={turns ? 'Nothing is being copied now.' : NO_ANSWER}
+    />
+    <Table
+      caption="Whose turn is next: each organization copies one blob at a turn"
+      columns={['Organization', 'Blobs that wait']}
+      rows={(turns?.waiting ?? []).map(({ organization, blobs }) => [organization, blobs])}
+      empty={turns ? 'No copy waits for its turn.' : NO_ANSWER}
+    />
+  </>
+);
+
+/** The first of what central has yet to get from the node: announcements first, then blobs. */
+const Waiting: FC<{ page: WaitingPage | undefined }> = ({ page }) => (
+  <>
+    <h2>What central lacks</h2>
+    {page?.complete === false && <p class="problem">The node does not answer, so only blobs are shown.</p>}
+    <Table
+      caption="What waits to be announced, or copied to central"
+      columns={['Kind', 'Of', 'What', 'Size']}
+      rows={(page?.items ?? []).map((item) =>
+        item.kind === 'blob'
+          ? [item.kind, item.organization, <Digest of={item.key} />, <Bytes of={item.size} />]
+          : [item.kind, item.repository, item.kind === 'tag' ? item.key : <Digest of={item.key} />, ''],
+      )}
+      empty={page ? 'Central has everything that the node has.' : NO_ANSWER}
+    />
+    {page && page.last !== null && <p>and more</p>}
+  </>
+);

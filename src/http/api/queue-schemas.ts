@@ -58,6 +58,26 @@ export const retryRequest = z
   .openapi('Retry');
 export const parkedJob = z.object({ job: z.string(), attempts: z.int(), last_error: z.string() }).openapi('ParkedJob');
 
+export const turns = z
+  .object({
+    copying: z
+      .array(
+        z.object({
+          kind: z.enum(['copy up', 'copy down']),
+          organization: z.string(),
+          digest: z.string(),
+          bytes: z.int().nullable().openapi({ description: 'null for a copy down, whose size is not known here' }),
+        }),
+      )
+      .openapi({ description: 'Blobs that are being copied now' }),
+    waiting: z.array(z.object({ organization: z.string(), blobs: z.int() })).openapi({
+      description:
+        'Blobs that were due when the queue last looked, up to 100 in each direction, by organization, the one whose ' +
+        'turn is next first. Organizations take turns, with one blob each',
+    }),
+  })
+  .openapi('Turns');
+
 export const onlyHere = z
   .union([
     z.object({

@@ -6,7 +6,16 @@ import { requireAdministrator, requireValidAt } from './caller.ts';
 import { recordStoreAction } from './audit.ts';
 import { body, describe, json } from './describe.ts';
 import { lastOfPage, pageQuery } from './paging.ts';
-import { forgetQuery, onlyHere, parkedJob, queue, queueChange, retryRequest, storeParam } from './queue-schemas.ts';
+import {
+  forgetQuery,
+  onlyHere,
+  parkedJob,
+  queue,
+  queueChange,
+  retryRequest,
+  storeParam,
+  turns,
+} from './queue-schemas.ts';
 
 const QUEUES = '/api/replication/queues';
 const QUEUE = `${QUEUES}/{store}` as const;
@@ -80,6 +89,20 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
     const { n, last } = c.req.valid('query');
     const jobs = await replicationOf(c).parked(c.req.valid('param').store, last, n);
     return c.json({ jobs: jobs.map(({ id, attempts, error }) => ({ job: id, attempts, last_error: error })) }, 200);
+  });
+
+  const turnsOf = describe(
+    'get',
+    `${QUEUE}/turns`,
+    'Show which blobs are being copied, and whose turn is next',
+    { params: storeParam },
+    { 200: { description: 'The copies', ...json(turns) } },
+  );
+  api.openapi(turnsOf, async (c) => {
+    requireAdministrator(c);
+    const { copying, waiting } = await replicationOf(c).turns(c.req.valid('param').store);
+    const shown = copying.map(({ size, ...copy }) => Object.assign(copy, { bytes: size ?? null }));
+    return c.json({ copying: shown, waiting: [...waiting] }, 200);
   });
 
   const retry = describe(

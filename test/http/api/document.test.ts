@@ -130,6 +130,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   [`get ${QUEUE}`]: {},
   [`patch ${QUEUE}`]: { body: body({ paused: false }) },
   [`get ${QUEUE}/parked`]: {},
+  [`get ${QUEUE}/turns`]: {},
   [`post ${QUEUE}/retry`]: { body: body({}) },
   [`post ${QUEUE}/announce-all`]: {},
   [`get ${QUEUE}/only-here`]: {},

@@ -98,6 +98,7 @@ const QUEUE_ROUTES: readonly (readonly [method: string, path: string, status: nu
   ['PATCH', '', 200, { paused: false }],
   ['GET', '/parked', 200],
   ['GET', '/series', 200],
+  ['GET', '/turns', 200],
   ['GET', '/only-here', 200],
   ['POST', '/retry', 200, {}],
   ['POST', '/announce-all', 202],
