@@ -13,7 +13,7 @@ import { type BlobRows, findBlob, findBlobAndPromise, leaseTimes, type LocationR
 import type { ByteRange } from '../stores/bucket.ts';
 import { deleteManifest, deleteRepository, deleteTag, unlinkBlob } from '../stores/deletion/deletions.ts';
 import { listReferrers, listRepositories, listTags } from '../stores/list-rows.ts';
-import { commitManifest } from '../stores/manifests/manifest-commit.ts';
+import { commitManifest, type ManifestContext } from '../stores/manifests/manifest-commit.ts';
 import {
   findManifest,
   type ManifestRow,
@@ -24,7 +24,6 @@ import {
 import { mountBlob, type MountSource } from '../stores/mount-rows.ts';
 import { findShown, type Shown } from '../stores/deletion/shown.ts';
 import type { Store } from '../stores/store.ts';
-import type { CommitContext } from '../stores/clock.ts';
 import { type UploadOptions, Uploads } from '../stores/uploads/uploads.ts';
 import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 import {
@@ -319,7 +318,7 @@ export class StoredRegistry extends Uploads implements Registry {
     if (lastPull < hour) this.#options.defer(recordPull(this.#store.database, repository, digest, hour));
   }
 
-  #commitContext(): CommitContext {
+  #commitContext(): ManifestContext {
     const { announces, now, limits } = this.#options;
     return { origin: this.#store.name, announces, now: now(), limits };
   }

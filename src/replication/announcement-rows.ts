@@ -201,7 +201,7 @@ export async function announceTo(
   { store, tags, manifests, blobs }: Announcement,
   now: number,
   lease: number,
-  limits?: StoreLimits,
+  limits: StoreLimits,
 ): Promise<AnnouncementReply> {
   const located = blobs.filter(({ key }) => key !== null);
   const locations = jsonParts(

@@ -8,6 +8,6 @@ export interface Pair {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly graceMilliseconds: number;
-  /** The limits of organizations; the defaults if undefined. */
-  readonly limits?: StoreLimits | undefined;
+  /** The limits of organizations. */
+  readonly limits: StoreLimits;
 }

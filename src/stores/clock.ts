@@ -9,7 +9,6 @@
  */
 import { type BoundStatement, type Database, type Sql, sql } from './database.ts';
 import type { Actor } from './organizations/audit-rows.ts';
-import type { StoreLimits } from './organizations/limits.ts';
 
 /** The place and time of a commit, and its actor. */
 export interface CommitContext {
@@ -21,8 +20,6 @@ export interface CommitContext {
   readonly now: number;
   /** The actor who asks for the commit; Berth itself by default. */
   readonly by?: Actor;
-  /** The limits of organizations; `DEFAULT_LIMITS` by default. */
-  readonly limits?: StoreLimits | undefined;
 }
 
 /** The row of a statement that takes a version. */

@@ -5,6 +5,7 @@ import type { Digest } from '../../src/oci/digest.ts';
 import type { Tag } from '../../src/oci/reference.ts';
 import { copyImageDown, COPIED_DOWN_AT_MOST } from '../../src/replication/copy-down.ts';
 import type { Pair } from '../../src/replication/pair.ts';
+import { DEFAULT_LIMITS } from '../../src/stores/organizations/limits.ts';
 import { CHUNK_BYTES, CHUNK_MANIFESTS, CHUNK_REFERENCES } from '../../src/stores/manifests/manifest-records.ts';
 import {
   bytesOf,
@@ -23,7 +24,13 @@ import { type Hosts, openHosts } from '../support/hosts.ts';
 const LATEST = { kind: 'tag', tag: 'latest' as Tag } as const;
 
 function pairOf({ node1, central, now }: Hosts): Pair {
-  return { node: node1.store, central: central.store, now: () => now, graceMilliseconds: GRACE };
+  return {
+    node: node1.store,
+    central: central.store,
+    now: () => now,
+    graceMilliseconds: GRACE,
+    limits: DEFAULT_LIMITS,
+  };
 }
 
 function atCentral({ central }: Hosts): Fixture {

@@ -1,4 +1,5 @@
 /** Central's list of copies up, and how a node's queue goes through it. */
+import { DEFAULT_LIMITS } from '../../src/stores/organizations/limits.ts';
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -104,6 +105,7 @@ describe("central's list of copies up", () => {
       central: hosts.central.store,
       now: () => hosts.now,
       graceMilliseconds: 0,
+      limits: DEFAULT_LIMITS,
       state: new MemoryQueueState(),
     });
     const looked = async (except: readonly Digest[]): Promise<Digest[]> =>

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { MediaType } from '../../src/oci/media-type.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
+import { DEFAULT_LIMITS } from '../../src/stores/organizations/limits.ts';
 import { VERSIONS_PER_MILLISECOND } from '../../src/stores/clock.ts';
 import { type BoundStatement, Database } from '../../src/stores/database.ts';
 import { deleteManifest, deleteTag } from '../../src/stores/deletion/deletions.ts';
@@ -274,7 +275,7 @@ describe('versions agree with nextVersion', () => {
     for (const now of WALL_CLOCKS) {
       for (const before of CLOCKS) {
         await setClock(before);
-        const context = { origin: 'node1', announces: true, now };
+        const context = { origin: 'node1', announces: true, now, limits: DEFAULT_LIMITS };
         // No blob is required, so none is missing.
         const commit = { repository, digest, manifest: { ...manifest, requiredBlobs: [] }, size: 2, tags: [NAME] };
         expect(await commitManifest(database, context, commit)).toEqual({ version: expect.any(Number) });

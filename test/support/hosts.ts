@@ -145,6 +145,7 @@ export async function openHosts({
         central: store('central'),
         now: timeOf(name),
         graceMilliseconds: GRACE,
+        limits: DEFAULT_LIMITS,
         state,
         storeOf,
         random,

@@ -73,7 +73,14 @@ export function control(database: Database, data: ControlData): [string, Operati
     ['a secret among some', () => data.knowsSecretAmong(['x', 'hash7'])],
     [
       'limits on another manifest',
-      () => limits.limitExceeded(database, BIG, limits.addition(digest('9', 9), 5, [TAG]), '[]'),
+      () =>
+        limits.limitExceeded(
+          database,
+          BIG,
+          limits.addition(digest('9', 9), 5, [TAG], DEFAULT_LIMITS),
+          '[]',
+          DEFAULT_LIMITS,
+        ),
     ],
     [
       'the limit of blobs on another manifest',

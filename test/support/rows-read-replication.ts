@@ -2,6 +2,7 @@
 import { env } from 'cloudflare:workers';
 import type { MediaType } from '../../src/oci/media-type.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
+import { DEFAULT_LIMITS } from '../../src/stores/organizations/limits.ts';
 import * as records from '../../src/stores/manifests/manifest-records.ts';
 import * as announcements from '../../src/replication/announcement-rows.ts';
 import { raiseClockTo, selectClock } from '../../src/stores/clock.ts';
@@ -45,7 +46,7 @@ export function replication(central: Store, node: Store): [string, Operation][] 
       ...whole,
       blobs: [{ repository: BIG, digest: COMMON, manifest: TAGGED, key: 'blobs/y', size: 50 }],
     };
-    await announcements.announceTo(central, sent, NOW, NOW);
+    await announcements.announceTo(central, sent, NOW, NOW, DEFAULT_LIMITS);
   };
   const lifecycles = [
     { repository: BIG, digest: digest('0', 7), created: 5_000_000, deleted: 0, mediaType: 'a/b' as MediaType },

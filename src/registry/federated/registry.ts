@@ -12,8 +12,13 @@ import type { Manifest } from '../../oci/manifest.ts';
 import type { Precondition } from '../../oci/precondition.ts';
 import type { Reference, RepositoryName, Tag } from '../../oci/reference.ts';
 import { type Actor, BERTH_ITSELF } from '../../stores/organizations/audit-rows.ts';
-import { raiseClockTo, versionOf, type CommitContext } from '../../stores/clock.ts';
-import { type Committed, commitManifest, type ManifestCommit } from '../../stores/manifests/manifest-commit.ts';
+import { raiseClockTo, versionOf } from '../../stores/clock.ts';
+import {
+  type Committed,
+  commitManifest,
+  type ManifestCommit,
+  type ManifestContext,
+} from '../../stores/manifests/manifest-commit.ts';
 import { findShown } from '../../stores/deletion/shown.ts';
 import { requireStatedSizes } from '../../stores/manifests/stated-sizes.ts';
 import type { Store } from '../../stores/store.ts';
@@ -108,7 +113,7 @@ export class FederatedRegistry extends Uploads implements Registry {
     const { node, options } = this.#federation;
     const { repository, digest, manifest, tags } = commit;
     const { limits } = options;
-    const context: CommitContext = { origin: node.name, announces: true, now: options.now(), by, limits };
+    const context: ManifestContext = { origin: node.name, announces: true, now: options.now(), by, limits };
     const write = (): Promise<Committed> =>
       commitManifest(node.database, context, commit).catch(async (refusal: unknown) => {
         const known = await requireKnownAtCentral(this.#federation, repository, digest, tags, refusal);

@@ -13,7 +13,7 @@ import { committed, versionOf, takeVersion, type CommitContext } from '../clock.
 import { type Database, sql } from '../database.ts';
 import { perTag } from '../rows-read.ts';
 import { authorOf } from '../organizations/audit-rows.ts';
-import { DEFAULT_LIMITS } from '../organizations/limits.ts';
+import type { StoreLimits } from '../organizations/limits.ts';
 import { forgetIndexesAbove, KEEPS_MEASURE, measureIndexes, measureOf } from './image-measure.ts';
 import { CLAIM, IS_OF_MANIFEST } from './manifest-type.ts';
 import {
@@ -31,6 +31,11 @@ import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from '../organi
 import { inline, mayBeLarge, MOST_INLINE } from './descriptors.ts';
 import { INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
 import { hiddenUntil, isAliveManifest, removedVersion, isAliveLink } from '../deletion/removals.ts';
+
+export interface ManifestContext extends CommitContext {
+  /** The limits of organizations. */
+  readonly limits: StoreLimits;
+}
 
 /** The most UTF-8 bytes in one row of content. D1 allows 2 MB per row. */
 const CONTENT_ROW_BYTES = 1_000_000;
@@ -169,7 +174,7 @@ export type Committed =
  */
 export async function commitManifest(
   database: Database,
-  context: CommitContext,
+  context: ManifestContext,
   commit: ManifestCommit,
 ): Promise<Committed> {
   const { repository, digest, manifest, size, tags, known } = commit;
@@ -224,7 +229,7 @@ export async function commitManifest(
           ? []
           : [
               [INSERT_HISTORY, repository, tagList, context.now, id],
-              [TRIM_HISTORY, repository, tagList, (context.limits ?? DEFAULT_LIMITS).historyEntries, id],
+              [TRIM_HISTORY, repository, tagList, context.limits.historyEntries, id],
               [UPSERT_TAGS, repository, tagList, digest, context.origin, id, authorOf(context.by)],
             ],
       announcement: context.announces
@@ -254,7 +259,7 @@ export async function commitManifest(
 /** Returns the error for a manifest that has no room: it exceeds a limit of the organization, or its quota. */
 async function refusal(
   database: Database,
-  context: CommitContext,
+  context: ManifestContext,
   commit: ManifestCommit,
   added: string,
   named: string,

@@ -13,7 +13,6 @@ import { type OrganizationName, organizationOf, type RepositoryName, type Tag } 
 import { OciError } from '../../oci/errors.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
 import {
-  DEFAULT_LIMITS,
   MAX_CREDENTIALS,
   MAX_OPEN_UPLOADS,
   MAX_REPOSITORIES,
@@ -36,7 +35,7 @@ export function addition(
   digest: Digest,
   size: number,
   tags: readonly Tag[],
-  limits: StoreLimits = DEFAULT_LIMITS,
+  limits: StoreLimits,
   known: KnownAtCentral = { manifest: false, tags: [] },
 ): string {
   const { manifests, tags: maxTags, manifestBytes, blobs } = limits;
@@ -134,7 +133,7 @@ export async function limitExceeded(
   repository: RepositoryName,
   added: string,
   blobs: string,
-  limits: StoreLimits = DEFAULT_LIMITS,
+  limits: StoreLimits,
 ): Promise<OciError | undefined> {
   const found = await database.first<Excess>(SELECT_EXCESS, repository, added, blobs);
   if (found === undefined || found.excess === null) return undefined;
@@ -306,10 +305,7 @@ const REPORT_NEAR_LIMITS = sql`
  * At central, starts reporting the usage of organizations that are near a limit: from then on nodes are told of each
  * change, as for organizations with a quota. Runs after manifests or tags were added.
  */
-export function reportNearLimits(
-  repositories: readonly RepositoryName[],
-  limits: StoreLimits = DEFAULT_LIMITS,
-): BoundStatement {
+export function reportNearLimits(repositories: readonly RepositoryName[], limits: StoreLimits): BoundStatement {
   const organizations = JSON.stringify([...new Set(repositories.map(organizationOf))]);
   const { manifests, tags, blobs } = limits;
   return [REPORT_NEAR_LIMITS, organizations, manifests - NEAR, tags - NEAR, blobs - NEAR];

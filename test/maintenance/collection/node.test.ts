@@ -7,6 +7,7 @@ import { releaseBlobs } from '../../../src/maintenance/collection/release.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import { announceTo, readToAnnounce } from '../../../src/replication/announcement-rows.ts';
+import { DEFAULT_LIMITS } from '../../../src/stores/organizations/limits.ts';
 import { readManifests } from '../../../src/stores/manifests/manifest-records.ts';
 import { collectBlobs } from '../../../src/maintenance/collection/collection-rows.ts';
 import { markReleasing, release, removeReleased } from '../../../src/maintenance/collection/release-rows.ts';
@@ -267,6 +268,12 @@ async function readAnnouncement() {
   const { tags, manifests } = await readToAnnounce(store.database, outboxEntries);
   const whole = await readManifests(store.database, store.name, manifests);
   const late = () =>
-    announceTo(hosts.central.store, { store: store.name, tags, ...whole }, hosts.now, hosts.now + 2 * GRACE);
+    announceTo(
+      hosts.central.store,
+      { store: store.name, tags, ...whole },
+      hosts.now,
+      hosts.now + 2 * GRACE,
+      DEFAULT_LIMITS,
+    );
   return { outboxEntries, late };
 }

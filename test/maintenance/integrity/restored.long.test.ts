@@ -9,6 +9,7 @@ import { maintain } from '../../../src/maintenance/schedule.ts';
 import { type Digest, digestOf } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import { copyImageDown } from '../../../src/replication/copy-down.ts';
+import { DEFAULT_LIMITS } from '../../../src/stores/organizations/limits.ts';
 import { announceAll } from '../../../src/stores/outbox-rows.ts';
 import {
   bodyOf,
@@ -191,7 +192,13 @@ describe('an older database, a newer bucket', () => {
     pulled = await push(central, 'pulled', 30);
     known = await push(central, 'known', 40);
     unknown = await push(central, 'unknown', 50);
-    const pair = { node: node1.store, central: central.store, now: () => hosts.now, graceMilliseconds: GRACE };
+    const pair = {
+      node: node1.store,
+      central: central.store,
+      now: () => hosts.now,
+      graceMilliseconds: GRACE,
+      limits: DEFAULT_LIMITS,
+    };
     underWay = await push(central, 'under-way', 70, finish);
     for (const image of [pulled, known, underWay])
       await copyImageDown(pair, image.repository, { kind: 'tag', tag: 'latest' as Tag });

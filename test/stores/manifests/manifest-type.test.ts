@@ -3,6 +3,7 @@ import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import { type MediaType, OCI_IMAGE_INDEX } from '../../../src/oci/media-type.ts';
 import type { RepositoryName } from '../../../src/oci/reference.ts';
+import { DEFAULT_LIMITS } from '../../../src/stores/organizations/limits.ts';
 import { Database } from '../../../src/stores/database.ts';
 import { commitManifest } from '../../../src/stores/manifests/manifest-commit.ts';
 import {
@@ -129,7 +130,7 @@ test.each([OCI_IMAGE_INDEX, OTHER])('a push under %s sets claims and media type 
     const repository = `alice/p${i}` as RepositoryName;
     const manifests = row === NOTHING ? [] : [{ ...recordOf(repository, row), digest: pushed.digest }];
     await database.batch(mergeRows({ tags: [], lifecycles: [], manifests, blobs: [] }, 1));
-    const context = { origin: 'central', announces: false, now: 1 };
+    const context = { origin: 'central', announces: false, now: 1, limits: DEFAULT_LIMITS };
     const { manifest, digest } = pushed;
     const { version = 0 } = await commitManifest(database, context, {
       repository,
