@@ -4,7 +4,7 @@ import { logFailure } from '../log.ts';
 import { ContentError } from '../oci-client/content-error.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseManifest } from '../oci/manifest.ts';
-import type { RepositoryName } from '../oci/reference.ts';
+import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { ifKnown } from '../registry/answers.ts';
 import type { Actor, Registry } from '../registry/registry.ts';
 import type { Mirror } from '../stores/organizations/mirrors.ts';
@@ -52,9 +52,16 @@ export class ImageStore {
   /** Stores an image. @returns false if its blobs are still being fetched */
   async #store(at: MirrorAt, { repository, digest }: DueImage): Promise<boolean> {
     const registry = await this.#registryOf(at);
-    const kept = this.#state.manifest(repository, digest) ?? (await storedManifest(registry, repository, digest));
+    const asked = this.#state.manifest(repository, digest);
+    const kept = asked ?? (await storedManifest(registry, repository, digest));
     // Only its tag was asked for.
     if (kept === undefined) return true;
+    let tags = this.#state.tagsOf(repository, digest, MAX_TAGS);
+    if (asked === undefined) {
+      // What is stored is not written again.
+      tags = await withoutStored(registry, repository, digest, tags);
+      if (tags.length === 0) return true;
+    }
     const manifest = parseManifest(kept.bytes, kept.mediaType);
     const sizes = new Map(manifest.references.map((each) => [each.digest, each.size ?? undefined]));
     for (let i = 0; i < manifest.requiredBlobs.length; i += BLOBS_AT_ONCE) {
@@ -62,7 +69,6 @@ export class ImageStore {
       const fetched = await Promise.all(some.map((blob) => this.#bring(at, repository, blob, sizes.get(blob))));
       if (fetched.includes(false)) return false;
     }
-    const tags = this.#state.tagsOf(repository, digest, MAX_TAGS);
     await registry.putManifest(repository, digest, manifest, kept.size, tags, byMirror(at.mirror));
     this.#state.forgetManifest(repository, digest);
     return true;
@@ -86,6 +92,22 @@ export class ImageStore {
 /** The author of the tags that a mirror stores. */
 export function byMirror({ from }: Mirror): Actor {
   return { subject: 'mirror', name: from, host: '' };
+}
+
+/** Returns the tags that do not mean this manifest yet. */
+async function withoutStored(
+  registry: Registry,
+  repository: RepositoryName,
+  digest: Digest,
+  tags: readonly Tag[],
+): Promise<readonly Tag[]> {
+  const access = { repository, condition: 'granted' } as const;
+  const other: Tag[] = [];
+  for (const tag of tags) {
+    const known = await ifKnown(registry.resolveManifest(access, { kind: 'tag', tag }, false));
+    if (known?.digest !== digest) other.push(tag);
+  }
+  return other;
 }
 
 async function storedManifest(

@@ -38,7 +38,7 @@ const SCHEMA = `
   ) STRICT;
   CREATE TABLE IF NOT EXISTS due (
     repository TEXT NOT NULL, digest TEXT NOT NULL, due_at INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (repository, digest)
+    asked INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (repository, digest)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS due_by_time ON due (due_at);
   CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;`;
@@ -60,6 +60,8 @@ export interface DueImage {
   readonly repository: RepositoryName;
   readonly digest: Digest;
   readonly attempts: number;
+  /** How often it was asked for. */
+  readonly asked: number;
 }
 
 type Row = Record<string, SqlStorageValue>;
@@ -187,7 +189,12 @@ export class MirrorState {
 
   /** Has an image stored, from now on. */
   addDue(repository: RepositoryName, digest: Digest, now: number): void {
-    this.#sql.exec('INSERT OR IGNORE INTO due (repository, digest, due_at) VALUES (?, ?, ?)', repository, digest, now);
+    this.#sql.exec(
+      `INSERT INTO due (repository, digest, due_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET asked = asked + 1`,
+      repository,
+      digest,
+      now,
+    );
     this.#limit('due', 'due_at', MAX_DUE);
   }
 
@@ -199,6 +206,7 @@ export class MirrorState {
         repository: row['repository'] as RepositoryName,
         digest: row['digest'] as Digest,
         attempts: Number(row['attempts']),
+        asked: Number(row['asked']),
       }
     );
   }
@@ -219,8 +227,9 @@ export class MirrorState {
     );
   }
 
-  endDue({ repository, digest }: DueImage): void {
-    this.#sql.exec('DELETE FROM due WHERE repository = ? AND digest = ?', repository, digest);
+  /** Takes note that an image is stored, or will not be. It stays due if it was asked for meanwhile. */
+  endDue({ repository, digest, asked }: DueImage): void {
+    this.#sql.exec('DELETE FROM due WHERE repository = ? AND digest = ? AND asked = ?', repository, digest, asked);
   }
 
   counts(): { readonly tags: number; readonly waiting: number } {

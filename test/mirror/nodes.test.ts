@@ -1,4 +1,5 @@
 /** Mirrors at nodes. */
+import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { call } from '../support/client.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
@@ -48,6 +49,22 @@ test('what one store has pulled, the others get from it', async () => {
   expect(await pull(NODE2, 'v1')).toEqual([200, digest]);
   // Each store asks for itself what a tag means.
   expect(upstream.asked()).toEqual(['HEAD /v2/app/manifests/v1']);
+});
+
+test('a tag that another store has stored is not written again', async () => {
+  await upstream.index('app', 'v1', []);
+  await pull(NODE1, 'v1');
+  await eventually(tagsAtCentral, (tags) => tags !== undefined);
+  await pull(NODE2, 'v1');
+  await eventually(
+    async () => {
+      const path = '/api/organizations/alice/mirror/status';
+      return (await call('GET', path, { as: 'alice', host: NODE2 })).json<{ tags: number; waiting: number }>();
+    },
+    ({ tags, waiting }) => tags === 1 && waiting === 0,
+  );
+  const { results } = await env.DB_NODE2!.prepare('SELECT * FROM outbox').all();
+  expect(results).toEqual([]);
 });
 
 test('what another store has pulled is served while the upstream is away', async () => {
