@@ -1,4 +1,4 @@
-/** Registries to import from: one in this process that can misbehave, and Debian's. */
+/** Registries to import from and to mirror: one in this process that can misbehave, and distribution's. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -185,23 +185,45 @@ export interface DebianRegistry {
   stop(): Promise<void>;
 }
 
+/** The login of a distribution that asks for one. */
+export const UPSTREAM_LOGIN = { username: 'berth', password: 'upstream-secret' };
+/** bcrypt of that password. */
+const HTPASSWD = `${UPSTREAM_LOGIN.username}:$2b$05$abcdefghijklmnopqrstuuSqAR3pPlo4rbtmhwNAwn46SWCACBdZS\n`;
+
 /** Starts Debian's docker-registry. @param folder keeps its content */
-export async function startDebianRegistry(folder: string): Promise<DebianRegistry> {
+export function startDebianRegistry(folder: string): Promise<DebianRegistry> {
+  return startDistribution('docker-registry', folder);
+}
+
+/** Starts a distribution. @param asksForLogin whether it shows nothing without {@link UPSTREAM_LOGIN} */
+export async function startDistribution(
+  program: string,
+  folder: string,
+  asksForLogin = false,
+): Promise<DebianRegistry> {
   const port = await freePort();
+  const passwords = join(folder, 'htpasswd');
+  await writeFile(passwords, HTPASSWD);
   const config = {
     version: 0.1,
     log: { level: 'error' },
     storage: { filesystem: { rootdirectory: join(folder, 'content') } },
     http: { addr: `127.0.0.1:${port}` },
+    validation: { manifests: { urls: { allow: ['.*'] } } },
+    ...(asksForLogin && { auth: { htpasswd: { realm: 'upstream', path: passwords } } }),
   };
   const file = join(folder, 'config.yml');
   await writeFile(file, JSON.stringify(config));
-  const child: ChildProcess = spawn('docker-registry', ['serve', file], { stdio: 'ignore' });
+  const env = { ...process.env, OTEL_TRACES_EXPORTER: 'none' };
+  const child: ChildProcess = spawn(program, ['serve', file], { stdio: 'ignore', env });
+  let failure: unknown;
+  child.on('error', (error) => (failure = error));
   const ended = once(child, 'exit');
   const url = `http://localhost:${port}`;
   await until(async () => {
-    if (child.exitCode !== null) throw new Error('docker-registry has exited: install Debian’s docker-registry');
-    return (await fetch(`${url}/v2/`).catch(() => undefined))?.ok === true;
+    if (failure !== undefined || child.exitCode !== null)
+      throw new Error(`${program} does not run: install Debian’s docker-registry, or Go`, { cause: failure });
+    return [200, 401].includes((await fetch(`${url}/v2/`).catch(() => undefined))?.status ?? 0);
   });
   const send = async (path: string, init: RequestInit): Promise<Response> => {
     const answer = await fetch(new URL(path, url), init);
