@@ -8,6 +8,7 @@ import {
   type HourOfDocuments,
 } from '../stores/manifests/documents-by-hour-rows.ts';
 import { latestPushes } from '../stores/manifests/latest-pushes.ts';
+import type { NameRange } from '../stores/name-ranges.ts';
 import { composeStores } from './compose.ts';
 
 export { HOURS_OF_DOCUMENTS };
@@ -22,12 +23,17 @@ interface Push {
 }
 
 /**
- * Returns the pushes of tags to central, and those that nodes announced to it, latest first.
+ * Returns the pushes of tags to central in the ranges, and those that nodes announced to it, latest first.
  * @throws OciError UNAVAILABLE
  */
-export async function latestPushesOf(config: Config, env: object, limit: number): Promise<Push[]> {
+export async function latestPushesOf(
+  config: Config,
+  env: object,
+  ranges: readonly NameRange[],
+  limit: number,
+): Promise<Push[]> {
   const [central] = composeStores(config, env);
-  return (await latestPushes(central.database, limit)).map(({ repository, tag, version, origin }) => ({
+  return (await latestPushes(central.database, ranges, limit)).map(({ repository, tag, version, origin }) => ({
     repository,
     tag,
     pushedAt: Math.floor(version / VERSIONS_PER_MILLISECOND),

@@ -197,6 +197,14 @@ describe("an organization's admin", () => {
     expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining('name')]);
   });
 
+  test('sees the latest pushes to its repositories, but not to others', async () => {
+    await hosts.push('central', APP, 1, 'latest');
+    const page = await (await Reader.signedIn('alice')).text('/images');
+    expect(page).toContain(`href="/images/${APP}:latest">${APP}:latest</a></td><td>central</td>`);
+    expect(await (await Reader.signedIn('bob')).text('/images')).not.toContain(APP);
+    expect(await (await Reader.signedIn('bob')).text('/images')).toContain('Nothing has been pushed yet');
+  });
+
   test('sees its repositories with tags and last push, sorted by either', async () => {
     for (const [i, name] of ['alice/first', 'alice/second'].entries())
       await hosts.push('central', name, i + 1, 'latest');

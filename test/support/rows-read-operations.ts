@@ -96,7 +96,7 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['a write of a tag', () => images.knowsWrite(database, BIG, TAG, 1005, 'central')],
     ['blobs of an image', () => images.blobsOfImage(database, BIG, TOP)],
     ['outbox entries of an image', () => images.outboxEntriesOfImage(database, BIG, TOP, TAG)],
-    ['latest pushes', () => latestPushes(database, 10)],
+    ['latest pushes', () => latestPushes(database, ALL.ranges, 10)],
     ['documents by the hour', () => documentsByHour(database, NOW, 2160)],
     ['shared blobs', () => sharedBlobs(database, BIG, SHARING, ALL.ranges)],
     ['pulls', () => recordPulls(database, BIG, [TAGGED, TOP], NOW)],

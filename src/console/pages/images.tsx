@@ -2,9 +2,10 @@
 import { Hono } from 'hono';
 import type { FC } from 'hono/jsx';
 import type { ListedRepository } from '../answers.ts';
-import { Next, State, Table, Time } from '../components.tsx';
+import { Live, Next, State, Table, Time } from '../components.tsx';
 import type { ConsoleEnv, SignedIn } from '../context.ts';
 import { FormFields } from '../form.ts';
+import { LatestPushes, readLatestPushes } from '../latest-pushes.tsx';
 import { Form, Page } from '../layout.tsx';
 import { apiOrganization, repositoryPath } from '../paths.ts';
 
@@ -21,11 +22,13 @@ export function imagesPages(): Hono<ConsoleEnv> {
     const prefix = c.req.query('prefix') ?? '';
     const mayByPush = reader.caller.organization !== null;
     const sort = mayByPush && c.req.query('sort') === 'pushed' ? 'pushed' : 'name';
-    const { repositories, last, complete } = await reader.registry.get<RepositoryList>('/api/repositories', {
-      sort,
-      prefix,
-      last: c.req.query('last') ?? '',
-    });
+    const after = c.req.query('last') ?? '';
+    // Administrators see them on the overview.
+    const withPushes = reader.caller.kind !== 'administrator' && prefix === '' && after === '';
+    const [{ repositories, last, complete }, latest] = await Promise.all([
+      reader.registry.get<RepositoryList>('/api/repositories', { sort, prefix, last: after }),
+      withPushes ? readLatestPushes(reader.registry) : undefined,
+    ]);
     return c.html(
       <Page title="Images" reader={reader} section="/images">
         <form class="inline" role="search">
@@ -73,6 +76,11 @@ export function imagesPages(): Hono<ConsoleEnv> {
           />
           <Next path="/images" query={{ prefix, sort }} last={last} />
         </div>
+        {withPushes && (
+          <Live id="pushes" path="/images">
+            <LatestPushes latest={latest} />
+          </Live>
+        )}
         <Create reader={reader} />
       </Page>,
     );

@@ -1,14 +1,14 @@
 /** The start page, which shows at a glance whether everything is in step. */
 import { Hono } from 'hono';
-import type { AuditEntry, LatestPush, PullsByHour, PushesByHour, Queue, QueueSeries } from '../answers.ts';
+import type { AuditEntry, PullsByHour, PushesByHour, Queue, QueueSeries } from '../answers.ts';
 import { LagOverLastDay } from '../charts/lag.tsx';
 import { PullsOverLastDay } from '../charts/pulls.tsx';
 import { PushesOverLastDay } from '../charts/pushes.tsx';
 import { SystemMap } from '../charts/system-map.tsx';
 import { Live, Table, Time } from '../components.tsx';
 import type { ConsoleEnv } from '../context.ts';
+import { LatestPushes, readLatestPushes } from '../latest-pushes.tsx';
 import { Page } from '../layout.tsx';
-import { imagePath } from '../paths.ts';
 import { ifSoon, unless } from '../registry-client.ts';
 import { actorOf } from './audit.tsx';
 import { queueRow, QUEUE_COLUMNS } from './replication.tsx';
@@ -23,7 +23,7 @@ export function overviewPages(): Hono<ConsoleEnv> {
     const isWhole = c.req.header('HX-Request') === undefined;
     const [{ queues }, latest, audit, series, pushes, pulls] = await Promise.all([
       registry.get<{ queues: Queue[] }>('/api/replication/queues'),
-      ifSoon(registry.get<{ pushes: LatestPush[] }>('/api/pushes?n=10')),
+      readLatestPushes(registry),
       ifSoon(registry.get<{ entries: AuditEntry[] }>('/api/audit?n=10')),
       isWhole ? unless(503, registry.get<QueueSeries>('/api/replication/series')) : undefined,
       isWhole ? ifSoon(registry.get<PushesByHour>('/api/pushes/hours')) : undefined,
@@ -40,17 +40,7 @@ export function overviewPages(): Hono<ConsoleEnv> {
             rows={queues.map(queueRow)}
             empty="There are no nodes. Add one with npm run add-node."
           />
-          <h2>Latest pushes</h2>
-          <Table
-            caption="Latest pushes that central knows of"
-            columns={['Pushed', 'Tag', 'At']}
-            rows={(latest?.pushes ?? []).map(({ pushed_at, repository, tag, origin }) => [
-              <Time at={pushed_at} />,
-              <a href={imagePath(repository, tag)}>{`${repository}:${tag}`}</a>,
-              origin,
-            ])}
-            empty={latest ? 'Nothing has been pushed yet.' : 'Central does not answer.'}
-          />
+          <LatestPushes latest={latest} />
           <h2>Latest changes</h2>
           <Table
             caption="Latest changes"

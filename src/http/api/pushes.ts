@@ -1,6 +1,8 @@
-/** The latest pushes, and their number hour by hour, for administrators. */
+/** The latest pushes that a caller may see, and for administrators their number hour by hour. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { HOURS_OF_DOCUMENTS, latestPushesOf, pushesByHourOf } from '../../registry/latest-pushes.ts';
+import { pullableRanges } from '../../auth/credential.ts';
+import { ALL } from '../../auth/listable.ts';
 import type { AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { requireAdministrator } from './caller.ts';
@@ -16,18 +18,21 @@ export function pushRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
     'get',
     '/api/pushes',
-    'List the latest pushes of manifests that were new to central, latest first',
+    'List the latest pushes of manifests that were new to central, to repositories that the caller may pull from',
     { query: z.object({ n: pageSize(MOST) }) },
     {
       200: {
-        description: 'The pushes, each with one of its tags',
+        description:
+          'The pushes, latest first, each with one of its tags. An administrator sees those to all repositories',
         ...json(z.object({ pushes: z.array(latestPush) })),
       },
     },
   );
   api.openapi(list, async (c) => {
-    requireAdministrator(c);
-    const pushes = await latestPushesOf(c.get('runtime').config, c.env, c.req.valid('query').n);
+    const caller = c.get('caller');
+    // An administrator manages all repositories, so it knows their names.
+    const ranges = caller.kind === 'administrator' ? [ALL] : pullableRanges(caller);
+    const pushes = await latestPushesOf(c.get('runtime').config, c.env, ranges, c.req.valid('query').n);
     return c.json(
       {
         pushes: pushes.map(({ repository, tag, pushedAt, origin }) => ({

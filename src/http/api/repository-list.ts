@@ -7,7 +7,7 @@ import { MOST_TAGS_COUNTED, repositoriesPage } from '../../registry/images/repos
 import type { AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { describe, json } from './describe.ts';
-import { pageSize } from './paging.ts';
+import { lastOfPage, pageSize } from './paging.ts';
 import { organizationParam } from './schemas.ts';
 import { listedRepository } from './image-schemas.ts';
 
@@ -37,10 +37,7 @@ export function repositoryListRoutes(api: OpenAPIHono<AppEnv>): void {
         ...json(
           z.object({
             repositories: z.array(listedRepository),
-            last: z
-              .string()
-              .nullable()
-              .openapi({ description: 'Send it as `last` to get the next page; null on the last' }),
+            last: lastOfPage,
             complete: z
               .boolean()
               .openapi({ description: "false if a node's store does not answer, so its pulls are missing" }),

@@ -6,6 +6,7 @@
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { type Database, sql } from '../database.ts';
 import { isAliveManifest, removedVersion } from '../deletion/removals.ts';
+import type { NameRange } from '../name-ranges.ts';
 import { paged } from '../rows-read.ts';
 
 export interface LatestPush {
@@ -18,10 +19,10 @@ export interface LatestPush {
 }
 
 /**
- * Documents to look at for each push that is wanted. Not every document stands for the push of a tag: the images
- * of an index, signatures and further parts of a large document do not.
+ * Documents to look at. Not every document stands for the push of a tag to one of the repositories: those of others, the
+ * images of an index, signatures and further parts of a large document do not.
  */
-const DOCUMENTS_EACH = 20;
+const DOCUMENTS = 2000;
 
 // A manifest with several tags is listed once, under one of them.
 const SELECT_LATEST = sql<LatestPush>`
@@ -32,10 +33,15 @@ const SELECT_LATEST = sql<LatestPush>`
     SELECT first.name FROM tags first INDEXED BY tags_by_digest
     WHERE first.repository = c.repository AND first.digest = c.digest AND first.visible = 1 LIMIT 1)
   WHERE c.rowid > (SELECT max(rowid) FROM manifest_contents) - CAST(?1 AS INTEGER) AND c.part = 0
+    AND EXISTS (SELECT 1 FROM json_each(?3) AS range
+      WHERE c.repository >= range.value ->> 'from' AND c.repository < range.value ->> 'to')
     AND ${isAliveManifest('m')} AND t.version > ${removedVersion('t.repository')}
   ORDER BY c.rowid DESC LIMIT CAST(?2 AS INTEGER)`.reading(paged(1, 10));
 
-/** Returns the latest pushes of tags, latest first. It may return fewer than `limit` although there are more. */
-export function latestPushes(database: Database, limit: number): Promise<LatestPush[]> {
-  return database.all(SELECT_LATEST, limit * DOCUMENTS_EACH, limit);
+/**
+ * Returns the latest pushes of tags in the ranges, latest first. It may return fewer than `limit` although there are
+ * more.
+ */
+export function latestPushes(database: Database, ranges: readonly NameRange[], limit: number): Promise<LatestPush[]> {
+  return database.all(SELECT_LATEST, DOCUMENTS, limit, JSON.stringify(ranges));
 }

@@ -120,7 +120,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   'get /api/maintenance': {},
   'get /api/deployment': {},
   'get /api/audit': {},
-  'get /api/pushes': {},
+  'get /api/pushes': { isForAll: true },
   'get /api/pushes/hours': {},
   'get /api/pulls/hours': {},
   'get /api/repositories': { isForAll: true },

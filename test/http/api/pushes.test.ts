@@ -5,7 +5,7 @@ import { HOUR } from '../../../src/durations.ts';
 import { documentsOfHour } from '../../../src/maintenance/documents-of-hour.ts';
 import { goRound, type Task } from '../../../src/maintenance/round.ts';
 import { openStore } from '../../../src/stores/store.ts';
-import { call } from '../../support/client.ts';
+import { call, callApi, type UserName } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
 import { openRun } from '../../support/maintenance.ts';
 import { api, NODE1, startQueues, stopQueues } from '../../support/queues.ts';
@@ -20,8 +20,8 @@ interface Push {
   readonly origin: string;
 }
 
-async function latest(query = ''): Promise<Push[]> {
-  const { status, body } = await api('GET', `pushes${query}`, { as: 'admin' });
+async function latest(query = '', as: UserName = 'admin'): Promise<Push[]> {
+  const { status, body } = await api('GET', `pushes${query}`, { as });
   expect(status).toBe(200);
   return (body as { pushes: Push[] }).pushes;
 }
@@ -39,6 +39,42 @@ test('the list has pushes to central and those that nodes announced, latest firs
   expect(names(pushes)).toEqual(['bob/app:v1 central', 'alice/other:v1 node1', 'alice/app:v1 central']);
   for (const { pushed_at: at } of pushes) expect(Date.parse(at)).toBeGreaterThanOrEqual(before);
   expect(names(await latest('?n=1'))).toEqual(['bob/app:v1 central']);
+});
+
+test('a member sees the pushes to repositories that it may pull from, an administrator all', async () => {
+  await putImage('alice/app', 1, ['v1']);
+  await putImage('alice/secret', 2, ['v1']);
+  await putImage('bob/app', 3, ['v1'], { as: 'bob' });
+  const publish = { as: 'bob', body: { visibility: 'public' } } as const;
+  expect((await api('PATCH', 'organizations/bob/repositories/app', publish)).status).toBe(200);
+  expect(names(await latest('', 'alice'))).toEqual(['alice/secret:v1 central', 'alice/app:v1 central']);
+  expect(names(await latest('', 'bob'))).toEqual(['bob/app:v1 central']);
+  for (const as of ['platform', 'admin'] as const) expect(await latest('', as)).toHaveLength(3);
+  for (const [rights, repositories, seen] of [
+    [['pull'], ['alice/app'], ['alice/app:v1 central']],
+    [['push'], ['alice/*'], []],
+  ] as const) {
+    const name = `only-${rights[0]}`;
+    const created = await callApi('POST', 'organizations/alice/credentials', 'alice', { name, rights, repositories });
+    const { secret } = await created.json<{ secret: string }>();
+    const answer = await call('GET', '/api/pushes', { headers: { Authorization: `Basic ${btoa(`alice:${secret}`)}` } });
+    expect(names((await answer.json<{ pushes: Push[] }>()).pushes)).toEqual(seen);
+  }
+});
+
+test('pushes of others hide none of the last 2,000 documents', async () => {
+  await putImage('alice/app', 1, ['v1']);
+  const insert = (count: number): Promise<unknown> =>
+    env.DB_CENTRAL.prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+       INSERT INTO manifest_contents (repository, digest, part, content) SELECT 'bob/many', ?1 || ':' || i, 0, '{}' FROM n`,
+    )
+      .bind(count)
+      .run();
+  await insert(1999);
+  expect(await latest('?n=1', 'alice')).toHaveLength(1);
+  await insert(1);
+  expect(await latest('?n=1', 'alice')).toEqual([]);
 });
 
 test('the list has neither untagged manifests nor what was deleted', async () => {

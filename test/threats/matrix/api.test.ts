@@ -331,7 +331,7 @@ const ROUTES: readonly Route[] = [
   },
   { needs: 'registry', method: 'GET', path: () => 'replication/queues', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'replication/series', answer: () => [200] },
-  { needs: 'registry', method: 'GET', path: () => 'pushes', answer: () => [200] },
+  { needs: 'login', method: 'GET', path: () => 'pushes', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'pushes/hours', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'pulls/hours', answer: () => [200] },
   {
