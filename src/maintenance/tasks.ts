@@ -17,6 +17,7 @@ import { largestOrganizations } from './largest-organizations.ts';
 import { measureRepositories } from './largest-repositories.ts';
 import type { Lane } from './round.ts';
 import { sweep } from './sweep.ts';
+import { unpulledImages } from './unpulled-images.ts';
 import { usageOfDay } from './usage-of-day.ts';
 
 /** Lanes that run in parallel and share a budget. Each pass begins when the one before it has ended. */
@@ -50,6 +51,7 @@ export const EVERY_MINUTE: readonly Pass[] = [
           documentsOfHour,
           usageOfDay,
           measureRepositories,
+          unpulledImages,
         ],
       },
     ],

@@ -234,7 +234,7 @@ test.each(['central', 'node1'] as const)(
           'sweep',
           'tombstones',
           'uploads',
-          ...(store === 'central' ? ['documents', 'repositories', 'usage', 'wanted'] : []),
+          ...(store === 'central' ? ['documents', 'mirrors', 'repositories', 'usage', 'wanted'] : []),
         ].toSorted(),
       );
     }

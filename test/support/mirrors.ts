@@ -22,6 +22,7 @@ export function mirror(organization: string, settings: Partial<Mirror> = {}): Mi
     repositories: ['*'],
     ttl: 15 * MINUTE,
     stale: 7 * DAY,
+    expires: Infinity,
     pushes: 'refused',
     isPublic: false,
     changedAt: 1,

@@ -12,6 +12,7 @@ import { largestOrganizations } from '../../src/maintenance/largest-organization
 import { measureRepositories } from '../../src/maintenance/largest-repositories.ts';
 import { goRound } from '../../src/maintenance/round.ts';
 import { documentsOfHour } from '../../src/maintenance/documents-of-hour.ts';
+import * as unpulled from '../../src/maintenance/unpulled-image-rows.ts';
 import { usageOfDay } from '../../src/maintenance/usage-of-day.ts';
 import * as maintenance from '../../src/maintenance/task-rows.ts';
 import * as outboxEntries from '../../src/stores/outbox-rows.ts';
@@ -22,7 +23,7 @@ import * as retired from '../../src/replication/retired-rows.ts';
 import * as scrub from '../../src/maintenance/integrity/scrub-rows.ts';
 import type { Store } from '../../src/stores/store.ts';
 import * as tombstones from '../../src/maintenance/collection/tombstone-rows.ts';
-import { BIG, COMMON, digest, LAYER, NOW, TAG, TAGGED, TOP, UNNEEDED } from './adversary.ts';
+import { BIG, COMMON, digest, LAYER, MALLORY, NOW, TAG, TAGGED, TOP, UNNEEDED } from './adversary.ts';
 import { contentDigest, imageOf } from './fixture.ts';
 import { openRun } from './maintenance.ts';
 import type { Operation } from './rows-read.ts';
@@ -128,6 +129,8 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
       () => goRound(openRun({ central, nodes: [node], now: () => NOW }), documentsOfHour, central),
     ],
     ['the use of a day', () => goRound(openRun({ central, nodes: [node], now: () => NOW }), usageOfDay, central)],
+    ['images after', () => unpulled.imagesAfter(database, MALLORY, undefined, 20)],
+    ['needed among', () => unpulled.neededAmong(database, [{ repository: BIG, digest: digest('a', 3999) }], 0)],
     ['expired uploads', () => goRound(openRun({ central, nodes: [node], now: () => NOW }), expiredUploads, central)],
     ['orphans', () => orphans.orphansBetween(database, { after: '', to: 'blobs/o00010' }, 10)],
     [

@@ -13,6 +13,7 @@ interface Options {
   readonly ttl?: number;
   /** Infinity for ever. */
   readonly stale?: number;
+  readonly expires?: number;
   readonly pushes?: Mirror['pushes'];
   readonly public?: true;
   readonly username?: string;
@@ -56,6 +57,7 @@ export function mirror(berth: Command): void {
           Repositories: found.repositories.join(' '),
           TTL: duration(found.ttl_seconds),
           Stale: staleOf(found),
+          Expires: found.expires_seconds === null ? 'never' : duration(found.expires_seconds),
           Pushes: found.pushes,
           Public: found.public ? 'yes' : 'no',
           Changed: time(found.changed_at),
@@ -76,6 +78,7 @@ export function mirror(berth: Command): void {
       'for how long beyond that it is served while the registry fails (7d)',
       secondsOrForever,
     )
+    .option('--expires <duration>', 'remove images that nobody has pulled for so long (never)', seconds)
     .addOption(new Option('--pushes <what>', 'what becomes of pushes (refused)').choices(['refused', 'kept']))
     .option('--public', 'let everybody pull from it')
     .option('-u, --username <name>', 'log in to the registry as this user')
@@ -124,13 +127,14 @@ function secondsOrForever(value: string): number {
 }
 
 async function settingsOf(options: Options): Promise<object> {
-  const { prefix, repository, ttl, stale, username, passwordStdin, loginHost } = options;
+  const { prefix, repository, ttl, stale, expires, username, passwordStdin, loginHost } = options;
   if (passwordStdin === true && username === undefined) throw new WrongUse('a password needs --username as well');
   const settings = {
     prefix,
     repositories: repository,
     ttl_seconds: ttl,
     stale_seconds: stale === Infinity ? null : stale,
+    expires_seconds: expires,
     pushes: options.pushes,
     public: options.public,
     username,

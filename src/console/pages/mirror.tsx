@@ -21,6 +21,7 @@ export function mirrorFrom(form: FormFields): NewMirror {
     .filter((pattern) => pattern !== '');
   const minutes = form.number('minutes', MAX_MINUTES);
   const days = form.number('days', MAX_DAYS);
+  const keptDays = form.number('kept_days', MAX_DAYS);
   const password = form.text('password');
   return {
     from: form.text('from').trim(),
@@ -31,6 +32,7 @@ export function mirrorFrom(form: FormFields): NewMirror {
     ...(repositories.length > 0 && { repositories }),
     ...(minutes !== undefined && { ttl_seconds: Math.round(minutes * MINUTE_SECONDS) }),
     stale_seconds: days === undefined ? null : Math.round(days * DAY_SECONDS),
+    expires_seconds: keptDays === undefined ? null : Math.round(keptDays * DAY_SECONDS),
     pushes: (form.text('pushes') || 'refused') as Mirror['pushes'],
     public: form.text('public') !== '',
   };
@@ -59,6 +61,10 @@ export const MirrorPart: FC<{ reader: SignedIn; organization: string; mirror: Mi
             [
               'If the upstream fails',
               mirror.stale_seconds === null ? 'for ever' : `${mirror.stale_seconds / DAY_SECONDS} more days`,
+            ],
+            [
+              'Images that nobody pulls',
+              mirror.expires_seconds === null ? 'stay' : `stay for ${mirror.expires_seconds / DAY_SECONDS} days`,
             ],
             ['Pushes', mirror.pushes],
             ['Public', mirror.public ? 'yes' : 'no'],
@@ -97,7 +103,15 @@ const MirrorForm: FC<{ reader: SignedIn; organization: string; mirror: Mirror | 
       </label>
       <label>
         Days beyond that if it fails (empty for ever)
-        <input name="days" inputmode="decimal" value={daysOf(mirror)} />
+        <input
+          name="days"
+          inputmode="decimal"
+          value={daysOf(mirror === null ? 7 * DAY_SECONDS : mirror.stale_seconds)}
+        />
+      </label>
+      <label>
+        Days for which an image stays that nobody pulls (empty for ever)
+        <input name="kept_days" inputmode="decimal" value={daysOf(mirror?.expires_seconds ?? null)} />
       </label>
       <label>
         User there (empty for none)
@@ -138,7 +152,6 @@ const MirrorForm: FC<{ reader: SignedIn; organization: string; mirror: Mirror | 
   </details>
 );
 
-function daysOf(mirror: Mirror | null): string {
-  const seconds = mirror === null ? 7 * DAY_SECONDS : mirror.stale_seconds;
+function daysOf(seconds: number | null): string {
   return seconds === null ? '' : String(seconds / DAY_SECONDS);
 }

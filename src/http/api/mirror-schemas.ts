@@ -36,6 +36,12 @@ const settings = {
     .max(MAX_SECONDS)
     .nullable()
     .openapi({ description: 'For how long beyond that a tag is served while the upstream fails; null for ever' }),
+  expires_seconds: z
+    .int()
+    .positive()
+    .max(MAX_SECONDS)
+    .nullable()
+    .openapi({ description: 'For how long an image is kept that nobody pulls; null for ever' }),
   pushes: z.enum(PUSHES).openapi({ description: 'What becomes of pushes: they are refused, or stay here' }),
   public: z.boolean().openapi({ description: 'Whether anybody may pull from it without a login' }),
 };
@@ -52,6 +58,7 @@ export const newMirror = z
     repositories: repositories.default(['*']),
     ttl_seconds: settings.ttl_seconds.default(900),
     stale_seconds: settings.stale_seconds.default(604_800),
+    expires_seconds: settings.expires_seconds.default(null),
     pushes: settings.pushes.default('refused'),
     public: settings.public.default(false),
   })

@@ -81,6 +81,7 @@ export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
       repositories,
       ttl: asked.ttl_seconds * 1000,
       stale: (asked.stale_seconds ?? Infinity) * 1000,
+      expires: (asked.expires_seconds ?? Infinity) * 1000,
       pushes: asked.pushes,
       isPublic: asked.public,
     };
@@ -111,7 +112,7 @@ function mirrorsOf(c: AppContext): Mirrors {
 }
 
 function shown(mirrored: MirrorSummary): z.infer<typeof mirror> {
-  const { organization, from, loginHost, prefix, username, repositories, ttl, stale, changedAt } = mirrored;
+  const { organization, from, loginHost, prefix, username, repositories, ttl, stale, expires, changedAt } = mirrored;
   return {
     organization,
     from,
@@ -121,6 +122,7 @@ function shown(mirrored: MirrorSummary): z.infer<typeof mirror> {
     repositories: [...repositories],
     ttl_seconds: ttl / 1000,
     stale_seconds: stale === Infinity ? null : stale / 1000,
+    expires_seconds: expires === Infinity ? null : expires / 1000,
     pushes: mirrored.pushes,
     public: mirrored.isPublic,
     changed_at: formatTime(changedAt),

@@ -33,7 +33,8 @@ interface UsedManifest {
   readonly listed: number;
 }
 
-const hasParent = (repository: string, digest: string): string => `EXISTS (
+/** SQL that is true if an index lists the manifest. */
+export const hasParent = (repository: string, digest: string): string => `EXISTS (
   SELECT 1 FROM manifest_references r
   WHERE r.digest = ${digest} AND r.repository = ${repository} AND r.kind = 'child')`;
 

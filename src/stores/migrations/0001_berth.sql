@@ -250,6 +250,7 @@ CREATE TABLE mirrors (
   repositories TEXT NOT NULL,
   ttl INTEGER NOT NULL,
   stale INTEGER,
+  expires INTEGER,
   pushes TEXT NOT NULL,
   public INTEGER NOT NULL,
   changed_at INTEGER NOT NULL,

@@ -30,6 +30,8 @@ export interface Mirror {
   readonly ttl: number;
   /** Milliseconds beyond `ttl` for which a tag is served while the upstream fails; Infinity for ever. */
   readonly stale: number;
+  /** Milliseconds for which an image is kept without a pull; Infinity for ever. */
+  readonly expires: number;
   readonly pushes: Pushes;
   /** Whether anybody may pull from it without a login. */
   readonly isPublic: boolean;
@@ -49,6 +51,8 @@ interface MirrorRow {
   readonly ttl: number;
   /** null for ever. */
   readonly stale: number | null;
+  /** null for ever. */
+  readonly expires: number | null;
   readonly pushes: Pushes;
   readonly public: number;
   readonly changed_at: number;
@@ -64,6 +68,7 @@ const COLUMNS = [
   'repositories',
   'ttl',
   'stale',
+  'expires',
   'pushes',
   'public',
   'changed_at',
@@ -161,6 +166,7 @@ function mirrorFrom(row: MirrorRow): Mirror {
     repositories: JSON.parse(row.repositories) as string[],
     ttl: row.ttl,
     stale: row.stale ?? Infinity,
+    expires: row.expires ?? Infinity,
     pushes: row.pushes,
     isPublic: row.public === 1,
     changedAt: row.changed_at,
@@ -168,7 +174,7 @@ function mirrorFrom(row: MirrorRow): Mirror {
 }
 
 function rowOf(mirror: Mirror): MirrorRow {
-  const { organization, from, loginHost, prefix, credential, repositories, ttl, stale } = mirror;
+  const { organization, from, loginHost, prefix, credential, repositories, ttl, stale, expires } = mirror;
   return {
     organization,
     upstream: from,
@@ -179,6 +185,7 @@ function rowOf(mirror: Mirror): MirrorRow {
     repositories: JSON.stringify(repositories),
     ttl,
     stale: stale === Infinity ? null : stale,
+    expires: expires === Infinity ? null : expires,
     pushes: mirror.pushes,
     public: mirror.isPublic ? 1 : 0,
     changed_at: mirror.changedAt,

@@ -27,7 +27,10 @@ const ROUND_TRIP_MILLISECONDS = 50;
 const PULLS = 3;
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 
-/** Makes an organization a mirror of an upstream that this process serves. @returns a client of one of its repositories */
+/**
+ * Makes an organization a mirror of an upstream that this process serves, and returns a client of one of its
+ * repositories.
+ */
 async function becomeMirror(berth: Berth, from: string, settings: object): Promise<Client> {
   const headers = { ...basic('admin'), 'Content-Type': 'application/json' };
   const body = Buffer.from(JSON.stringify({ from, public: true, ...settings }));

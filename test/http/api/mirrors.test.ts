@@ -22,6 +22,7 @@ const DEFAULTS = {
   repositories: ['*'],
   ttl_seconds: 900,
   stale_seconds: 604_800,
+  expires_seconds: null,
   pushes: 'refused',
   public: false,
 };
@@ -58,6 +59,7 @@ test('every setting is kept as it was given', async () => {
     repositories: ['web', 'tools/*'],
     ttl_seconds: 0,
     stale_seconds: null,
+    expires_seconds: 86_400,
     pushes: 'kept',
     public: true,
   };
