@@ -1,6 +1,6 @@
 /**
- * Repositories of a store with their last push and pull, which the store keeps by the hour. A page reads one range of an
- * index. Those of an organization by their last push are read through a window, because which of them the caller may
+ * Repositories of a store with their last push and pull, which the store keeps by the hour. A page reads one range of
+ * an index. Those of an organization by their last push are read through a window, because which of them the caller may
  * pull is no column.
  */
 import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
