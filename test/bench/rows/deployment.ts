@@ -14,6 +14,8 @@ import { FAR_MILLISECONDS } from './nodes-push.ts';
 /** The longest that a node waits for central before it answers that it lacks a layer. */
 const REUSE_MILLISECONDS = 250;
 const ROUNDS = 9;
+/** Rounds of pulls, whose waits are few and so drawn unevenly. */
+const ROUNDS_OF_PULLS = 31;
 const LAYER_BYTES = 100_000;
 
 interface Content {
@@ -136,7 +138,7 @@ const firstPull: Row = {
         return timed(() => pullLikeDocker(node1, content));
       };
       const times = { near: [] as number[], far: [] as number[] };
-      for (let i = 0; i < (surroundings.tiny ? 1 : ROUNDS); i++) {
+      for (let i = 0; i < (surroundings.tiny ? 1 : ROUNDS_OF_PULLS); i++) {
         times.near.push(await once(0));
         times.far.push(await once(FAR_MILLISECONDS));
       }
@@ -178,8 +180,12 @@ const heldPull: Row = {
       await pullLikeDocker(image, image);
       await control.quiet();
       await control.resetCounts();
-      for (let i = 0; i < pulls; i++) await image.request(200, 'GET', 'manifests/latest');
+      const milliseconds = await timed(async () => {
+        for (let i = 0; i < pulls; i++) await image.request(200, 'GET', 'manifests/latest');
+      });
       const tag = await counted(control);
+      // Every five seconds, the isolate reads again which organizations are mirrors.
+      const most = pulls + 1 + milliseconds / 5000;
       await control.resetCounts();
       for (let i = 0; i < pulls; i++) {
         for (const { digest } of [image.config, ...image.layers]) await image.request(200, 'GET', `blobs/${digest}`);
@@ -188,7 +194,7 @@ const heldPull: Row = {
       return outcome(
         `${tag.node / pulls} and ${tag.central / pulls} round trips a manifest, ${blobs.central / pulls} at central for the blobs`,
         [
-          ...(tag.central <= pulls && tag.node <= pulls ? [] : ['a manifest costs more round trips']),
+          ...(tag.central <= most && tag.node <= most ? [] : ['a manifest costs more round trips']),
           ...(blobs.central === 0 ? [] : ['central is asked for blobs']),
         ],
         `${pulls} pulls; blobs: ${blobs.node / pulls} round trips at the node`,
