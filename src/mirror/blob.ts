@@ -23,6 +23,7 @@ import { registryBeneath } from './beneath.ts';
 import { bringBlob } from './blob-fetch.ts';
 import { BlobSource } from './blob-source.ts';
 import { Handout, PART_BYTES } from './handout.ts';
+import type { Kept } from './kept-fetch.ts';
 import { ObjectParts } from './object-parts.ts';
 import { Pause } from './pause.ts';
 import { isAbsence, type UpstreamSettings } from './reach-upstream.ts';
@@ -59,27 +60,10 @@ const ENSURE_MILLISECONDS = 20_000;
 const FIRST_ALARM_MILLISECONDS = 10_000;
 /** The longest that an invocation of the alarm waits for a fetch. Cloudflare allows 15 minutes. */
 const ALARM_MILLISECONDS = 5 * MINUTE;
-/** The longest that a blob which exceeds the quota can be read. */
-const UNKEPT_MILLISECONDS = HOUR;
+/** The longest that readers get parts after the end of a fetch. */
+const READ_MILLISECONDS = HOUR;
 
-/** A fetch as storage keeps it. A blob without parts is not kept there: it would begin anew. */
-interface Kept {
-  readonly wanted: BlobWanted;
-  /** Bytes. */
-  readonly size: number;
-  /** Distinguishes the parts of this blob from all others. */
-  readonly id: string;
-  /** The bytes that are in parts. */
-  readonly landed: number;
-  /** The reference of the upload session. */
-  readonly upload: string | undefined;
-  /** Attempts in a row that have come no further. */
-  readonly failures: number;
-  /** Whether nothing is left to do but to delete the parts. */
-  readonly isOver: boolean;
-}
-
-/** A fetch that is under way, or whose blob is read without being kept. */
+/** A fetch that is under way, or whose parts are still read. */
 interface Fetch {
   readonly handout: Handout;
   readonly ended: Promise<Ended>;
@@ -97,7 +81,7 @@ export class MirrorBlob extends DurableObject<Env> {
   readonly #pause = new Pause();
   #registry: Promise<Registry> | undefined;
   #cleaning: Promise<void> | undefined;
-  /** Until when a blob that is not kept can be read, in milliseconds since the epoch. */
+  /** Until when readers of a fetch that has ended get parts, in milliseconds since the epoch. */
   #readUntil = 0;
   #starting: Promise<Fetch | undefined> | undefined;
   #fetch: Fetch | undefined;
@@ -159,8 +143,7 @@ export class MirrorBlob extends DurableObject<Env> {
   async #goOn(): Promise<void> {
     const [fetch, kept] = [this.#fetch, this.#kept];
     if (fetch?.handout.isOver === true) {
-      // The blob is not kept, but it may still be read.
-      if (fetch.handout.readers > 0 && Date.now() < this.#readUntil) return;
+      if (fetch.handout.needsParts && Date.now() < this.#readUntil) return;
       this.#fetch = undefined;
     }
     if (kept?.isOver === true && this.#fetch === undefined) return this.#cleanUp();
@@ -279,8 +262,8 @@ export class MirrorBlob extends DurableObject<Env> {
     const isKept = kept.size > PART_BYTES && this.#kept !== undefined;
     const isUnkept = !handout.isBroken && ended !== 'stored';
     try {
-      if (isKept && isUnkept) {
-        this.#readUntil = Date.now() + UNKEPT_MILLISECONDS;
+      if (isKept && (isUnkept || handout.needsParts)) {
+        this.#readUntil = Date.now() + READ_MILLISECONDS;
         storage.kv.put('fetch', { ...kept, isOver: true });
         return await storage.setAlarm(Date.now() + MINUTE);
       }

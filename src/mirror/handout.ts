@@ -8,10 +8,11 @@
  *   stream of it as broken.
  * - Once the blob is stored, readers go on from there.
  */
-import { piecesOf } from '../oci-client/answer.ts';
+import { READ_MILLISECONDS } from '../stores/bucket.ts';
+import { within } from '../stores/deadline.ts';
 import type { BufferBudget } from '../stores/uploads/buffer-budget.ts';
 import { Signal } from './waiting.ts';
-import { Window, WINDOW_BYTES } from './window.ts';
+import { BLOCK_BYTES, Window, WINDOW_BYTES } from './window.ts';
 
 /** Bytes of a part. A blob that is no larger has none: the window can hold it. */
 export const PART_BYTES = WINDOW_BYTES;
@@ -43,6 +44,13 @@ interface Cursor {
   at: number;
 }
 
+/** Bytes of an object. */
+interface Stored {
+  readonly content: ReadableStream<Uint8Array>;
+  readonly length: number;
+  readonly isPart: boolean;
+}
+
 type State =
   | { readonly kind: 'arriving' }
   | { readonly kind: 'checked'; readonly stored: OpenStored | undefined }
@@ -60,6 +68,8 @@ export class Handout {
   /** Fires when a pinned reader has moved. */
   readonly #moved = new Signal();
   #landed: number;
+  /** The number of readers that stream a part. */
+  #partReaders = 0;
   #state: State = { kind: 'arriving' };
 
   constructor({ size, landed, parts, budget, owner }: HandoutOptions) {
@@ -75,9 +85,10 @@ export class Handout {
     return this.#window.end;
   }
 
-  /** The number of readers that are not pinned. */
-  get readers(): number {
-    return this.#readers.size;
+  /** Whether a reader needs the parts, now that the arrival is over. */
+  get needsParts(): boolean {
+    const isStored = this.#state.kind === 'checked' && this.#state.stored !== undefined;
+    return isStored ? this.#partReaders > 0 : this.#readers.size > 0;
   }
 
   /** Whether every byte can be read that will ever be. */
@@ -118,10 +129,10 @@ export class Handout {
   }
 
   async #makeRoom(): Promise<void> {
-    const { oldestEnd } = this.#window;
-    const isPinned = isBehind(this.#pins, oldestEnd);
+    const { start, oldestEnd } = this.#window;
+    const isPinned = isAnyIn(this.#pins, 0, oldestEnd);
     // Without parts, readers yet to come need the first bytes, too.
-    const isNeeded = isPinned || this.#lander === undefined || isBehind(this.#readers, oldestEnd);
+    const isNeeded = isPinned || this.#lander === undefined || isAnyIn(this.#readers, start, oldestEnd);
     if (isNeeded && this.#window.grow()) return;
     if (isPinned) await this.#moved.wait();
     else this.#window.dropOldest();
@@ -142,69 +153,81 @@ export class Handout {
   }
 
   /**
-   * Reads the bytes from `start` to before `end`. The caller may not change them.
-   * @param pin of a pinned reader, to which the last byte is not held back
+   * Reads the bytes from `start` to before `end` for a pinned reader. The last byte is not held back from it.
    * @throws the cause of a failure
    */
-  async *read(start: number, end: number, pin?: Cursor): AsyncGenerator<Uint8Array> {
-    const cursor = pin ?? { at: start };
-    const move = (bytes: number): void => {
-      cursor.at += bytes;
-      if (pin !== undefined) this.#moved.fire();
-    };
-    cursor.at = start;
-    if (pin === undefined) this.#readers.add(cursor);
-    try {
-      while (cursor.at < end) {
-        for await (const bytes of this.#next(cursor.at, end, pin !== undefined)) {
-          yield bytes;
-          move(bytes.byteLength);
-        }
+  async *read(start: number, end: number, pin: Cursor): AsyncGenerator<Uint8Array> {
+    pin.at = start;
+    while (pin.at < end) {
+      const next = await this.#next(pin.at, end, true);
+      for await (const bytes of next instanceof Uint8Array ? [next] : largePieces(next.content)) {
+        yield bytes;
+        pin.at += bytes.byteLength;
+        this.#moved.fire();
       }
-    } finally {
-      this.#readers.delete(cursor);
-      if (this.isOver && this.readers === 0) this.#window.close();
     }
   }
 
-  /** Reads as {@link read} does, into a stream, which breaks off at a failure. */
+  /** Streams the bytes from `start` to before `end`. The stream breaks off at a failure. */
   stream(start: number, end: number): ReadableStream<Uint8Array> {
     const { readable, writable } = new FixedLengthStream(end - start);
-    const writer = writable.getWriter();
-    const pass = async (): Promise<void> => {
-      for await (const piece of this.read(start, end)) await writer.write(piece);
-      await writer.close();
-    };
-    pass().catch(() => writer.abort(new Error('the blob broke off')).catch(() => undefined));
+    this.#pass(start, end, writable).catch(() =>
+      writable.abort(new Error('the blob broke off')).catch(() => undefined),
+    );
     return readable;
   }
 
-  /** Yields some bytes from `at` on, or none after waiting for more. */
-  async *#next(at: number, end: number, isPinned: boolean): AsyncGenerator<Uint8Array> {
-    this.#requireWhole();
-    const state = this.#state;
-    const limit = isPinned || state.kind === 'checked' ? end : Math.min(end, this.size - 1);
-    const bytes = at < limit ? this.#window.read(at, limit) : undefined;
-    if (bytes !== undefined) return yield bytes;
-    if (state.kind === 'checked' && state.stored !== undefined) return yield* piecesOf(await state.stored(at, end));
-    if (at < Math.min(limit, this.#landed)) return yield* this.#fromPart(at, Math.min(limit, this.#landed));
-    const isLost = at < this.#window.start && (state.kind === 'checked' || (isPinned && this.#lander === undefined));
-    if (isLost) throw new Error('the bytes are no longer in memory');
-    await this.#more.wait();
+  async #pass(start: number, end: number, writable: WritableStream<Uint8Array>): Promise<void> {
+    const cursor = { at: start };
+    this.#readers.add(cursor);
+    try {
+      while (cursor.at < end) {
+        const next = await this.#next(cursor.at, end, false);
+        if (next instanceof Uint8Array) await writeTo(writable, next);
+        else await this.#pipe(next, writable);
+        cursor.at += next instanceof Uint8Array ? next.byteLength : next.length;
+      }
+      await writable.close();
+    } finally {
+      this.#readers.delete(cursor);
+      if (this.isOver && this.#readers.size === 0) this.#window.close();
+    }
   }
 
-  async *#fromPart(at: number, end: number): AsyncGenerator<Uint8Array> {
+  /** Passes bytes on that are objects, without a copy in this isolate. */
+  async #pipe({ content, isPart }: Stored, writable: WritableStream<Uint8Array>): Promise<void> {
+    if (isPart) this.#partReaders += 1;
+    try {
+      await content.pipeTo(writable, { preventClose: true, preventAbort: true });
+    } finally {
+      if (isPart) this.#partReaders -= 1;
+    }
+  }
+
+  /** Returns some bytes from `at` on, as soon as there are any. */
+  async #next(at: number, end: number, isPinned: boolean): Promise<Uint8Array | Stored> {
+    for (;;) {
+      this.#requireWhole();
+      const state = this.#state;
+      const limit = isPinned || state.kind === 'checked' ? end : Math.min(end, this.size - 1);
+      const bytes = at < limit ? this.#window.read(at, limit) : undefined;
+      if (bytes !== undefined) return bytes;
+      const stored = state.kind === 'checked' ? state.stored : undefined;
+      if (stored !== undefined) return { content: await stored(at, end), length: end - at, isPart: false };
+      if (at < Math.min(limit, this.#landed)) return this.#openPart(at, Math.min(limit, this.#landed));
+      const isLost = at < this.#window.start && (state.kind === 'checked' || (isPinned && this.#lander === undefined));
+      if (isLost) throw new Error('the bytes are no longer in memory');
+      await this.#more.wait();
+    }
+  }
+
+  async #openPart(at: number, end: number): Promise<Stored> {
     const number = Math.floor(at / PART_BYTES);
     const offset = at - number * PART_BYTES;
     const length = Math.min(PART_BYTES - offset, end - at);
-    try {
-      const content = await this.#parts.open(number, offset, length);
-      if (content === undefined) throw new Error(`part ${number} is gone`);
-      yield* piecesOf(content);
-    } catch (error) {
-      // The parts are deleted once the blob is stored, and the reader goes on there.
-      if (this.#state.kind !== 'checked' || this.#state.stored === undefined) throw error;
-    }
+    const content = await this.#parts.open(number, offset, length);
+    if (content === undefined) throw new Error(`part ${number} is gone`);
+    return { content, length, isPart: true };
   }
 
   /** Ends the arrival: the bytes are the right ones. @param stored opens the blob, if it was stored */
@@ -217,17 +240,13 @@ export class Handout {
     this.#end({ kind: 'broken', cause });
   }
 
-  #end(state: State): void {
+  #end(state: Exclude<State, { readonly kind: 'arriving' }>): void {
     if (this.isOver) return;
     this.#state = state;
-    if (state.kind === 'broken' || this.readers === 0) this.#window.close();
+    if (state.kind === 'broken' || this.#readers.size === 0) this.#window.close();
+    else if (state.stored !== undefined || this.#lander !== undefined) this.#window.shrink();
     this.#more.fire();
     this.#moved.fire();
-  }
-
-  /** Forgets what is in memory. Readers go on from where the blob is stored, or from its parts. */
-  release(): void {
-    this.#window.close();
   }
 
   #requireWhole(): void {
@@ -235,7 +254,30 @@ export class Handout {
   }
 }
 
-function isBehind(cursors: ReadonlySet<Cursor>, end: number): boolean {
-  for (const { at } of cursors) if (at < end) return true;
+function isAnyIn(cursors: ReadonlySet<Cursor>, start: number, end: number): boolean {
+  for (const { at } of cursors) if (at >= start && at < end) return true;
   return false;
+}
+
+async function writeTo(writable: WritableStream<Uint8Array>, bytes: Uint8Array): Promise<void> {
+  const writer = writable.getWriter();
+  try {
+    await writer.write(bytes);
+  } finally {
+    writer.releaseLock();
+  }
+}
+
+/** Reads a stream in large pieces: each one costs more than its bytes. */
+async function* largePieces(content: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = content.getReader({ mode: 'byob' });
+  try {
+    for (;;) {
+      const { value } = await within(READ_MILLISECONDS, reader.readAtLeast(BLOCK_BYTES, new Uint8Array(BLOCK_BYTES)));
+      if (value === undefined || value.byteLength === 0) return;
+      yield value;
+    }
+  } finally {
+    await reader.cancel().catch(() => undefined);
+  }
 }

@@ -4,10 +4,10 @@
  */
 import { type BufferBudget, FIRST_RESERVED_BYTES, type Loan, RESERVED_BYTES } from '../stores/uploads/buffer-budget.ts';
 
-export const BLOCK_BYTES = 64 * 1024;
+export const BLOCK_BYTES = 256 * 1024;
 /** The window that every blob has. */
-export const LEAST_BYTES = 4 * BLOCK_BYTES;
-const STEP_BYTES = 8 * BLOCK_BYTES;
+export const LEAST_BYTES = 2 * BLOCK_BYTES;
+const STEP_BYTES = 2 * BLOCK_BYTES;
 /** The most bytes of a window. */
 export const WINDOW_BYTES = 8 * 1024 ** 2;
 /** The longest that an arriving blob waits for its first room, in milliseconds. */
@@ -102,6 +102,12 @@ export class Window {
     if (last === undefined || this.#loans.length < 2 || !this.#budget.hasWaiters()) return;
     const lent = this.#loans.reduce((sum, loan) => sum + loan.bytes, 0);
     if (this.#blocks.length * BLOCK_BYTES <= lent - last.bytes) this.#budget.giveBack(this.#loans.pop() ?? last);
+  }
+
+  /** Forgets all but the last bytes, which whoever has kept pace still needs. */
+  shrink(): void {
+    this.#blocks.splice(0, this.#blocks.length - 1);
+    for (const loan of this.#loans.splice(1)) this.#budget.giveBack(loan);
   }
 
   /** Forgets all bytes, and gives the room back. */
