@@ -68,5 +68,5 @@ export function problemsOf(page: Page): Promise<string[]> {
 
 /** Returns the file for a picture of a page. */
 export function pictureOf(name: string): string {
-  return `${PICTURES}/${name.replaceAll(/[/:]/g, '-').replaceAll(' ', '-')}.png`;
+  return `${PICTURES}/${name.replaceAll(/[/:?]/g, '-').replaceAll(' ', '-')}.png`;
 }

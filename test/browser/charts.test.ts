@@ -30,8 +30,8 @@ afterAll(async () => {
 
 const CHARTS: readonly (readonly [path: string, charts: readonly string[], inTables: readonly string[]])[] = [
   ['/', ['Map: central and its nodes', 'Lag by the hour'], ['Hour', '95 % announced in']],
-  ['/replication', ['Lag by the hour'], ['95 % settled in']],
-  ['/replication/node1', ['Lag by the hour'], ['95 % settled in']],
+  ['/replication', ['Lag by the hour', 'Bytes copied'], ['95 % settled in', 'Failed attempts']],
+  ['/replication/node1', ['Lag by the hour', 'Announcements and copies'], ['95 % settled in', 'longer']],
   ['/organizations/alice', ['Use by the day', 'Bytes by repository'], ['alice/runtime', '86 others', '12 GB']],
 ];
 

@@ -69,6 +69,7 @@ const PAGES: readonly (readonly [user: string, path: string])[] = [
   ['admin', '/audit'],
   ['admin', '/reference'],
   ['alice', '/images'],
+  ['alice', '/images?sort=pushed'],
   ['alice', `/images/${APP}`],
   ['alice', `/images/${APP}/-/untagged`],
   ['alice', `/images/${APP}:latest`],
@@ -206,10 +207,22 @@ test('a search shows what starts with it, as it is typed', async () => {
   await pushImage(loggedIn(server.current.url, 'alice'), 'alice/other', 'latest', imageOf(10));
   const page = await signedIn('alice');
   await page.goto(address('/images'));
-  await page.getByRole('link', { name: 'alice/other' }).waitFor();
+  await page.getByRole('link', { name: 'alice/other', exact: true }).waitFor();
   await page.getByLabel('Name starts with').pressSequentially('alice/ap');
-  await page.getByRole('link', { name: 'alice/other' }).waitFor({ state: 'detached' });
-  await page.getByRole('link', { name: APP }).waitFor();
+  await page.getByRole('link', { name: 'alice/other', exact: true }).waitFor({ state: 'detached' });
+  await page.getByRole('link', { name: APP, exact: true }).waitFor();
+});
+
+test('the audit log shows what its filters ask for', async () => {
+  const page = await signedIn('admin');
+  await page.goto(address('/audit'));
+  await page.getByLabel('Action').selectOption('delete tag');
+  await page.getByLabel('From (UTC)').fill('2020-01-01');
+  await page.getByLabel('To (UTC)').fill('2020-01-31');
+  await page.getByRole('button', { name: 'Show' }).click();
+  await page.getByText('No entry matches.').waitFor();
+  expect(await page.getByLabel('Action').inputValue()).toBe('delete tag');
+  expect(await page.getByLabel('From (UTC)').inputValue()).toBe('2020-01-01');
 });
 
 test('times are in the zone of the reader', async () => {

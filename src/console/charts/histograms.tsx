@@ -32,7 +32,7 @@ export const Histograms: FC<HistogramsProps> = ({ title, bounds, of }) => {
       keys="tiles"
       table={
         <Table
-          caption={title}
+          caption={`${title}: the figures`}
           columns={['Time', ...of.map(({ name }) => name)]}
           rows={names.map((name, i) => [name, ...bars.map((counts) => counted(counts[i] ?? 0))])}
           empty=""

@@ -46,44 +46,43 @@ export const QueueFigures: FC<QueueFiguresProps> = ({ series, now }) => {
           ]}
         />
       </section>
-      <Lines heading="Bytes copied over the last day" figures={COPIED} {...{ hours, now }} format={inUnits} />
-      <Lines heading="Deletions and failures over the last day" figures={EVENTS} {...{ hours, now }} format={counted} />
+      <Lines name="Bytes copied" figures={COPIED} {...{ hours, now }} format={inUnits} />
+      <Lines name="Deletions and failures" figures={EVENTS} {...{ hours, now }} format={counted} />
       {hours.some(({ held_bytes: held }) => held !== null) && (
-        <Lines heading="Bytes held over the last day" figures={HELD} {...{ hours, now }} format={inUnits} />
+        <Lines name="Bytes held" figures={HELD} {...{ hours, now }} format={inUnits} />
       )}
     </>
   );
 };
 
 interface LinesProps {
-  readonly heading: string;
+  readonly name: string;
   readonly figures: readonly Figure[];
   readonly hours: readonly HourOfQueue[];
   readonly now: number;
   readonly format: (value: number) => string;
 }
 
-const Lines: FC<LinesProps> = ({ heading, figures, hours, now, format }) => {
+const Lines: FC<LinesProps> = ({ name, figures, hours, now, format }) => {
   const rows = byTheHour(hours, now).map(([at, hour]) => ({
     at,
     values: figures.map(({ of, none }) => (hour === undefined ? none : (of(hour) ?? undefined))),
   }));
   const points = (i: number): Point[] => rows.map(({ at, values }) => [Math.min(at + HOUR / 2, now), values[i]]);
-  const title = `${heading}, by the hour`;
   return (
     <section>
-      <h2>{heading}</h2>
+      <h2>{name} over the last day</h2>
       <LineChart
-        title={title}
-        lines={figures.map(({ name }, i) => ({ name, points: points(i) }))}
+        title={`${name} over the last day, by the hour`}
+        lines={figures.map((figure, i) => ({ name: figure.name, points: points(i) }))}
         {...lastDay(now)}
         scale="linear"
         values={[0, 4]}
         format={format}
         table={
           <Table
-            caption={title}
-            columns={['Hour', ...figures.map(({ name }) => name)]}
+            caption={`${name} by the hour`}
+            columns={['Hour', ...figures.map((figure) => figure.name)]}
             rows={rows.toReversed().map(({ at, values }) => {
               const shown = values.map((value) => (value === undefined ? '—' : format(value)));
               return [[<Time at={new Date(at).toISOString()} />], shown].flat();
