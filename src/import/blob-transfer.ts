@@ -33,7 +33,7 @@ export interface Transfer {
   readonly mayGoOn: () => void;
 }
 
-/** @throws OciError as a push does, or what the content fails with */
+/** @throws OciError as a push does, or the failure of the content */
 export async function transferBlob(content: Content, transfer: Transfer): Promise<void> {
   const { registry, repository } = transfer;
   const { digest, size } = content;

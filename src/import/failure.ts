@@ -1,4 +1,4 @@
-/** Decides what a failed step means for its import. This file is pure. */
+/** Decides whether a failed step is tried again, and which reason people see. This file is pure. */
 import { isTransient } from '../oci-client/retry.ts';
 import { ContentError } from '../oci-client/content-error.ts';
 import { RegistryError } from '../oci-client/registry-error.ts';
@@ -44,7 +44,7 @@ export function reasonOf(error: unknown, credential: UpstreamCredential | undefi
   return [basic, secret, encodeURIComponent(secret)].reduce((text, hidden) => text.replaceAll(hidden, '…'), reason);
 }
 
-/** Returns whether an error says what happened. Any other is a mistake of Berth's. */
+/** Returns whether an error is one of those that upstreams, callers and stores cause. Any other is a bug. */
 export function isExpected(error: unknown): error is Error {
   return error instanceof Error && EXPECTED.has(error.name);
 }

@@ -5,7 +5,7 @@ import type { Descriptor } from '../oci-client/descriptor.ts';
 const REFERENCE = 'vnd.docker.reference.digest';
 
 /**
- * Returns the manifests for the platforms, such as `linux/arm64` or `linux/arm/v7`, and what belongs to them. Manifests
+ * Returns the manifests for the platforms, such as `linux/arm64` or `linux/arm/v7`, and their attestations. Manifests
  * without a platform are for all.
  */
 export function selectPlatforms(platforms: readonly string[], children: readonly Descriptor[]): Descriptor[] {

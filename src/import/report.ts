@@ -41,7 +41,7 @@ export interface ImportSummary {
 }
 
 export interface ImportReport extends ImportSummary {
-  /** The first entries of the list of what was skipped. */
+  /** The first repositories and images that were skipped. */
   readonly report: readonly Skipped[];
 }
 

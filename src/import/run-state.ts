@@ -205,7 +205,7 @@ export class RunState {
   }
 }
 
-/** Returns what the copies of an image are kept under. */
+/** Returns the name under which the state keeps an image. */
 export function imageOf(repository: string, tag: string): string {
   return `${repository}:${tag}`;
 }

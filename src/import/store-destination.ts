@@ -1,6 +1,6 @@
 /**
  * A repository of this registry as the end of a copy. Everything is written through the operations of a push, so an
- * import is checked and limited as a push is. What is there already is not written again.
+ * import is checked and limited as a push is. Blobs and manifests that the repository has are not written again.
  */
 import { ContentError } from '../oci-client/content-error.ts';
 import type { Content } from '../oci-client/content.ts';
@@ -29,7 +29,7 @@ export interface DestinationOptions {
   readonly by: Actor;
   /** Aborted when the import is cancelled. */
   readonly signal: AbortSignal;
-  /** Whether nothing is written. Then the counts say what would be. */
+  /** Whether to count the blobs and manifests that would be written, and write none. */
   readonly isDry: boolean;
 }
 
@@ -48,8 +48,8 @@ export class StoreDestination implements ImageDestination {
   }
 
   /**
-   * Returns whether a tag names this manifest, and the repository has all that is wanted of it: of an index, what
-   * `select` chooses.
+   * Returns whether a tag names this manifest, and the repository has all of it that is wanted: of an index, the
+   * manifests that `select` chooses.
    */
   async hasImage(tag: Tag, digest: Digest, select: SelectChildren): Promise<boolean> {
     const found = await this.#resolve({ kind: 'tag', tag });

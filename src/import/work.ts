@@ -1,6 +1,6 @@
 /**
  * The work of one import, in steps: read a page of the catalog, read a page of a repository's tags, copy one image. A
- * step that is repeated, because its run was killed, finds what it did before and does only the rest.
+ * step whose run was killed is repeated: it finds the parts that are done, and does only the rest.
  */
 import { copyImage, type CopyProgress } from '../oci-client/copy-image.ts';
 import type { Host } from '../oci-client/host.ts';
@@ -34,12 +34,12 @@ export class ImportFailed extends Error {
   override readonly name = 'ImportFailed';
 }
 
-/** The error of an import that must not go on, because what it was started by or for is gone. */
+/** The error of an import that must not go on, because its organization or its credential is gone. */
 export class ImportOver extends Error {
   override readonly name = 'ImportOver';
 }
 
-/** A step, by what it is about. */
+/** A step, with its subject. */
 export type Step =
   | { readonly kind: 'catalog' }
   | { readonly kind: 'tags'; readonly repository: RepositoryLeft }
@@ -92,7 +92,7 @@ export class ImportWork {
     return missing && { kind: 'removal', tag: missing };
   }
 
-  /** @throws SliceOver, ImportFailed, or what the upstream or the registry refuses it with */
+  /** @throws SliceOver, ImportFailed, or the refusal of the upstream or the registry */
   take(of: Import, step: Step, slice: Slice): Promise<void> {
     switch (step.kind) {
       case 'catalog':

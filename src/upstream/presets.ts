@@ -1,4 +1,4 @@
-/** Registries that many images come from, with what each needs. */
+/** Registries that many images come from, with the peculiarities of each. */
 
 export interface Preset {
   readonly registry: string;

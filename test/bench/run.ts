@@ -10,6 +10,7 @@ import { collection } from './rows/collection.ts';
 import { consolePages } from './rows/console.ts';
 import { deployment } from './rows/deployment.ts';
 import { images } from './rows/images.ts';
+import { imports } from './rows/imports.ts';
 import { memory } from './rows/memory.ts';
 import { mirrors } from './rows/mirrors.ts';
 import { nodesCopies } from './rows/nodes-copies.ts';
@@ -32,6 +33,7 @@ const ROWS: readonly Row[] = [
   ...mirrors,
   ...operations,
   ...images,
+  ...imports,
   ...scale,
   ...consolePages,
   ...memory,

@@ -6,6 +6,7 @@ import { importsOf } from '../../src/import/durable-object.ts';
 import { MAX_STARTS } from '../../src/import/failure.ts';
 import type { OrganizationName } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
+import { StatementMeter } from '../../src/stores/statement-meter.ts';
 import { addUsers } from '../support/client.ts';
 import { runImports, startImport, stopImports } from '../support/imports.ts';
 import { upstreamImage } from '../support/upstream-image.ts';
@@ -48,8 +49,10 @@ test('the organization of an import is looked up once in a run, and that counts 
     pathname.endsWith('/tags/list') ? Response.json({ tags: ['1', '2', '3'] }) : new Response(null, { status: 404 });
   await startImport('alice', ID);
   const look = vi.spyOn(ControlData.prototype, 'organization');
+  const count = vi.spyOn(StatementMeter.prototype, 'count');
   expect(await run()).toMatchObject({ state: 'done', skipped: 3 });
   expect(look).toHaveBeenCalledTimes(1);
+  expect(count.mock.calls).toEqual([[1]]);
 });
 
 test('an image of 210 layers is copied in a few runs', async () => {

@@ -1,11 +1,11 @@
 /** Imports from other registries into a registry as `npm start` runs it. */
-import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { imageOf, loggedIn, pushImage, request, sha256 } from '../support/local/push.ts';
 import { serverForFile } from '../support/local/server-for-file.ts';
 import { berth } from '../cli/support/berth.ts';
 import { importsAt } from '../support/local/imports.ts';
-import { type DebianRegistry, MemoryUpstream, sha512, startDebianRegistry } from '../support/local/upstream.ts';
+import { addPlain, addShapes } from '../support/local/shapes.ts';
+import { MemoryUpstream } from '../support/local/upstream.ts';
 import { removeFolder, startServer, temporaryFolder, until } from '../support/local/server.ts';
 
 const server = serverForFile();
@@ -59,84 +59,14 @@ test('an image comes with its digest, and a second import writes nothing', async
   ]);
 });
 
-describe("Debian's registry", () => {
-  let folder: string;
-  let debian: DebianRegistry;
-  beforeAll(async () => {
-    folder = await temporaryFolder();
-    debian = await startDebianRegistry(folder);
-  });
-  afterAll(async () => {
-    await debian.stop();
-    await removeFolder(folder);
-  });
-
-  test('is imported by pattern', async () => {
-    const image = imageOf(1000, 2_000_000);
-    for (const name of ['team/a', 'team/b', 'other/c']) {
-      for (const tag of ['v1', 'v2', 'test']) {
-        await debian.push(name, tag, image);
-      }
-    }
-    const report = await imported({ from: debian.url, repositories: ['team/*'], tags: ['v*'], as: 'debian/*' });
-    expect(report).toMatchObject({
-      state: 'done',
-      repositories: { done: 2, total: 2 },
-      tags: { done: 4, total: 4 },
-      blobs: { copied: 3 },
-      bytes: { done: 2_001_200 },
-      skipped: 0,
-    });
-    for (const path of ['debian/team/a', 'debian/team/b']) {
-      expect(await read(`${path}/manifests/v2`)).toEqual({ status: 200, digest: image.digest });
-      expect((await read(`${path}/manifests/test`)).status).toBe(404);
-    }
-    expect((await read('debian/other/c/manifests/v1')).status).toBe(404);
-  });
-});
-
 describe('forty images of all shapes', () => {
   const KILLS = 4;
-  const FOREIGN = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
-  const DOCKER = 'application/vnd.docker.distribution.manifest.v2+json';
-  const DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
-
-  function fill(): void {
-    for (let i = 0; i < 30; i++) upstream.image(`shapes/plain${i % 5}`, [`t${i}`], [2000 + i, 30_000]);
-    const index = upstream.index('shapes/index', ['multi'], ['linux/amd64', 'linux/arm64', 'linux/s390x']);
-    upstream.index('shapes/index', ['pair'], ['linux/amd64', 'linux/arm64']);
-    // A signature of the index, and one of the signature.
-    const signature = upstream.image('shapes/index', [], [500], { subject: index, artifactType: 'application/x.sig' });
-    upstream.image('shapes/index', [], [500], { subject: signature, artifactType: 'application/x.sig' });
-    const config = upstream.blob(randomBytes(100), 'application/vnd.docker.container.image.v1+json');
-    const layer = upstream.blob(randomBytes(1000), 'application/vnd.docker.image.rootfs.diff.tar.gzip');
-    const foreign = {
-      mediaType: FOREIGN,
-      digest: sha256(randomBytes(10)),
-      size: 12_345,
-      urls: ['https://a.example/b'],
-    };
-    const docker = upstream.document('shapes/docker', DOCKER, { config, layers: [foreign, layer] }, ['schema2']);
-    const manifests = [{ ...docker, platform: { os: 'windows', architecture: 'amd64' } }];
-    upstream.document('shapes/docker', DOCKER_LIST, { manifests }, ['list']);
-    const long = randomBytes(1000);
-    const layers = [upstream.blob(long, undefined, sha512(long))];
-    const mediaType = 'application/vnd.oci.image.manifest.v1+json';
-    upstream.document(
-      'shapes/sha512',
-      mediaType,
-      { config: upstream.blob(Buffer.from('{}')), layers },
-      ['long'],
-      sha512,
-    );
-    upstream.image('shapes/empty', ['none'], []);
-  }
-
   const requestsMoreThanOnce = (requests: readonly string[]): string[] =>
     requests.filter((each, i) => requests.indexOf(each) !== i);
 
   test('survive kill -9, and nothing comes twice', async () => {
-    fill();
+    addPlain(upstream, 'shapes', 30);
+    addShapes(upstream, 'shapes');
     // Slow enough to be killed in the middle.
     upstream.misbehaves = async ({ url = '' }) => {
       if (url.includes('/blobs/')) await new Promise((done) => setTimeout(done, 40));
@@ -159,7 +89,7 @@ describe('forty images of all shapes', () => {
       state: 'done',
       error: null,
       repositories: { done: 9, total: 9 },
-      tags: { done: 36, total: 36 },
+      tags: { done: 37, total: 37 },
       skipped: 0,
     });
     for (const repository of upstream.repositories.filter((name) => name.startsWith('shapes/')))

@@ -1,6 +1,5 @@
 /** Mirrors of registries that people run, in a registry as `npm start` runs it: pulled from, and then without them. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { buildGoProgram } from '../e2e/go-program.ts';
 import {
   callerAt,
   differencesOf,
@@ -11,9 +10,10 @@ import {
   storedAt,
 } from '../support/local/mirrors.ts';
 import { loggedIn, request } from '../support/local/push.ts';
+import { DEBIAN, distribution as distribution3, LOGIN, startRegistry } from '../support/local/registries.ts';
 import { serverForFile } from '../support/local/server-for-file.ts';
 import { removeFolder, startServer, temporaryFolder, until } from '../support/local/server.ts';
-import { MemoryUpstream, startDistribution, UPSTREAM_LOGIN } from '../support/local/upstream.ts';
+import { MemoryUpstream } from '../support/local/upstream.ts';
 
 const server = serverForFile();
 let content: MemoryUpstream;
@@ -36,26 +36,19 @@ interface Upstream {
   stop(): Promise<void>;
 }
 
-const basic = (username: string, password: string) =>
-  `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
-
 async function distribution(program: string, asksForLogin: boolean): Promise<Upstream> {
   const own = await temporaryFolder();
-  const running = await startDistribution(program, own, asksForLogin);
-  const { username, password } = UPSTREAM_LOGIN;
-  const authorization = basic(username, password);
+  const running = await startRegistry(program, own, asksForLogin);
   return {
     url: running.url,
-    authorization,
-    login: asksForLogin ? UPSTREAM_LOGIN : {},
+    authorization: running.authorization ?? '',
+    login: asksForLogin ? { username: LOGIN.user, password: LOGIN.secret } : {},
     stop: async () => {
       await running.stop();
       await removeFolder(own);
     },
   };
 }
-
-const distribution3 = () => buildGoProgram('github.com/distribution/distribution/v3/cmd/registry', 'v3.1.2');
 
 async function anotherBerth(): Promise<Upstream> {
   const own = await temporaryFolder();
@@ -72,8 +65,8 @@ async function anotherBerth(): Promise<Upstream> {
 }
 
 const UPSTREAMS: readonly (readonly [string, string, () => Promise<Upstream>])[] = [
-  ['Debian’s docker-registry', 'debian', () => distribution('docker-registry', false)],
-  ['Debian’s docker-registry with a login', 'debian-login', () => distribution('docker-registry', true)],
+  ['Debian’s docker-registry', 'debian', () => distribution(DEBIAN, false)],
+  ['Debian’s docker-registry with a login', 'debian-login', () => distribution(DEBIAN, true)],
   ['distribution 3', 'dist3', async () => distribution(await distribution3(), false)],
   ['distribution 3 with a login', 'dist3-login', async () => distribution(await distribution3(), true)],
   ['another Berth', 'berth', anotherBerth],

@@ -1,14 +1,9 @@
-/** Registries to import from and to mirror: one in this process that can misbehave, and distribution's. */
-import { type ChildProcess, spawn } from 'node:child_process';
+/** A registry to import from and to mirror, in this process, which can misbehave. */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
-import { freePort } from '../../../src/local/simulators.ts';
-import { type LocalImage, sha256 } from './push.ts';
-import { until } from './server.ts';
+import { sha256 } from './push.ts';
 
 export interface Document {
   readonly mediaType: string;
@@ -19,8 +14,8 @@ export interface Document {
 /** Answers instead of the upstream. @returns whether it did */
 export type Misbehaviour = (request: IncomingMessage, response: ServerResponse) => boolean | Promise<boolean>;
 
-const OCI_IMAGE = 'application/vnd.oci.image.manifest.v1+json';
-const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
+export const OCI_IMAGE = 'application/vnd.oci.image.manifest.v1+json';
+export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 const OCI_CONFIG = 'application/vnd.oci.image.config.v1+json';
 const OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar';
 
@@ -125,6 +120,10 @@ export class MemoryUpstream {
     return this.#blobs.get(digest) ?? Buffer.alloc(0);
   }
 
+  hasBlob(digest: string): boolean {
+    return this.#blobs.has(digest);
+  }
+
   documentsOf(repository: string): ReadonlyMap<string, Document> {
     return this.#documents.get(repository) ?? new Map<string, Document>();
   }
@@ -138,6 +137,7 @@ export class MemoryUpstream {
     const [, repository = '', kind, name = ''] =
       /^\/v2\/(.+)\/(manifests|blobs|tags|referrers)\/(.+)$/.exec(pathname) ?? [];
     const documents = this.#documents.get(repository);
+    if (pathname === '/v2/') return json(response, {});
     if (pathname === '/v2/_catalog') return json(response, { repositories: this.repositories });
     if (kind === 'blobs') return this.#sendBlob(request, response, name);
     if (documents === undefined) return json(response, { errors: [{ code: 'NAME_UNKNOWN' }] }, 404);
@@ -177,73 +177,4 @@ function referrersIn(documents: ReadonlyMap<string, Document>, subject: string):
     const { subject: of } = JSON.parse(bytes.toString()) as { subject?: { digest: string } };
     return key === digest && of?.digest === subject ? [{ mediaType, digest, size: bytes.byteLength }] : [];
   });
-}
-
-export interface DebianRegistry {
-  readonly url: string;
-  push(repository: string, tag: string, image: LocalImage): Promise<void>;
-  stop(): Promise<void>;
-}
-
-/** The login of a distribution that asks for one. */
-export const UPSTREAM_LOGIN = { username: 'berth', password: 'upstream-secret' };
-/** bcrypt of that password. */
-const HTPASSWD = `${UPSTREAM_LOGIN.username}:$2b$05$abcdefghijklmnopqrstuuSqAR3pPlo4rbtmhwNAwn46SWCACBdZS\n`;
-
-/** Starts Debian's docker-registry. @param folder keeps its content */
-export function startDebianRegistry(folder: string): Promise<DebianRegistry> {
-  return startDistribution('docker-registry', folder);
-}
-
-/** Starts a distribution. @param asksForLogin whether it shows nothing without {@link UPSTREAM_LOGIN} */
-export async function startDistribution(
-  program: string,
-  folder: string,
-  asksForLogin = false,
-): Promise<DebianRegistry> {
-  const port = await freePort();
-  const passwords = join(folder, 'htpasswd');
-  await writeFile(passwords, HTPASSWD);
-  const config = {
-    version: 0.1,
-    log: { level: 'error' },
-    storage: { filesystem: { rootdirectory: join(folder, 'content') } },
-    http: { addr: `127.0.0.1:${port}` },
-    validation: { manifests: { urls: { allow: ['.*'] } } },
-    ...(asksForLogin && { auth: { htpasswd: { realm: 'upstream', path: passwords } } }),
-  };
-  const file = join(folder, 'config.yml');
-  await writeFile(file, JSON.stringify(config));
-  const env = { ...process.env, OTEL_TRACES_EXPORTER: 'none' };
-  const child: ChildProcess = spawn(program, ['serve', file], { stdio: 'ignore', env });
-  let failure: unknown;
-  child.on('error', (error) => (failure = error));
-  const ended = once(child, 'exit');
-  const url = `http://localhost:${port}`;
-  await until(async () => {
-    if (failure !== undefined || child.exitCode !== null)
-      throw new Error(`${program} does not run: install Debian’s docker-registry, or Go`, { cause: failure });
-    return [200, 401].includes((await fetch(`${url}/v2/`).catch(() => undefined))?.status ?? 0);
-  });
-  const send = async (path: string, init: RequestInit): Promise<Response> => {
-    const answer = await fetch(new URL(path, url), init);
-    if (!answer.ok) throw new Error(`${path} was answered ${answer.status}: ${await answer.text()}`);
-    return answer;
-  };
-  return {
-    url,
-    push: async (repository, tag, { blobs, manifest }) => {
-      for (const blob of blobs) {
-        const opened = await send(`/v2/${repository}/blobs/uploads/`, { method: 'POST' });
-        const to = `${opened.headers.get('Location')}&digest=${sha256(blob)}`;
-        await send(to, { method: 'PUT', body: new Uint8Array(blob) });
-      }
-      const headers = { 'Content-Type': OCI_IMAGE };
-      await send(`/v2/${repository}/manifests/${tag}`, { method: 'PUT', headers, body: new Uint8Array(manifest) });
-    },
-    stop: async () => {
-      child.kill();
-      await ended;
-    },
-  };
 }
