@@ -19,7 +19,7 @@ import {
 
 export { MOST_TAGS_COUNTED };
 
-/** The repositories that a page looks at if it is sorted by last push. */
+/** The repositories that a page looks at if it is sorted by last push and may not show all of them. */
 const LOOKED_AT = 500;
 
 interface Asked {
@@ -83,7 +83,9 @@ async function byPush(
   organization: OrganizationName,
   { scope, prefix, after, limit }: Asked,
 ): Promise<Names> {
-  const seen = await repositoriesByPush(database, organization, positionIn(after), LOOKED_AT);
+  // Without a range for public ones, the scope is the whole organization.
+  const window = scope.publicWithin === undefined && prefix === '' ? limit + 1 : LOOKED_AT;
+  const seen = await repositoriesByPush(database, organization, positionIn(after), window);
   const may = seen.filter(
     ({ name, public: isPublic }) =>
       name.startsWith(prefix) &&
@@ -91,7 +93,7 @@ async function byPush(
         (isPublic && scope.publicWithin !== undefined && isIn(name, scope.publicWithin))),
   );
   const shown = may.slice(0, limit);
-  const end = may.length > limit ? shown.at(-1) : seen[LOOKED_AT - 1];
+  const end = may.length > limit ? shown.at(-1) : seen[window - 1];
   return { names: shown.map(({ name }) => name), last: end && `${end.pushedAt}.${end.name}` };
 }
 

@@ -50,7 +50,7 @@ async function fill(berth: CountedBerth, repositories: number): Promise<Filled> 
   const repository = "printf('alice/r%05d', i)";
   const digest = "'sha256:' || printf('%064x', i)";
   const rows: readonly (readonly [count: number, into: string, select: string])[] = [
-    [repositories, 'repositories', `SELECT ${repository}, 0, 1 FROM n`],
+    [repositories, 'repositories (name, created_at, listed)', `SELECT ${repository}, 0, 1 FROM n`],
     [
       repositories,
       `manifests (repository, digest, media_type, artifact_type, size, created_version, deleted_version, last_pull,
@@ -129,6 +129,7 @@ const PAGES: readonly (readonly [user: string, path: string])[] = [
   ['admin', '/storage'],
   ['admin', '/audit'],
   ['alice', '/images'],
+  ['alice', '/images?sort=pushed'],
   ['alice', `/images/${APP}`],
   ['alice', `/images/${APP}/-/untagged`],
   ['alice', `/images/${APP}:latest`],
