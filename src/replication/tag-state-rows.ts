@@ -17,6 +17,10 @@ const MOST_DESCRIPTORS = 300;
 /** The most outbox entries, and the most lacking blobs, that are named for one image. */
 const MOST_NAMED = 20;
 const most = String(MOST_DESCRIPTORS);
+/** The largest index whose platforms are read, in bytes. */
+const MOST_BYTES = 64 * 1024;
+/** The most platforms of an index, and the most characters of one. */
+const [MOST_PLATFORMS, MOST_CHARACTERS] = [20, 100];
 
 const SELECT_TAG_ENTRIES = sql<Entry<Tag>>`
   SELECT k.key, k.version FROM json_each(?2) AS asked
@@ -46,9 +50,20 @@ const PARTS = `(
       WHERE NOT EXISTS (
         SELECT 1 FROM locations l WHERE l.digest = named.digest AND l.store = ?3 AND l.damage IS NULL)
       LIMIT ${String(MOST_NAMED)}))))`;
+// The platforms of an index. Its document is a tenant's, so any field may be missing, or of another type.
+const PLATFORMS = `(
+  SELECT json_group_array(platform) FROM (
+    SELECT DISTINCT substr((each.value ->> '$.platform.os') || '/' || (each.value ->> '$.platform.architecture')
+      || coalesce('/' || (each.value ->> '$.platform.variant'), ''), 1, ${String(MOST_CHARACTERS)}) AS platform
+    FROM manifest_contents c
+    CROSS JOIN json_each(iif(json_valid(c.content), c.content, '{}'), '$.manifests') AS each
+    WHERE c.repository = ?1 AND c.digest = image.digest AND c.part = 0 AND i.size <= ${String(MOST_BYTES)}
+      AND each.type = 'object'
+    LIMIT ${String(MOST_PLATFORMS)})
+  WHERE platform IS NOT NULL AND platform <> 'unknown/unknown')`;
 const SELECT_IMAGES = sql<ImageRow>`
   SELECT image.digest, i.size AS bytes, i.image_size AS size, i.image_kind AS kind, i.last_pull AS pulled,
-    ${PARTS} AS parts
+    ${PLATFORMS} AS platforms, ${PARTS} AS parts
   FROM (SELECT DISTINCT t.digest FROM json_each(?2) AS asked
     CROSS JOIN tags t ON t.repository = ?1 AND t.name = asked.value AND t.visible = 1) AS image
   CROSS JOIN manifests i ON i.repository = ?1 AND i.digest = image.digest`.reading(
@@ -66,6 +81,8 @@ interface ImageRow {
   readonly size: number | null;
   readonly kind: ImageKind | null;
   readonly pulled: number;
+  /** A JSON array of texts. */
+  readonly platforms: string;
   /** {@link Parts}, as JSON. */
   readonly parts: string;
 }
@@ -87,6 +104,8 @@ export interface ImageAtStore {
   readonly kind: ImageKind | null;
   /** The hour of its last pull from this store, in milliseconds since the epoch; 0 for never. */
   readonly pulled: number;
+  /** The platforms of an index, such as `linux/arm64/v8`; none for an image of one platform. */
+  readonly platforms: readonly string[];
   /** The number of its manifests that are alive in the store. */
   readonly manifests: number;
   /** Whether all of it was read. If not, the store may lack more of it than the other fields say. */
@@ -131,7 +150,12 @@ export async function readTagsAtStore(
   };
 }
 
-function imageIn({ parts, ...row }: ImageRow): ImageAtStore {
+function imageIn({ parts, platforms, ...row }: ImageRow): ImageAtStore {
   const { descriptors, ...read } = JSON.parse(parts) as Parts;
-  return { ...row, ...read, isWhole: descriptors < MOST_DESCRIPTORS };
+  return {
+    ...row,
+    ...read,
+    platforms: JSON.parse(platforms) as string[],
+    isWhole: descriptors < MOST_DESCRIPTORS,
+  };
 }

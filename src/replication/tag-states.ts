@@ -41,6 +41,8 @@ export interface TagAtStores {
   /** Bytes of the image's distinct blobs; undefined if no store has added them up. */
   readonly size: number | undefined;
   readonly kind: ImageKind | undefined;
+  /** The platforms of an index, up to 20; none for an image of one platform. */
+  readonly platforms: readonly string[];
   /** The hour of the image's last pull from any store that answers, in milliseconds since the epoch. */
   readonly pulledAt: number | undefined;
   readonly states: readonly { readonly store: StoreName; readonly state: TagState }[];
@@ -116,13 +118,13 @@ export async function tagStates(
   ]);
   return {
     tags: tags.map(({ name, digest, version, origin, cells }) => {
-      const { size, kind, pulledAt } = knownOf(digest, answers);
+      const { size, kind, platforms, pulledAt } = knownOf(digest, answers);
       const pushedAt = Math.floor(version / VERSIONS_PER_MILLISECOND);
       const states = cells.map(({ store, state, jobs }) => ({
         store,
         state: jobs.some((job) => parked.has(keyOf(job))) ? 'parked' : state,
       }));
-      return { name, digest, pushedAt, origin, size, kind, pulledAt, states };
+      return { name, digest, pushedAt, origin, size, kind, platforms, pulledAt, states };
     }),
     stores: answers.map(({ store, known }) => ({ store: store.name, answers: known !== undefined })),
     last: all.length > limit ? names.at(-1) : undefined,
@@ -196,13 +198,17 @@ function keyOf({ queue, id }: NamedJob): string {
   return `${queue} ${id}`;
 }
 
-function knownOf(digest: Digest, answers: readonly Answer[]): Pick<TagAtStores, 'size' | 'kind' | 'pulledAt'> {
+function knownOf(
+  digest: Digest,
+  answers: readonly Answer[],
+): Pick<TagAtStores, 'size' | 'kind' | 'platforms' | 'pulledAt'> {
   const images = answers.flatMap(({ known }) => known?.images.get(digest) ?? []);
   const measured = images.find(({ size }) => size !== null);
   const pulled = Math.max(0, ...images.map((image) => image.pulled));
   return {
     size: measured?.size ?? undefined,
     kind: measured?.kind ?? undefined,
+    platforms: images.find(({ platforms }) => platforms.length > 0)?.platforms ?? [],
     pulledAt: pulled === 0 ? undefined : pulled,
   };
 }

@@ -3,6 +3,7 @@ import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, call, callApi } from '../support/client.ts';
 import { ThreeHosts } from '../support/three-hosts.ts';
+import { MANIFEST, pushManifest } from './pushed-image.ts';
 import { ORIGIN, Reader } from './support.ts';
 
 const APP = 'alice/app';
@@ -270,6 +271,29 @@ describe('a repository', () => {
       'node1 absent',
       'node2 absent',
     ]);
+  });
+
+  test('shows the platforms of an index, as text', async () => {
+    const entry = (i: number, platform: unknown) => ({
+      mediaType: MANIFEST,
+      size: 2,
+      digest: `sha256:${String(i).padStart(64, '0')}`,
+      platform,
+    });
+    await pushManifest(APP, 'many', 'application/vnd.oci.image.index.v1+json', {
+      schemaVersion: 2,
+      manifests: [
+        entry(1, { os: 'linux', architecture: 'amd64' }),
+        entry(2, { os: 'linux', architecture: 'arm64', variant: 'v8' }),
+        entry(3, { os: 'unknown', architecture: 'unknown' }),
+        entry(4, { os: 'linux', architecture: 'amd64' }),
+        entry(5, { os: '<b>', architecture: 'x'.repeat(500) }),
+      ],
+    });
+    await hosts.push('central', APP, 1, 'latest');
+    const page = await (await Reader.signedIn('alice')).text(`/images/${APP}`);
+    expect(page).toContain(`<td data-column="Platforms">linux/amd64, linux/arm64/v8, &lt;b&gt;/${'x'.repeat(96)}</td>`);
+    expect(page).toContain('<td data-column="Platforms"></td>');
   });
 
   test('links what central has, and names what it lacks', async () => {

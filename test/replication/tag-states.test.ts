@@ -72,6 +72,7 @@ describe('a push to a node', () => {
           origin: 'node1',
           size: 100,
           kind: '',
+          platforms: [],
           pulled_at: null,
           states: [
             { store: 'central', state: 'absent' },

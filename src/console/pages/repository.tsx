@@ -170,9 +170,9 @@ const Tags: FC<{ repository: string; page: TagsPage }> = ({ repository, page: { 
     )}
     <Table
       caption={`Tags of ${repository}`}
-      columns={['Tag', 'Digest', 'Kind', 'Size', 'Pushed', 'Pulled', ...stores.map(({ store }) => store)]}
+      columns={['Tag', 'Digest', 'Kind', 'Platforms', 'Size', 'Pushed', 'Pulled', ...stores.map(({ store }) => store)]}
       stacks
-      rows={tags.map(({ name, digest, kind, size, pushed_at, pulled_at, states }) => {
+      rows={tags.map(({ name, digest, kind, platforms, size, pushed_at, pulled_at, states }) => {
         const atCentral = states[0]?.state;
         const isThere = atCentral !== 'absent';
         return [
@@ -182,6 +182,7 @@ const Tags: FC<{ repository: string; page: TagsPage }> = ({ repository, page: { 
             href={isThere && atCentral !== 'superseded' ? imagePath(repository, digest) : undefined}
           />,
           kind === null ? '' : KINDS[kind],
+          platforms.join(', '),
           size === null ? <span class="faint">not known</span> : <Bytes of={size} />,
           <Time at={pushed_at} />,
           <Time at={pulled_at} />,

@@ -21,6 +21,9 @@ export const tagAtStores = z
       .nullable()
       .openapi({ description: "Bytes of the image's distinct blobs; null until they are added up" }),
     kind: z.enum(['', 'initrd', 'rom']).nullable(),
+    platforms: z.array(z.string()).openapi({
+      description: 'The platforms of an index of up to 64 KiB, 20 at most; none for an image of one platform',
+    }),
     pulled_at: time.nullable().openapi({
       description: 'The hour of the last pull of the image from any store that answers; null if there was none',
     }),
@@ -70,6 +73,7 @@ function view({
   origin,
   size,
   kind,
+  platforms,
   pulledAt,
   states,
 }: TagAtStores): z.infer<typeof tagAtStores> {
@@ -80,6 +84,7 @@ function view({
     origin,
     size: size ?? null,
     kind: kind ?? null,
+    platforms: [...platforms],
     pulled_at: pulledAt === undefined ? null : formatTime(pulledAt),
     states: [...states],
   };
