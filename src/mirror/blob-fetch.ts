@@ -1,15 +1,17 @@
-/** Fetches a blob from an upstream once: into the parts of a handout, from which it is stored like a push. */
-import { transferBlob, type Transfer } from '../import/blob-transfer.ts';
-import { SliceOver } from '../import/slice.ts';
-import { blobPieces, streamOf } from '../oci-client/blob-download.ts';
+/**
+ * Fetches a blob from an upstream once, into a handout, and has it stored from there in one piece. A run that was killed
+ * has its parts: the upstream sends only the rest, and the store is given all of it again.
+ */
+import { blobPieces } from '../oci-client/blob-download.ts';
 import { ContentError } from '../oci-client/content-error.ts';
-import type { Content } from '../oci-client/content.ts';
 import type { Repository } from '../oci-client/repository.ts';
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
+import { organizationOf, type RepositoryName } from '../oci/reference.ts';
+import type { Registry } from '../registry/registry.ts';
 import { digestMismatch } from '../stores/bucket.ts';
 import { Hash } from '../stores/uploads/blob-writer.ts';
-import type { Handout } from './handout.ts';
+import type { Cursor, Handout } from './handout.ts';
 
 export interface BlobFetchOptions {
   readonly digest: Digest;
@@ -18,9 +20,9 @@ export interface BlobFetchOptions {
   readonly source: Repository;
   /** Aborts the requests of `source`. */
   readonly abort: AbortController;
-  readonly transfer: Omit<Transfer, 'onBytes'>;
-  /** Waits for an invocation of its own, when the one under way has done its share. */
-  readonly nextTurn: () => Promise<void>;
+  readonly registry: Registry;
+  /** The repository here. */
+  readonly repository: RepositoryName;
   /** Is told how many bytes are in parts. */
   readonly onLanded: (bytes: number) => void;
 }
@@ -51,28 +53,39 @@ export async function bringBlob(options: BlobFetchOptions): Promise<OciError | u
   return refusal;
 }
 
-async function keep({ digest, handout, transfer, nextTurn }: BlobFetchOptions): Promise<OciError | undefined> {
-  const { size } = handout;
+async function keep(options: BlobFetchOptions): Promise<OciError | undefined> {
+  const { digest, handout } = options;
   const pin = handout.pin(handout.end);
-  const content: Content = { digest, size, open: (start, end) => streamOf(handout.read(start, end, pin)) };
-  for (;;) {
-    try {
-      await transferBlob(content, { ...transfer, onBytes: () => undefined });
-      return undefined;
-    } catch (error) {
-      if (error instanceof SliceOver) await nextTurn();
-      else if (!(error instanceof OciError)) throw error;
-      else if (error.kind === 'QUOTA_EXCEEDED') {
-        await requireDigest(handout.read(0, size, pin), digest).catch(asContentError);
-        return error;
-      } else asContentError(error);
-    }
+  try {
+    await store(options, pin);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof OciError) || error.kind !== 'QUOTA_EXCEEDED') throw asContentError(error, digest);
+    await requireDigest(handout.read(0, handout.size, pin), digest).catch((wrong: unknown) => {
+      throw asContentError(wrong, digest);
+    });
+    return error;
   }
+}
 
-  function asContentError(error: unknown): never {
-    if (!(error instanceof OciError) || error.kind !== 'DIGEST_INVALID') throw error;
-    throw new ContentError(`the upstream sent other bytes than those of ${digest}`);
-  }
+/** Has the blob stored as a push has. @throws the failure that came first: of reading it, or of the store */
+async function store({ digest, handout, registry, repository }: BlobFetchOptions, pin: Cursor): Promise<void> {
+  const { size: length } = handout;
+  if (length === 0) return registry.putBlob(repository, digest, undefined);
+  const { readable: stream, writable } = new FixedLengthStream(length);
+  const writer = writable.getWriter();
+  let failure: { readonly cause: unknown } | undefined;
+  const orAbort = (cause: unknown): void => {
+    failure ??= { cause };
+    void writer.abort(cause).catch(() => undefined);
+  };
+  const pass = async (): Promise<void> => {
+    for await (const piece of handout.read(0, length, pin)) await writer.write(piece);
+    await writer.close();
+  };
+  const stored = registry.putBlob(repository, digest, { stream, length, owner: organizationOf(repository) });
+  await Promise.all([pass().catch(orAbort), stored.catch(orAbort)]);
+  if (failure !== undefined) throw failure.cause;
 }
 
 /** @throws OciError DIGEST_INVALID */
@@ -80,4 +93,9 @@ async function requireDigest(pieces: AsyncIterable<Uint8Array>, digest: Digest):
   const hash = new Hash(algorithmOf(digest));
   for await (const piece of pieces) await hash.update(piece as Uint8Array<ArrayBuffer>);
   if ((await hash.digest()) !== digest) throw digestMismatch(digest);
+}
+
+function asContentError(error: unknown, digest: Digest): unknown {
+  const isWrong = error instanceof OciError && error.kind === 'DIGEST_INVALID';
+  return isWrong ? new ContentError(`the upstream sent other bytes than those of ${digest}`) : error;
 }

@@ -2,14 +2,13 @@
  * The Durable Object of one blob of a mirror's repository, while it comes from the upstream into the namespace's store.
  * The upstream sends it once, however many ask, and whoever of them goes away.
  *
- * The first ask starts the fetch. The alarm goes on with it: a run that was killed leaves its alarm, its parts, and the
- * upload session. What is kept in storage ends with the fetch.
+ * The first ask starts the fetch. The alarm goes on with it: a run that was killed leaves its alarm and its parts. What
+ * is kept in storage ends with the fetch.
  */
 import { DurableObject } from 'cloudflare:workers';
 import { type Config, parseConfig } from '../config.ts';
 import { HOUR, MINUTE } from '../durations.ts';
 import { MAX_ATTEMPTS, reasonOf } from '../import/failure.ts';
-import { Slice } from '../import/slice.ts';
 import { logFailure } from '../log.ts';
 import { type Namespace, namespaceName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -27,7 +26,7 @@ import type { Kept } from './kept-fetch.ts';
 import { ObjectParts } from './object-parts.ts';
 import { Pause } from './pause.ts';
 import { isAbsence, type UpstreamSettings } from './reach-upstream.ts';
-import { orAfter, Signal } from './waiting.ts';
+import { orAfter } from './waiting.ts';
 
 export interface BlobWanted {
   /** `central`, or the name of a node: the registry that stores the blob. */
@@ -71,12 +70,6 @@ interface Fetch {
 
 export class MirrorBlob extends DurableObject<Env> {
   readonly #config: Config;
-  readonly #meter = new StatementMeter();
-  #slice = new Slice(this.#meter);
-  /** Fires when an invocation of the alarm begins. */
-  readonly #turn = new Signal();
-  /** Fires when the fetch waits for one. */
-  readonly #waits = new Signal();
   readonly #source: BlobSource;
   readonly #pause = new Pause();
   #registry: Promise<Registry> | undefined;
@@ -125,8 +118,6 @@ export class MirrorBlob extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    this.#slice = new Slice(this.#meter);
-    this.#turn.fire();
     let next = 0;
     try {
       await this.#goOn();
@@ -150,7 +141,7 @@ export class MirrorBlob extends DurableObject<Env> {
     if (kept === undefined || this.#pause.isOn) return;
     const goesOn = await this.#fetchOf(kept.wanted);
     const ended = goesOn?.ended ?? this.#cleanUp();
-    await orAfter(ALARM_MILLISECONDS, Promise.race([ended, this.#waits.wait()]), undefined);
+    await orAfter<unknown, undefined>(ALARM_MILLISECONDS, ended, undefined);
   }
 
   get #kept(): Kept | undefined {
@@ -193,7 +184,7 @@ export class MirrorBlob extends DurableObject<Env> {
     const known = this.#kept;
     const size = known?.size ?? wanted.size ?? (await this.#source.size(wanted));
     if (size === undefined) return undefined;
-    const fresh = { id: crypto.randomUUID(), landed: 0, upload: undefined, failures: 0, isOver: false };
+    const fresh = { id: crypto.randomUUID(), landed: 0, failures: 0, isOver: false };
     const kept: Kept = { ...fresh, ...known, wanted, size };
     const owner = organizationOf(wanted.repository);
     const handout = new Handout({
@@ -231,18 +222,10 @@ export class MirrorBlob extends DurableObject<Env> {
         handout,
         source: this.#source.repository(wanted, abort.signal),
         abort,
-        transfer: {
-          registry: await this.#registryOf(wanted),
-          repository: wanted.repository,
-          subject: subjectOf(wanted),
-          // A session that is given up is cancelled in the end: until then its bytes count against the quota.
-          record: { read: () => kept.upload, write: (upload) => keep({ upload: upload ?? kept.upload }) },
-          mayGoOn: () => this.#slice.requireLeft(),
-        },
-        nextTurn: () => this.#nextTurn(),
+        registry: await this.#registryOf(wanted),
+        repository: wanted.repository,
         onLanded: (landed) => keep({ landed, failures: 0 }),
       });
-      if (refusal === undefined) keep({ upload: undefined });
       this.#pause.end();
       this.#hasStored = refusal === undefined;
       handout.finish(refusal === undefined ? (start, end) => this.#openStored(wanted, start, end) : undefined);
@@ -289,19 +272,9 @@ export class MirrorBlob extends DurableObject<Env> {
     const kept = this.#kept;
     if (kept === undefined) return;
     storage.kv.put('fetch', { ...kept, isOver: true });
-    await this.#cancelUpload(kept);
     await this.#partsOf(kept).delete(kept.size);
     await storage.deleteAlarm();
     await storage.deleteAll();
-  }
-
-  async #cancelUpload({ wanted, upload: reference }: Kept): Promise<void> {
-    if (reference === undefined) return;
-    const { repository } = wanted;
-    const registry = await this.#registryOf(wanted);
-    await registry.cancelUpload({ repository, subject: subjectOf(wanted), reference }).catch((error: unknown) => {
-      if (!(error instanceof OciError) || error.kind !== 'UPLOAD_UNKNOWN') throw error;
-    });
   }
 
   #fail({ repository, digest, upstream }: BlobWanted, error: unknown): Ended {
@@ -309,14 +282,6 @@ export class MirrorBlob extends DurableObject<Env> {
     this.#pause.begin(error, failed);
     logFailure({ mirror: repository, blob: digest, error: failed });
     return { failed };
-  }
-
-  /** Waits for an invocation of the alarm of its own. */
-  async #nextTurn(): Promise<void> {
-    const turn = this.#turn.wait();
-    this.#waits.fire();
-    await this.ctx.storage.setAlarm(Date.now());
-    await turn;
   }
 
   #partsOf({ id, wanted }: Kept): ObjectParts {
@@ -345,18 +310,19 @@ export class MirrorBlob extends DurableObject<Env> {
   }
 
   #registryOf(wanted: BlobWanted): Promise<Registry> {
-    this.#registry ??= registryBeneath(this.ctx, this.env, this.#config, this.#namespaceOf(wanted), this.#meter);
+    this.#registry ??= registryBeneath(
+      this.ctx,
+      this.env,
+      this.#config,
+      this.#namespaceOf(wanted),
+      new StatementMeter(),
+    );
     return this.#registry;
   }
 
   #namespaceOf({ namespace }: BlobWanted): Namespace {
     return namespaceNamed(this.#config, namespace);
   }
-}
-
-/** Returns the owner of the upload session. */
-function subjectOf({ digest }: BlobWanted): string {
-  return `mirror:${digest}`;
 }
 
 const ABSENT: ReadonlySet<string> = new Set(['BLOB_UNKNOWN', 'NAME_UNKNOWN']);

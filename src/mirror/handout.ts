@@ -40,7 +40,7 @@ export interface HandoutOptions {
 export type OpenStored = (start: number, end: number) => Promise<ReadableStream<Uint8Array>>;
 
 /** The place of a reader. */
-interface Cursor {
+export interface Cursor {
   at: number;
 }
 

@@ -9,8 +9,6 @@ export interface Kept {
   readonly id: string;
   /** The bytes that are in parts. */
   readonly landed: number;
-  /** The reference of the upload session. */
-  readonly upload: string | undefined;
   /** Attempts in a row that have come no further. */
   readonly failures: number;
   /** Whether nothing is left to do but to delete the parts. */
