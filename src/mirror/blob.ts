@@ -32,6 +32,8 @@ export interface BlobWanted {
   /** `central`, or the name of a node: the registry that stores the blob. */
   readonly namespace: string;
   readonly upstream: UpstreamSettings;
+  /** When these settings were made. After a change, a blob is fetched anew, and not handed out from the upstream before. */
+  readonly changedAt: number;
   readonly repository: RepositoryName;
   readonly digest: Digest;
   /** Bytes, if a manifest says so. */
@@ -351,7 +353,7 @@ export function mirrorBlobOf(env: object, wanted: BlobWanted): DurableObjectStub
   const config = configs.get(env) ?? parseConfig(env);
   configs.set(env, config);
   const namespace = namespaceNamed(config, wanted.namespace);
-  const id = all.idFromName(`${namespace.store} ${wanted.repository} ${wanted.digest}`);
+  const id = all.idFromName(`${namespace.store} ${wanted.repository} ${wanted.digest} ${wanted.changedAt}`);
   const region = namespace.kind === 'node' ? (namespace.region as DurableObjectLocationHint) : undefined;
   return all.get(id, region === undefined ? {} : { locationHint: region });
 }

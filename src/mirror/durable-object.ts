@@ -46,7 +46,8 @@ export class OrganizationMirror extends DurableObject<Env> {
   readonly #meter = new StatementMeter();
   /** Questions under way, by what they are about. */
   readonly #asking = new Map<string, Promise<unknown>>();
-  readonly #upstream: UpstreamClient;
+  /** Another after each change of the mirror. */
+  #upstream: UpstreamClient;
   readonly #images: ImageStore;
   #registry: Registry | undefined;
   #used: MirrorAt | undefined;
@@ -55,26 +56,27 @@ export class OrganizationMirror extends DurableObject<Env> {
     super(ctx, env);
     this.#config = parseConfig(env);
     this.#state = new MirrorState(ctx.storage.sql);
-    this.#upstream = new UpstreamClient(this.#config, this.#state);
+    this.#upstream = this.#newUpstream();
     this.#images = new ImageStore(env, this.#state, ({ namespace }) => this.#beneath(namespace));
   }
 
   /** Resolves a tag, and asks the upstream for it first if its mirror says so. */
-  async tag(at: MirrorAt, repository: RepositoryName, tag: Tag): Promise<TagAnswer> {
-    this.#use(at);
+  async tag(asker: MirrorAt, repository: RepositoryName, tag: Tag): Promise<TagAnswer> {
+    const at = await this.#use(asker);
+    const upstream = this.#upstream;
     const known = this.#state.tag(repository, tag);
     if (known !== undefined && Date.now() < known.missingUntil) return {};
     const found = known?.missingUntil === 0 ? known : undefined;
     const verdict = verdictOn(found?.checkedAt, at.mirror, Date.now());
     if (verdict === 'serve') return { tag: mirrored(found, 'fresh') };
-    const asked = this.#once(`${repository}:${tag}`, () => this.#askTag(at, repository, tag, known));
+    const asked = this.#once(at, `${repository}:${tag}`, () => this.#askTag(at, repository, tag, known));
     if (verdict === 'serve, then ask') {
       this.ctx.waitUntil(asked);
-      return { tag: mirrored(found, this.#upstream.isPaused ? 'failing' : 'stale') };
+      return { tag: mirrored(found, upstream.isPaused ? 'failing' : 'stale') };
     }
     const isKnown = found !== undefined && mayBeStale(found.checkedAt, at.mirror, Date.now());
     const answer = await within(isKnown ? PATIENCE_MILLISECONDS : ANSWER_MILLISECONDS, asked).catch(
-      (error: unknown): TagAnswer => ({ failure: this.#upstream.failure(at.mirror, error, found !== undefined) }),
+      (error: unknown): TagAnswer => ({ failure: upstream.failure(at.mirror, error, found !== undefined) }),
     );
     return isKnown && answer.failure !== undefined ? { tag: mirrored(found, 'failing') } : answer;
   }
@@ -84,14 +86,14 @@ export class OrganizationMirror extends DurableObject<Env> {
    * @param wantsText whether there is room for the document
    */
   async manifest(
-    at: MirrorAt,
+    asker: MirrorAt,
     repository: RepositoryName,
     digest: Digest,
     wantsText: boolean,
   ): Promise<ManifestAnswer> {
-    this.#use(at);
+    const at = await this.#use(asker);
     if (this.#state.descriptor(repository, digest) === undefined) {
-      const failure = await this.#once(`${repository}@${digest}`, () =>
+      const failure = await this.#once(at, `${repository}@${digest}`, () =>
         this.#upstream.fetch(at.mirror, repository, digest),
       );
       if (failure !== undefined) return { failure };
@@ -106,14 +108,15 @@ export class OrganizationMirror extends DurableObject<Env> {
   }
 
   /** Describes a manifest by its digest. */
-  async describe(at: MirrorAt, repository: RepositoryName, digest: Digest): Promise<ManifestAnswer> {
-    this.#use(at);
+  async describe(asker: MirrorAt, repository: RepositoryName, digest: Digest): Promise<ManifestAnswer> {
+    const { mirror } = await this.#use(asker);
+    const upstream = this.#upstream;
     const kept = this.#state.descriptor(repository, digest);
     if (kept !== undefined) return { descriptor: kept };
     try {
-      return { descriptor: await this.#upstream.describe(at.mirror, repository, digest) };
+      return { descriptor: await upstream.describe(mirror, repository, digest) };
     } catch (error) {
-      return isAbsence(error) ? {} : { failure: this.#upstream.failure(at.mirror, error, false) };
+      return isAbsence(error) ? {} : { failure: upstream.failure(mirror, error, false) };
     }
   }
 
@@ -123,27 +126,29 @@ export class OrganizationMirror extends DurableObject<Env> {
   }
 
   /** Lists tags of the upstream, in its order. */
-  async listTags(at: MirrorAt, repository: RepositoryName, after: string, limit: number): Promise<TagsAnswer> {
-    this.#use(at);
+  async listTags(asker: MirrorAt, repository: RepositoryName, after: string, limit: number): Promise<TagsAnswer> {
+    const { mirror } = await this.#use(asker);
+    const upstream = this.#upstream;
     try {
-      const upstream = this.#upstream.repository(at.mirror, repository);
+      const source = upstream.repository(mirror, repository);
       const query = new URLSearchParams({ n: String(limit), ...(after === '' ? {} : { last: after }) });
-      const page = await upstream.tagsPage(`/v2/${upstream.name}/tags/list?${query.toString()}`);
+      const page = await source.tagsPage(`/v2/${source.name}/tags/list?${query.toString()}`);
       const tags = page?.names.filter(isTag).slice(0, limit);
       return { tags, last: page?.next === undefined ? undefined : tags?.at(-1) };
     } catch (error) {
-      return isAbsence(error) ? {} : { failure: this.#upstream.failure(at.mirror, error, false) };
+      return isAbsence(error) ? {} : { failure: upstream.failure(mirror, error, false) };
     }
   }
 
   /** Lists the first referrers of a manifest that the upstream has. */
-  async listReferrers(at: MirrorAt, repository: RepositoryName, subject: Digest): Promise<ReferrersAnswer> {
-    this.#use(at);
+  async listReferrers(asker: MirrorAt, repository: RepositoryName, subject: Digest): Promise<ReferrersAnswer> {
+    const { mirror } = await this.#use(asker);
+    const upstream = this.#upstream;
     try {
-      const found = await this.#upstream.repository(at.mirror, repository).referrers(subject);
+      const found = await upstream.repository(mirror, repository).referrers(subject);
       return { referrers: found.slice(0, MAX_REFERRERS) };
     } catch (error) {
-      return isAbsence(error) ? {} : { failure: this.#upstream.failure(at.mirror, error, false) };
+      return isAbsence(error) ? {} : { failure: upstream.failure(mirror, error, false) };
     }
   }
 
@@ -157,6 +162,7 @@ export class OrganizationMirror extends DurableObject<Env> {
     try {
       const at = await this.#current();
       if (at === undefined) return this.#state.clear();
+      await this.#use(at);
       for (let due = this.#state.nextDue(Date.now()); due !== undefined; due = this.#state.nextDue(Date.now())) {
         await this.#images.storeOrPutOff(at, due);
         if (Date.now() >= end || this.#meter.counted >= most) break;
@@ -166,19 +172,31 @@ export class OrganizationMirror extends DurableObject<Env> {
     }
   }
 
-  /** Takes note of who asks. After a change of the mirror, nothing that was learned before counts. */
-  #use(at: MirrorAt): void {
-    const { mirror, namespace } = at;
-    if (this.#used?.mirror.changedAt === mirror.changedAt) return;
+  /**
+   * Takes note of who asks, and returns the mirror as of its latest change, of which an isolate may not have heard.
+   * After a change, nothing counts that was learned before, or that is still under way.
+   */
+  async #use(asker: MirrorAt): Promise<MirrorAt> {
+    const { changedAt } = asker.mirror;
+    if (this.#used !== undefined && this.#used.mirror.changedAt >= changedAt) return this.#used;
     const { kv } = this.ctx.storage;
-    const changedAt = kv.get<number>('changedAt');
-    // An isolate may not have heard of the latest change.
-    if (changedAt !== undefined && changedAt > mirror.changedAt) return;
-    if (changedAt !== undefined && changedAt < mirror.changedAt) this.#state.clear();
-    kv.put('changedAt', mirror.changedAt);
-    kv.put('organization', mirror.organization);
-    kv.put('namespace', namespace);
-    this.#used = at;
+    const latest = kv.get<number>('changedAt') ?? changedAt;
+    const at = latest > changedAt ? ((await this.#current()) ?? asker) : asker;
+    if (latest < at.mirror.changedAt) {
+      this.#state.clear();
+      this.#upstream = this.#newUpstream();
+    }
+    kv.put('changedAt', Math.max(latest, at.mirror.changedAt));
+    kv.put('organization', at.mirror.organization);
+    kv.put('namespace', at.namespace);
+    return (this.#used = at);
+  }
+
+  #newUpstream(): UpstreamClient {
+    const client: UpstreamClient = new UpstreamClient(this.#config, (repository, manifest) => {
+      if (this.#upstream === client) this.#state.keepManifest(repository, manifest, Date.now());
+    });
+    return client;
   }
 
   /** Returns the mirror as the store knows it now; undefined if it is none any more. */
@@ -192,9 +210,11 @@ export class OrganizationMirror extends DurableObject<Env> {
   }
 
   async #askTag(at: MirrorAt, repository: RepositoryName, tag: Tag, known: KnownTag | undefined): Promise<TagAnswer> {
+    const upstream = this.#upstream;
     try {
-      const descriptor = await this.#upstream.describe(at.mirror, repository, tag, known?.descriptor);
+      const descriptor = await upstream.describe(at.mirror, repository, tag, known?.descriptor);
       const checkedAt = Date.now();
+      if (upstream !== this.#upstream) return CHANGED;
       if (descriptor === undefined) {
         this.#missing(at, repository, tag, known);
         return {};
@@ -207,8 +227,8 @@ export class OrganizationMirror extends DurableObject<Env> {
       }
       return { tag: { descriptor, checkedAt, freshness: 'fresh' } };
     } catch (error) {
-      if (!isAbsence(error))
-        return { failure: this.#upstream.failure(at.mirror, error, known?.descriptor !== undefined) };
+      if (!isAbsence(error)) return { failure: upstream.failure(at.mirror, error, known?.descriptor !== undefined) };
+      if (upstream !== this.#upstream) return CHANGED;
       this.#missing(at, repository, tag, known);
       return {};
     }
@@ -235,7 +255,8 @@ export class OrganizationMirror extends DurableObject<Env> {
   }
 
   /** Asks a question once, however many ask it at the same time. */
-  #once<Answer>(key: string, ask: () => Promise<Answer>): Promise<Answer> {
+  #once<Answer>({ mirror }: MirrorAt, about: string, ask: () => Promise<Answer>): Promise<Answer> {
+    const key = `${mirror.changedAt} ${about}`;
     const asking = this.#asking.get(key) as Promise<Answer> | undefined;
     if (asking !== undefined) return asking;
     const asked = ask().finally(() => this.#asking.delete(key));
@@ -256,6 +277,9 @@ export class OrganizationMirror extends DurableObject<Env> {
     if (set === null || set > at) await this.ctx.storage.setAlarm(at);
   }
 }
+
+/** Said of an answer that came after a change of the mirror. */
+const CHANGED: TagAnswer = { failure: { reason: 'the mirror has changed', retryAfter: 1000, hasAnswered: true } };
 
 /** Keeps a byte-order mark, without which the document would have another digest. */
 const TEXT = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -48,9 +48,10 @@ export function wantedBlob(
   digest: Digest,
   size?: number,
 ): BlobWanted {
-  const { from, loginHost, prefix, credential } = mirror;
+  const { from, loginHost, prefix, credential, changedAt } = mirror;
   const upstream = { from, loginHost, prefix, credential };
-  return { namespace: namespaceName(namespace), upstream, repository, digest, ...(size === undefined ? {} : { size }) };
+  const wanted = { namespace: namespaceName(namespace), upstream, changedAt, repository, digest };
+  return { ...wanted, ...(size === undefined ? {} : { size }) };
 }
 
 /** Statuses with which a registry says that something is not there, or not for Berth. */

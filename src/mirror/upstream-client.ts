@@ -12,7 +12,7 @@ import type { ManifestDescriptor } from '../registry/registry.ts';
 import type { Mirror } from '../stores/organizations/mirrors.ts';
 import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
 import type { Failure, MirrorStatus } from './answers.ts';
-import { descriptorOf, type KeptManifest, type MirrorState } from './mirror-state.ts';
+import { descriptorOf, type KeptManifest } from './mirror-state.ts';
 import { Pause } from './pause.ts';
 import { type RateLimit, rateLimitIn } from './rate-limit.ts';
 import { hostOf, isAbsence, nameAtUpstream } from './reach-upstream.ts';
@@ -36,15 +36,15 @@ class Paused extends Error {
 
 export class UpstreamClient {
   readonly #config: Config;
-  readonly #state: MirrorState;
+  readonly #keep: (repository: RepositoryName, manifest: KeptManifest) => void;
   readonly #pause = new Pause(LONGEST_PAUSE_MILLISECONDS);
   #host: { readonly changedAt: number; readonly host: Host } | undefined;
   #rateLimit: RateLimit | undefined;
 
-  /** @param state keeps the manifests that are read */
-  constructor(config: Config, state: MirrorState) {
+  /** @param keep is given the manifests that are read */
+  constructor(config: Config, keep: (repository: RepositoryName, manifest: KeptManifest) => void) {
     this.#config = config;
-    this.#state = state;
+    this.#keep = keep;
   }
 
   /** Whether the upstream has failed, and is left alone. */
@@ -95,7 +95,7 @@ export class UpstreamClient {
       const found = await this.repository(mirror, repository).getManifest(reference);
       if (found === undefined) return undefined;
       const kept = { ...found, size: found.bytes.byteLength };
-      this.#state.keepManifest(repository, kept, Date.now());
+      this.#keep(repository, kept);
       return kept;
     } finally {
       isolateBudget.giveBack(loan);

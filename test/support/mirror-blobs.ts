@@ -23,7 +23,7 @@ export async function blobOf(upstream: RegistryUpstream, size: number, namespace
   const digest = await contentDigest(content);
   upstream.add(digest, content);
   const source = { from: upstream.origin, loginHost: undefined, prefix: '', credential: undefined };
-  return { content, wanted: { namespace, upstream: source, repository: REPOSITORY, digest, size } };
+  return { content, wanted: { namespace, upstream: source, changedAt: 1, repository: REPOSITORY, digest, size } };
 }
 
 export function objectOf({ wanted }: MirroredBlob): ReturnType<typeof mirrorBlobOf> {
