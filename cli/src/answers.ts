@@ -14,6 +14,7 @@ export type Image = z.infer<typeof images.image>;
 export type Import = z.infer<typeof imports.importReport>;
 export type ImportSummary = z.infer<typeof imports.importSummary>;
 export type Mirror = z.infer<typeof mirrors.mirror>;
+export type MirrorStatus = z.infer<typeof mirrors.mirrorStatus>;
 export type OnlyHere = z.infer<typeof queues.onlyHere>;
 export type Organization = z.infer<typeof schemas.organization>;
 export type ParkedJob = z.infer<typeof queues.parkedJob>;

@@ -92,7 +92,7 @@ export class Mirrors {
 
 /** @throws OciError FIELD_INVALID */
 function checkSettings(
-  { from, loginHost, prefix, repositories }: Pick<Mirror, 'from' | 'loginHost' | 'prefix' | 'repositories'>,
+  { from, loginHost, prefix, repositories, pushes, expires }: Omit<NewMirror, 'username' | 'password'>,
   config: Config,
 ): void {
   parseUpstream(from, loginHost, reachOf(config));
@@ -100,6 +100,8 @@ function checkSettings(
     throw invalid('prefix', 'must be a path of lowercase names, without a slash at its ends');
   const bad = repositories.find((name) => !isGlob(name) && nameProblem(`o/${name}`) !== undefined);
   if (bad !== undefined) throw invalid('repositories', `${bad.slice(0, 100)} is not a name`);
+  if (pushes === 'forwarded' && expires !== Infinity)
+    throw invalid('expires_seconds', 'must be null with forwarded pushes, because some may still wait');
 }
 
 function summaryOf({ credential, ...mirror }: Mirror): MirrorSummary {

@@ -15,6 +15,7 @@ export type Credential = z.infer<typeof schemas.credential>;
 export type CreatedCredential = z.infer<typeof schemas.createdCredential>;
 export type Repository = z.infer<typeof schemas.repository>;
 export type Mirror = z.infer<typeof mirrors.mirror>;
+export type MirrorStatus = z.infer<typeof mirrors.mirrorStatus>;
 export type NewMirror = z.input<typeof mirrors.newMirror>;
 export type Queue = z.infer<typeof queues.queue>;
 export type Turns = z.infer<typeof queues.turns>;

@@ -53,6 +53,7 @@ const EXPECTED: ReadonlySet<string> = new Set([
   'ContentError',
   'ImportFailed',
   'ImportOver',
+  'NotShown',
   'OciError',
   'Postponed',
   'RegistryError',

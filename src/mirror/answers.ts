@@ -1,10 +1,12 @@
 /** What the Durable Object of a mirror is asked with, and answers. */
 import type { Namespace } from '../namespaces/namespace.ts';
 import type { Descriptor } from '../oci-client/descriptor.ts';
-import type { Tag } from '../oci/reference.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName, Tag } from '../oci/reference.ts';
 import type { MirroredTag } from '../registry/mirrored/upstreams.ts';
 import type { ManifestDescriptor } from '../registry/registry.ts';
 import type { Mirror } from '../stores/organizations/mirrors.ts';
+import type { OutgoingCounts } from './outgoing-state.ts';
 import type { RateLimit } from './rate-limit.ts';
 
 /** A mirror, and the registry that asks for it. */
@@ -49,6 +51,24 @@ export interface ReferrersAnswer {
   readonly failure?: Failure;
 }
 
+/** Without a refusal and a failure, it is deleted. */
+export interface DeleteAnswer {
+  /** Whether the upstream had it. */
+  readonly wasThere?: boolean;
+  /** Why the upstream does not delete it. */
+  readonly refusal?: { readonly isUnsupported: boolean; readonly reason: string };
+  readonly failure?: Failure;
+}
+
+/** A push that was given up after its attempts. */
+export interface ParkedPush {
+  readonly repository: RepositoryName;
+  readonly tag: Tag | undefined;
+  readonly digest: Digest;
+  readonly attempts: number;
+  readonly reason: string;
+}
+
 /** A mirror at one store. Times are in milliseconds since the epoch. */
 export interface MirrorStatus {
   /** The tags that the upstream was asked for. */
@@ -60,4 +80,8 @@ export interface MirrorStatus {
   readonly askedAgainAt: number | undefined;
   /** Undefined if the upstream says nothing of a limit, or has not been asked lately. */
   readonly rateLimit: RateLimit | undefined;
+  /** Pushes that are forwarded, by how far they are. `settled` counts all since the organization is a mirror. */
+  readonly pushes: OutgoingCounts;
+  /** The first parked pushes. */
+  readonly parked: readonly ParkedPush[];
 }

@@ -7,6 +7,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import { type Config, parseConfig } from '../config.ts';
 import { MINUTE } from '../durations.ts';
+import { Slice } from '../import/slice.ts';
 import { logFailure } from '../log.ts';
 import type { Namespace } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -15,14 +16,24 @@ import { isTag, type OrganizationName, type RepositoryName, type Tag } from '../
 import { composeMirrorList } from '../registry/compose.ts';
 import { mayBeStale, verdictOn } from '../registry/mirrored/freshness.ts';
 import type { MirroredTag } from '../registry/mirrored/upstreams.ts';
-import type { Registry } from '../registry/registry.ts';
+import type { ManifestDescriptor, Registry } from '../registry/registry.ts';
 import { within } from '../stores/deadline.ts';
 import { SMALL_DOCUMENT_BYTES } from '../stores/manifests/manifest-rows.ts';
 import { StatementMeter } from '../stores/statement-meter.ts';
-import type { ManifestAnswer, MirrorAt, MirrorStatus, ReferrersAnswer, TagAnswer, TagsAnswer } from './answers.ts';
+import type {
+  DeleteAnswer,
+  ManifestAnswer,
+  MirrorAt,
+  MirrorStatus,
+  ReferrersAnswer,
+  TagAnswer,
+  TagsAnswer,
+} from './answers.ts';
 import { registryBeneath } from './beneath.ts';
+import { Forwarder } from './forwarder.ts';
 import { byMirror, ImageStore } from './image-store.ts';
 import { type KnownTag, MirrorState } from './mirror-state.ts';
+import { OutgoingState } from './outgoing-state.ts';
 import { isAbsence } from './reach-upstream.ts';
 import { UpstreamClient } from './upstream-client.ts';
 
@@ -33,12 +44,11 @@ const ANSWER_MILLISECONDS = 30_000;
 /** The time for which it is remembered that the upstream has no such tag. */
 const MISSING_MILLISECONDS = MINUTE;
 
-/** The time in which an alarm begins to store images. Cloudflare allows 15 minutes. */
-const ALARM_MILLISECONDS = 2 * MINUTE;
-/** The statements of D1 after which an alarm begins nothing new. D1 may end an invocation after 1,000. */
-const STATEMENTS = 600;
 /** The most referrers that are listed. */
 const MAX_REFERRERS = 1000;
+/** The most parked pushes that are shown. */
+const MAX_PARKED = 100;
+
 export class OrganizationMirror extends DurableObject<Env> {
   readonly #config: Config;
   readonly #state: MirrorState;
@@ -49,6 +59,8 @@ export class OrganizationMirror extends DurableObject<Env> {
   /** Another after each change of the mirror. */
   #upstream: UpstreamClient;
   readonly #images: ImageStore;
+  readonly #outgoing: OutgoingState;
+  readonly #forwarder: Forwarder;
   #registry: Registry | undefined;
   #used: MirrorAt | undefined;
 
@@ -57,13 +69,18 @@ export class OrganizationMirror extends DurableObject<Env> {
     this.#config = parseConfig(env);
     this.#state = new MirrorState(ctx.storage.sql);
     this.#upstream = this.#newUpstream();
-    this.#images = new ImageStore(env, this.#state, ({ namespace }) => this.#beneath(namespace));
+    const beneath = ({ namespace }: MirrorAt): Promise<Registry> => this.#beneath(namespace);
+    this.#outgoing = new OutgoingState(ctx.storage.sql);
+    this.#images = new ImageStore(env, this.#state, this.#outgoing, beneath);
+    this.#forwarder = new Forwarder(this.#config, this.#state, this.#outgoing, () => this.#upstream, beneath);
   }
 
   /** Resolves a tag, and asks the upstream for it first if its mirror says so. */
   async tag(asker: MirrorAt, repository: RepositoryName, tag: Tag): Promise<TagAnswer> {
     const at = await this.#use(asker);
     const upstream = this.#upstream;
+    const pushed = at.mirror.pushes === 'forwarded' ? this.#outgoing.pushed(repository, tag) : undefined;
+    if (pushed !== undefined) return { tag: { descriptor: pushed, checkedAt: Date.now(), freshness: 'fresh' } };
     const known = this.#state.tag(repository, tag);
     if (known !== undefined && Date.now() < known.missingUntil) return {};
     const found = known?.missingUntil === 0 ? known : undefined;
@@ -122,7 +139,7 @@ export class OrganizationMirror extends DurableObject<Env> {
 
   /** Forgets a tag, so that the next pull brings it again. */
   forgetTag(repository: RepositoryName, tag: Tag): void {
-    this.#state.forgetTag(repository, tag);
+    this.#state.forgetReference(repository, tag);
   }
 
   /** Lists tags of the upstream, in its order. */
@@ -152,21 +169,67 @@ export class OrganizationMirror extends DurableObject<Env> {
     }
   }
 
+  /** Notes a push that is about to be committed. @returns its ids; undefined if too many wait */
+  async notePush(
+    asker: MirrorAt,
+    repository: RepositoryName,
+    manifest: ManifestDescriptor,
+    tags: readonly Tag[],
+  ): Promise<readonly number[] | undefined> {
+    await this.#use(asker);
+    const ids = this.#outgoing.note(repository, manifest, tags, Date.now());
+    await this.#schedule();
+    return ids;
+  }
+
+  /** Has a push forwarded that was committed. @param version of the commit */
+  async confirmPush(ids: readonly number[], version: number): Promise<void> {
+    for (const id of ids) this.#outgoing.confirm(id, version, Date.now());
+    await this.#schedule();
+  }
+
+  /** Forgets a push that was refused. */
+  withdrawPush(ids: readonly number[]): void {
+    for (const id of ids) this.#outgoing.withdraw(id);
+  }
+
+  /** Deletes a tag or a manifest at the upstream. */
+  async deleteReference(asker: MirrorAt, repository: RepositoryName, reference: string): Promise<DeleteAnswer> {
+    return this.#forwarder.delete(await this.#use(asker), repository, reference);
+  }
+
+  /** Tries parked pushes again, and those that wait after a failure. @returns how many */
+  async retry(): Promise<number> {
+    const tried = this.#outgoing.retry(Date.now());
+    await this.#schedule();
+    return tried;
+  }
+
   /** Returns what an operator may want to know. */
   status(): MirrorStatus {
-    return { ...this.#state.counts(), ...this.#upstream.status() };
+    const parked = this.#outgoing.parked(MAX_PARKED).map(({ repository, tag, manifest, attempts, reason }) => ({
+      repository,
+      tag,
+      digest: manifest.digest,
+      attempts,
+      reason,
+    }));
+    return { ...this.#state.counts(), ...this.#upstream.status(), pushes: this.#outgoing.counts(), parked };
   }
 
   override async alarm(): Promise<void> {
-    const [end, most] = [Date.now() + ALARM_MILLISECONDS, this.#meter.counted + STATEMENTS];
+    const slice = new Slice(this.#meter);
     try {
       const at = await this.#current();
-      if (at === undefined) return this.#state.clear();
+      if (at === undefined) return this.#clear();
       await this.#use(at);
-      for (let due = this.#state.nextDue(Date.now()); due !== undefined; due = this.#state.nextDue(Date.now())) {
-        await this.#images.storeOrPutOff(at, due);
-        if (Date.now() >= end || this.#meter.counted >= most) break;
-      }
+      if (at.mirror.pushes !== 'forwarded') this.#outgoing.parkAll('the mirror does not forward its pushes now');
+      do {
+        const due = this.#state.nextDue(Date.now());
+        if (due !== undefined) await this.#images.storeOrPutOff(at, due);
+        const hasCarried = await this.#forwarder.carryNext(at, slice);
+        if (due === undefined && !hasCarried) break;
+      } while (!slice.isOver);
     } finally {
       await this.#schedule();
     }
@@ -185,11 +248,14 @@ export class OrganizationMirror extends DurableObject<Env> {
     if (latest < at.mirror.changedAt) {
       this.#state.clear();
       this.#upstream = this.#newUpstream();
+      this.#outgoing.beginAgain(Date.now());
     }
     kv.put('changedAt', Math.max(latest, at.mirror.changedAt));
     kv.put('organization', at.mirror.organization);
     kv.put('namespace', at.namespace);
-    return (this.#used = at);
+    this.#used = at;
+    await this.#schedule();
+    return at;
   }
 
   #newUpstream(): UpstreamClient {
@@ -254,6 +320,12 @@ export class OrganizationMirror extends DurableObject<Env> {
     this.ctx.waitUntil(remove());
   }
 
+  /** Forgets everything, because the organization is no mirror any more. */
+  #clear(): void {
+    this.#state.clear();
+    this.#outgoing.clear();
+  }
+
   /** Asks a question once, however many ask it at the same time. */
   #once<Answer>({ mirror }: MirrorAt, about: string, ask: () => Promise<Answer>): Promise<Answer> {
     const key = `${mirror.changedAt} ${about}`;
@@ -270,8 +342,8 @@ export class OrganizationMirror extends DurableObject<Env> {
   }
 
   async #schedule(): Promise<void> {
-    const next = this.#state.nextDueAt();
-    if (next === undefined) return;
+    const next = Math.min(this.#state.nextDueAt() ?? Infinity, this.#forwarder.nextDueAt() ?? Infinity);
+    if (next === Infinity) return;
     const at = Math.max(Date.now(), next);
     const set = await this.ctx.storage.getAlarm();
     if (set === null || set > at) await this.ctx.storage.setAlarm(at);

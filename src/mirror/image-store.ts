@@ -11,6 +11,7 @@ import type { Mirror } from '../stores/organizations/mirrors.ts';
 import type { MirrorAt } from './answers.ts';
 import { mirrorBlobOf } from './blob.ts';
 import { descriptorOf, type DueImage, type KeptManifest, type MirrorState } from './mirror-state.ts';
+import type { OutgoingState } from './outgoing-state.ts';
 import { wantedBlob } from './reach-upstream.ts';
 
 /** The blobs of an image that are fetched side by side. */
@@ -25,12 +26,19 @@ const MAX_ATTEMPTS = 12;
 export class ImageStore {
   readonly #env: object;
   readonly #state: MirrorState;
+  readonly #outgoing: OutgoingState;
   readonly #registryOf: (at: MirrorAt) => Promise<Registry>;
 
   /** @param registryOf returns the registry beneath */
-  constructor(env: object, state: MirrorState, registryOf: (at: MirrorAt) => Promise<Registry>) {
+  constructor(
+    env: object,
+    state: MirrorState,
+    outgoing: OutgoingState,
+    registryOf: (at: MirrorAt) => Promise<Registry>,
+  ) {
     this.#env = env;
     this.#state = state;
+    this.#outgoing = outgoing;
     this.#registryOf = registryOf;
   }
 
@@ -69,6 +77,8 @@ export class ImageStore {
       const fetched = await Promise.all(some.map((blob) => this.#bring(at, repository, blob, sizes.get(blob))));
       if (fetched.includes(false)) return false;
     }
+    // A tag that was pushed here, and that the upstream does not have yet, stays.
+    tags = tags.filter((tag) => this.#outgoing.pushed(repository, tag) === undefined);
     await registry.putManifest(repository, digest, manifest, kept.size, tags, byMirror(at.mirror));
     this.#state.forgetManifest(repository, digest);
     return true;

@@ -127,8 +127,11 @@ export class MirrorState {
     );
   }
 
-  forgetTag(repository: RepositoryName, tag: Tag): void {
-    this.#sql.exec('DELETE FROM tags WHERE repository = ? AND tag = ?', repository, tag);
+  /** Forgets what is known of a tag, or of a digest and all tags that mean it, so that the upstream is asked again. */
+  forgetReference(repository: RepositoryName, reference: string): void {
+    const column = reference.includes(':') ? 'digest' : 'tag';
+    this.#sql.exec(`DELETE FROM tags WHERE repository = ? AND ${column} = ?`, repository, reference);
+    if (column === 'digest') this.forgetManifest(repository, reference as Digest);
   }
 
   /** Returns up to `limit` tags that mean a manifest. */

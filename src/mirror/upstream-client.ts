@@ -102,7 +102,8 @@ export class UpstreamClient {
     }
   }
 
-  repository(mirror: Mirror, repository: RepositoryName): Repository {
+  /** @throws Paused if the upstream has just failed */
+  repository(mirror: Mirror, repository: RepositoryName, access: 'pull' | 'push' = 'pull'): Repository {
     if (this.#pause.isOn) throw new Paused(this.#pause.reason, this.#pause.until - Date.now());
     if (this.#host?.changedAt !== mirror.changedAt)
       this.#host = {
@@ -111,7 +112,24 @@ export class UpstreamClient {
           this.#rateLimit = rateLimitIn(headers, Date.now()) ?? this.#rateLimit;
         }),
       };
-    return new Repository(this.#host.host, nameAtUpstream(mirror, this.#config, repository), 'pull');
+    return new Repository(this.#host.host, nameAtUpstream(mirror, this.#config, repository), access);
+  }
+
+  /** Notes that the upstream works. */
+  answered(): void {
+    this.#pause.end();
+  }
+
+  /** Returns why something failed, for people. */
+  reasonOf({ organization, credential }: Mirror, error: unknown): string {
+    const reason = reasonOf(error, credential);
+    logFailure({ mirror: organization, error: reason });
+    return reason;
+  }
+
+  /** Gives the upstream a pause, because it failed with something that is no single image's fault. */
+  leaveAlone(error: unknown, reason: string): void {
+    this.#pause.begin(error, reason);
   }
 
   /**
@@ -125,10 +143,9 @@ export class UpstreamClient {
   }
 
   /** Returns what is said of a failure, and gives the upstream a pause. */
-  failure({ organization, credential }: Mirror, error: unknown, hasAnswered: boolean): Failure {
+  failure(mirror: Mirror, error: unknown, hasAnswered: boolean): Failure {
     if (error instanceof Paused) return { reason: error.message, retryAfter: error.milliseconds, hasAnswered };
-    const reason = reasonOf(error, credential);
-    logFailure({ mirror: organization, error: reason });
+    const reason = this.reasonOf(mirror, error);
     if (mayPass(error)) this.#pause.begin(error, reason);
     const retryAfter = Math.max(SOON_MILLISECONDS, this.#pause.until - Date.now());
     return { reason, retryAfter, hasAnswered };

@@ -8,7 +8,7 @@ import type { MediaType } from '../oci/media-type.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../oci/reference.ts';
 import { composeMirrorList } from '../registry/compose.ts';
 import { verdictOn } from '../registry/mirrored/freshness.ts';
-import type { MirroredTag, Upstreams, NeverAnswered, OpenedBlob } from '../registry/mirrored/upstreams.ts';
+import type { MirroredTag, NeverAnswered, NotedPush, OpenedBlob, Upstreams } from '../registry/mirrored/upstreams.ts';
 import type {
   ByteRange,
   MakeRoom,
@@ -56,6 +56,15 @@ export function forgetMirrorLists(env: object): void {
   lists.delete(env);
 }
 
+/**
+ * Tries the pushes again that were parked, or wait after a failure, at a namespace's store.
+ * @returns how many
+ * @throws OciError UNAVAILABLE
+ */
+export function retryPushes(env: object, organization: OrganizationName, namespace: Namespace): Promise<number> {
+  return unlessAway(Promise.resolve(mirrorOf(env, organization, namespace).retry()));
+}
+
 /** Returns how a mirror gets on with its upstream, at a namespace's store. @throws OciError UNAVAILABLE */
 export function statusOf(env: object, organization: OrganizationName, namespace: Namespace): Promise<MirrorStatus> {
   return unlessAway(Promise.resolve(mirrorOf(env, organization, namespace).status()));
@@ -101,7 +110,8 @@ class UpstreamsOfNamespace implements Upstreams {
   async tag(mirror: Mirror, repository: RepositoryName, tag: Tag): Promise<MirroredTag | NeverAnswered | undefined> {
     const key = this.#keyOf(mirror, repository, tag);
     const known = remembered.get(key);
-    const verdict = verdictOn(known?.checkedAt, mirror, Date.now());
+    // Another isolate may have taken a push of the tag.
+    const verdict = mirror.pushes === 'forwarded' ? 'ask first' : verdictOn(known?.checkedAt, mirror, Date.now());
     if (known !== undefined && verdict === 'serve') return known;
     const asked = this.#askTag(mirror, repository, tag, key);
     if (known === undefined || verdict === 'ask first') return asked;
@@ -196,6 +206,47 @@ class UpstreamsOfNamespace implements Upstreams {
     const wanted = wantedBlob({ mirror, namespace: this.#namespace }, repository, digest);
     const part = range && { start: range.offset, end: range.offset + range.length };
     return unlessAway(mirrorBlobOf(this.#env, wanted).open(wanted, part));
+  }
+
+  async notePush(
+    mirror: Mirror,
+    repository: RepositoryName,
+    manifest: ManifestDescriptor,
+    tags: readonly Tag[],
+  ): Promise<NotedPush> {
+    const ids = await this.#ask(mirror, (object, at) => object.notePush(at, repository, manifest, tags));
+    if (ids === undefined)
+      throw new OciError('UNAVAILABLE', {
+        message: `too many pushes wait for ${mirror.from}: push again once it takes them`,
+        headers: { 'Retry-After': '60' },
+      });
+    // What fails here costs time: the object looks by itself whether the push was committed.
+    const later = async (told: (object: DurableObjectStub<OrganizationMirror>) => Promise<unknown>): Promise<void> => {
+      try {
+        await this.#ask(mirror, told);
+      } catch (error) {
+        logFailure({ mirror: mirror.organization, push: repository, error: String(error) });
+      }
+    };
+    return {
+      committed: (version) => later((object) => object.confirmPush(ids, version)),
+      refused: () => this.#defer(later((object) => object.withdrawPush(ids))),
+    };
+  }
+
+  async deleteReference(mirror: Mirror, repository: RepositoryName, reference: Tag | Digest): Promise<boolean> {
+    const { wasThere, refusal, failure } = await this.#ask(mirror, (object, at) =>
+      object.deleteReference(at, repository, reference),
+    );
+    if (failure !== undefined) throw unavailable(mirror, failure);
+    if (refusal === undefined) return wasThere === true;
+    const { isUnsupported, reason } = refusal;
+    const advice = isUnsupported
+      ? 'delete it there by other means, and Berth follows'
+      : 'let the login of the mirror delete there, and try again';
+    throw new OciError(isUnsupported ? 'METHOD_UNSUPPORTED' : 'DENIED', {
+      message: `${mirror.from} does not delete this, so nothing was deleted: ${advice} (${reason})`,
+    });
   }
 
   async #ask<Answer>(

@@ -112,6 +112,8 @@ describe('an administrator', () => {
       pushes: 'kept',
       public: false,
     });
+    await reader.submit(page, action, { ...login, pushes: 'forwarded' });
+    expect(await reader.text(page)).toContain('Pushes to central that are forwarded');
     const shown = await reader.text(page);
     expect(shown).toContain('https://registry.example.com');
     expect(shown).not.toContain('of-the-upstream');

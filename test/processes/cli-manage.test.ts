@@ -235,6 +235,9 @@ describe('the deployment', () => {
     const { stdout: json } = await as('admin', ['mirror', 'show', 'mirrored', '--json']);
     expect(JSON.parse(json)).toMatchObject({ username: 'ci', ttl_seconds: 0, stale_seconds: null });
     expect(shown + json).not.toContain('of-the-upstream');
+    const { stdout: status } = await as('admin', ['mirror', 'status', 'mirrored']);
+    expect(status).toMatch(/^Pending: +0$/m);
+    expect(await as('admin', ['mirror', 'retry', 'mirrored'])).toEqual(succeeded('0 pushes are tried again\n'));
     const elsewhere = await as('admin', ['mirror', 'set', 'mirrored', 'https://evil.example', '-u', 'ci']);
     expect(elsewhere).toMatchObject({ code: 1, stderr: expect.stringContaining('password') });
     expect(await as('admin', ['mirror', 'rm', 'mirrored'])).toMatchObject({ code: 2 });

@@ -16,7 +16,13 @@ export class StubUpstream {
   readonly requests: string[] = [];
   readonly authorizations = new Set<string>();
   answers: Answers = () => undefined;
+  /** Whether it deletes manifests. */
+  deletes = true;
   readonly #blobs = new Map<string, Uint8Array<ArrayBuffer>>();
+  /** What clients have pushed, by `<repository>@<digest>`. */
+  readonly #pushed = new Map<string, Uint8Array<ArrayBuffer>>();
+  /** Unfinished uploads, by path. */
+  readonly #uploads = new Map<string, Uint8Array<ArrayBuffer>>();
   /** By `<repository>:<tag>` and `<repository>@<digest>`. */
   readonly #manifests = new Map<string, Document>();
 
@@ -64,6 +70,15 @@ export class StubUpstream {
     this.#manifests.delete(`${repository}:${tag}`);
   }
 
+  /** Returns the digest that a tag names. */
+  tagged(repository: string, tag: string): string | undefined {
+    return this.#manifests.get(`${repository}:${tag}`)?.digest;
+  }
+
+  hasManifest(repository: string, digest: string): boolean {
+    return this.#manifests.has(`${repository}@${digest}`);
+  }
+
   /** Returns the requests since the last call. */
   asked(): string[] {
     return this.requests.splice(0);
@@ -76,18 +91,77 @@ export class StubUpstream {
     const answer = await this.answers(request);
     if (answer !== undefined) return answer;
     const [, repository, kind, reference = ''] = /^\/v2\/(.+)\/(manifests|blobs)\/([^/]+)$/.exec(pathname) ?? [];
-    const separator = reference.includes(':') ? '@' : ':';
-    const manifest = this.#manifests.get(`${repository}${separator}${reference}`);
+    const key = `${repository}${reference.includes(':') ? '@' : ':'}${reference}`;
+    const written = await this.#write(request, { repository, kind, key });
+    if (written !== undefined) return written;
+    const manifest = this.#manifests.get(key);
     if (kind === 'manifests' && manifest !== undefined) {
       const { mediaType, digest, bytes } = manifest;
       const headers = { 'Content-Type': mediaType, 'Docker-Content-Digest': digest };
       if (request.headers.get('if-none-match') === `"${digest}"`) return new Response(null, { status: 304, headers });
       return answerOf(request, bytes, headers);
     }
-    const blob = kind === 'blobs' ? this.#blobs.get(reference) : undefined;
+    const blob = kind === 'blobs' ? (this.#blobs.get(reference) ?? this.#pushed.get(key)) : undefined;
     if (blob !== undefined) return answerOf(request, blob, {});
     return Response.json({ errors: [{ code: 'NOT_FOUND', message: 'there is no such thing' }] }, { status: 404 });
   }
+
+  /** Answers what changes something; undefined for any other request. */
+  async #write(
+    request: Request,
+    { repository, kind, key }: { repository: string | undefined; kind: string | undefined; key: string },
+  ): Promise<Response | undefined> {
+    const { pathname, searchParams } = new URL(request.url);
+    const [, target = ''] = /^\/v2\/(.+)\/blobs\/uploads\//.exec(pathname) ?? [];
+    if (target !== '') return this.#upload(request, target, pathname, searchParams);
+    if (kind !== 'manifests') return undefined;
+    if (request.method === 'DELETE') {
+      if (!this.deletes) return Response.json({ errors: [{ code: 'UNSUPPORTED' }] }, { status: 405 });
+      return new Response(null, { status: this.#manifests.delete(key) ? 202 : 404 });
+    }
+    if (request.method !== 'PUT') return undefined;
+    const content = await contentOf(new Uint8Array(await request.arrayBuffer()));
+    const { config, layers = [], manifests = [] } = JSON.parse(new TextDecoder().decode(content.bytes)) as Named;
+    const lacks = [...(config === undefined ? [] : [config]), ...layers].some(
+      ({ digest }) => !this.#blobs.has(digest) && !this.#pushed.has(`${repository}@${digest}`),
+    );
+    if (lacks || manifests.some(({ digest }) => !this.#manifests.has(`${repository}@${digest}`)))
+      return Response.json({ errors: [{ code: 'MANIFEST_BLOB_UNKNOWN' }] }, { status: 400 });
+    const document = { ...content, mediaType: request.headers.get('content-type') ?? '', blobs: [] };
+    for (const name of [key, `${repository}@${content.digest}`]) this.#manifests.set(name, document);
+    return new Response(null, { status: 201, headers: { 'Docker-Content-Digest': content.digest } });
+  }
+
+  async #upload(request: Request, repository: string, path: string, query: URLSearchParams): Promise<Response> {
+    const body = new Uint8Array(await request.arrayBuffer());
+    if (request.method === 'POST') {
+      const mounted = this.#pushed.get(`${query.get('from')}@${query.get('mount')}`);
+      if (mounted !== undefined) {
+        this.#pushed.set(`${repository}@${query.get('mount')}`, mounted);
+        return new Response(null, { status: 201 });
+      }
+      const location = `${path}${this.requests.length}`;
+      this.#uploads.set(location, body);
+      return new Response(null, { status: 202, headers: { Location: location } });
+    }
+    const before = this.#uploads.get(path);
+    if (before === undefined) return new Response(null, { status: 404 });
+    const content = await contentOf(Uint8Array.from([...before, ...body]));
+    this.#uploads.set(path, content.bytes);
+    const headers = { Location: path, Range: `0-${Math.max(0, content.bytes.byteLength - 1)}` };
+    if (request.method !== 'PUT') return new Response(null, { status: request.method === 'GET' ? 204 : 202, headers });
+    this.#uploads.delete(path);
+    if (content.digest !== query.get('digest')) return new Response(null, { status: 400 });
+    this.#pushed.set(`${repository}@${content.digest}`, content.bytes);
+    return new Response(null, { status: 201 });
+  }
+}
+
+/** What a manifest names. */
+interface Named {
+  readonly config?: { readonly digest: string };
+  readonly layers?: readonly { readonly digest: string }[];
+  readonly manifests?: readonly { readonly digest: string }[];
 }
 
 function answerOf({ method }: Request, bytes: Uint8Array<ArrayBuffer>, headers: Record<string, string>): Response {

@@ -1,7 +1,7 @@
 import { text } from 'node:stream/consumers';
 import { type Command, Option } from 'commander';
 import { PRESET_NAMES } from '../../../src/upstream/presets.ts';
-import type { Mirror } from '../answers.ts';
+import type { Mirror, MirrorStatus } from '../answers.ts';
 import { path } from '../api.ts';
 import { WrongUse } from '../errors.ts';
 import { connected, seconds, wantsJson, withExamples, withHost } from '../options.ts';
@@ -79,7 +79,9 @@ export function mirror(berth: Command): void {
       secondsOrForever,
     )
     .option('--expires <duration>', 'remove images that nobody has pulled for so long (never)', seconds)
-    .addOption(new Option('--pushes <what>', 'what becomes of pushes (refused)').choices(['refused', 'kept']))
+    .addOption(
+      new Option('--pushes <what>', 'what becomes of pushes (refused)').choices(['refused', 'kept', 'forwarded']),
+    )
     .option('--public', 'let everybody pull from it')
     .option('-u, --username <name>', 'log in to the registry as this user')
     .option('--password-stdin', 'read the password for it from standard input; else the stored one is kept')
@@ -95,7 +97,36 @@ export function mirror(berth: Command): void {
     ['berth mirror set hub hub --public --host index.example.com', 'Docker Hub, for everybody'],
     ['berth mirror set tools ghcr --prefix acme -u ci --password-stdin <token.txt', 'what acme has at GHCR'],
     ["berth mirror set harbor https://harbor.example --repository 'team/*' --stale forever"],
+    ['berth mirror set team https://harbor.example --pushes forwarded -u ci --password-stdin <token.txt'],
   );
+
+  const status = withHost(group.command('status'))
+    .description('show how a mirror gets on with its registry, at the host that is asked')
+    .argument('<organization>')
+    .action(async (name: string) => {
+      const found = await (await connected(status)).call<MirrorStatus>('GET', `${pathOf(name)}/status`);
+      if (wantsJson(status)) return printJson(found);
+      print(fields(statusFields(found)));
+      if (found.parked.length === 0) return;
+      print(
+        table(found.parked, {
+          PARKED: ({ repository, tag, digest }) => (tag === null ? `${repository}@${digest}` : `${repository}:${tag}`),
+          'ATTEMPTS>': ({ attempts }) => String(attempts),
+          REASON: ({ reason }) => reason,
+        }),
+      );
+    });
+  withExamples(status, ['berth mirror status team --host node1.example.com', 'the pushes to a node that wait']);
+
+  const retry = withHost(group.command('retry'))
+    .description('try the pushes again that were parked or have failed, at the host that is asked')
+    .argument('<organization>')
+    .action(async (name: string) => {
+      const answer = await (await connected(retry)).call<{ retried: number }>('POST', `${pathOf(name)}/retry`);
+      if (wantsJson(retry)) return printJson(answer);
+      print(`${answer.retried} ${answer.retried === 1 ? 'push is' : 'pushes are'} tried again\n`);
+    });
+  withExamples(retry, ['berth mirror retry team --host node1.example.com']);
 
   const remove = withHost(group.command('rm'))
     .description('make a mirror an ordinary organization, and keep what was pulled')
@@ -107,6 +138,18 @@ export function mirror(berth: Command): void {
       printRemoved(`the mirror ${name}`, wantsJson(remove));
     });
   withExamples(remove, ['berth mirror rm hub --host index.example.com']);
+}
+
+function statusFields({ tags, waiting, failure, pushes }: MirrorStatus): Record<string, string> {
+  return {
+    'Known tags': String(tags),
+    'To store': String(waiting),
+    Failure: failure ?? 'none',
+    Pending: String(pushes.pending),
+    Announced: String(pushes.announced),
+    Settled: String(pushes.settled),
+    Parked: String(pushes.parked),
+  };
 }
 
 function pathOf(organization: string): string {

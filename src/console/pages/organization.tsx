@@ -6,6 +6,7 @@ import type {
   CreatedCredential,
   Credential,
   Mirror,
+  MirrorStatus,
   Organization,
   RepositoriesUsage,
   Repository,
@@ -19,6 +20,7 @@ import type { ConsoleContext, ConsoleEnv, SignedIn } from '../context.ts';
 import { DAY } from '../../durations.ts';
 import { FormFields } from '../form.ts';
 import { Action, Form, Page } from '../layout.tsx';
+import { ForwardedPushes } from './forwarded-pushes.tsx';
 import { MirrorPart, mirrorFrom } from './mirror.tsx';
 import { apiOrganization, repositoryPath } from '../paths.ts';
 import { ifSoon, RegistryError, WITH_NODES_MILLISECONDS } from '../registry-client.ts';
@@ -121,6 +123,14 @@ export function organizationPages(): Hono<ConsoleEnv> {
     });
   });
 
+  pages.post('/organizations/:name/mirror/retry', async (c) => {
+    const name = c.req.param('name');
+    return orProblem(c, name, async () => {
+      await c.get('reader').registry.change('POST', `${apiOrganization(name)}/mirror/retry`);
+      return c.redirect(`/organizations/${name}`, 303);
+    });
+  });
+
   pages.post('/organizations/:name/mirror/remove', async (c) => {
     const name = c.req.param('name');
     return orProblem(c, name, async () => {
@@ -186,6 +196,10 @@ async function organizationPage(
     ifSoon(reader.registry.get<{ credentials: Credential[] }>(`${apiOrganization(name)}/credentials`)),
     ifSoon(reader.registry.find<Mirror>(`${apiOrganization(name)}/mirror`).then((answer) => answer ?? null)),
   ]);
+  const forwarded =
+    mirror?.pushes === 'forwarded'
+      ? await ifSoon(reader.registry.get<MirrorStatus>(`${apiOrganization(name)}/mirror/status`))
+      : undefined;
   return c.html(
     <Page title={name} reader={reader} section={sectionOf(reader, name)}>
       <Problem message={problem} />
@@ -214,6 +228,7 @@ async function organizationPage(
         </Form>
       )}
       {mirror === undefined ? <NoAnswer /> : <MirrorPart reader={reader} organization={name} mirror={mirror} />}
+      {forwarded && <ForwardedPushes reader={reader} organization={name} status={forwarded} />}
       <h2>Credentials</h2>
       <Table
         caption={`Credentials of ${name}`}

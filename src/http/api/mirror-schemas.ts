@@ -14,7 +14,7 @@ const repositories = z
     description: 'Names below the organization, or patterns of them: * stands for any characters',
   });
 
-export const PUSHES = ['refused', 'kept'] as const;
+export const PUSHES = ['refused', 'kept', 'forwarded'] as const;
 
 const settings = {
   from: upstreamAddress,
@@ -42,7 +42,9 @@ const settings = {
     .max(MAX_SECONDS)
     .nullable()
     .openapi({ description: 'For how long an image is kept that nobody pulls; null for ever' }),
-  pushes: z.enum(PUSHES).openapi({ description: 'What becomes of pushes: they are refused, or stay here' }),
+  pushes: z
+    .enum(PUSHES)
+    .openapi({ description: 'What becomes of pushes: they are refused, stay here, or are forwarded' }),
   public: z.boolean().openapi({ description: 'Whether anybody may pull from it without a login' }),
 };
 
@@ -79,6 +81,25 @@ export const mirrorStatus = z
       })
       .nullable()
       .openapi({ description: 'What the upstream says of its limit of pulls; null if it has not lately' }),
+    pushes: z
+      .object({
+        pending: z.int().openapi({ description: 'The upstream lacks the manifest' }),
+        announced: z.int().openapi({ description: 'The upstream has taken the manifest' }),
+        settled: z.int().openapi({ description: 'The upstream shows it: all since the organization is a mirror' }),
+        parked: z.int().openapi({ description: 'Given up until somebody retries' }),
+      })
+      .openapi({ description: 'The pushes to this registry that are forwarded, by how far they are' }),
+    parked: z
+      .array(
+        z.object({
+          repository: z.string(),
+          tag: z.string().nullable(),
+          digest: z.string(),
+          attempts: z.int(),
+          reason: z.string(),
+        }),
+      )
+      .openapi({ description: 'The parked pushes, at most 100, oldest first' }),
   })
   .openapi('MirrorStatus');
 

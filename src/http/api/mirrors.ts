@@ -1,7 +1,7 @@
 /** Mirrors: organizations whose repositories are pulled from another registry. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { Mirrors, type MirrorSummary } from '../../auth/mirrors.ts';
-import { forgetMirrorLists, statusOf } from '../../mirror/upstreams.ts';
+import { forgetMirrorLists, retryPushes, statusOf } from '../../mirror/upstreams.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { callerAsActor, requireAdministrator, requireAdministratorOf, requireValidAt } from './caller.ts';
@@ -53,10 +53,40 @@ export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
     const { organization } = c.req.valid('param');
     requireAdministratorOf(c, organization);
     await mirrorsOf(c).of(organization);
-    const { tags, waiting, failure, askedAgainAt, rateLimit } = await statusOf(c.env, organization, c.get('namespace'));
+    const status = await statusOf(c.env, organization, c.get('namespace'));
+    const { tags, waiting, failure, askedAgainAt, rateLimit } = status;
     const pulls = rateLimit && { ...rateLimit, at: formatTime(rateLimit.at) };
     const again = askedAgainAt === undefined ? null : formatTime(askedAgainAt);
-    return c.json({ tags, waiting, failure: failure ?? null, asked_again_at: again, pulls: pulls ?? null }, 200);
+    const shownStatus = {
+      tags,
+      waiting,
+      failure: failure ?? null,
+      asked_again_at: again,
+      pulls: pulls ?? null,
+      pushes: status.pushes,
+      parked: status.parked.map(({ repository, tag, digest, attempts, reason }) => ({
+        repository,
+        tag: tag ?? null,
+        digest,
+        attempts,
+        reason,
+      })),
+    };
+    return c.json(shownStatus, 200);
+  });
+
+  const retry = describe(
+    'post',
+    `${MIRROR}/retry`,
+    'Try the pushes again that were parked or have failed, at the registry that is asked',
+    { params: organizationParam },
+    { 200: { description: 'How many pushes are tried', ...json(z.object({ retried: z.int() })) } },
+  );
+  api.openapi(retry, async (c) => {
+    const { organization } = c.req.valid('param');
+    requireAdministratorOf(c, organization);
+    await mirrorsOf(c).of(organization);
+    return c.json({ retried: await retryPushes(c.env, organization, c.get('namespace')) }, 200);
   });
 
   const put = describe(

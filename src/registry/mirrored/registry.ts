@@ -9,8 +9,7 @@
 import type { Algorithm, Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
 import type { Manifest } from '../../oci/manifest.ts';
-import { matchesGlob } from '../../oci/glob.ts';
-import type { Precondition } from '../../oci/precondition.ts';
+import { holds, type Precondition } from '../../oci/precondition.ts';
 import type { Reference, RepositoryName, Tag } from '../../oci/reference.ts';
 import type { Mirror } from '../../stores/organizations/mirrors.ts';
 import { type ListableRepositories, NotPublic, type PullableRepositories, type ReadAccess } from '../access.ts';
@@ -33,6 +32,7 @@ import type {
   UploadProgress,
   WantedImages,
 } from '../registry.ts';
+import { covers, forwards } from './coverage.ts';
 import type { Upstreams } from './upstreams.ts';
 
 export class MirroredRegistry implements Registry {
@@ -101,7 +101,7 @@ export class MirroredRegistry implements Registry {
     }
     if (tag === undefined) {
       // A client may have pushed it.
-      if (mirror.pushes !== 'refused') return read.beneath(access, reference);
+      if (mirror.pushes === 'kept') return read.beneath(access, reference);
       throw manifestUnknown(repository, reference, true);
     }
     const { descriptor, checkedAt, freshness } = tag;
@@ -173,8 +173,20 @@ export class MirroredRegistry implements Registry {
     by?: Actor,
     condition?: Conditional,
   ): Promise<number> {
-    await this.#requirePushes(repository);
-    return this.#beneath.putManifest(repository, digest, manifest, size, tags, by, condition);
+    const mirror = await this.#requirePushes(repository);
+    const put = () => this.#beneath.putManifest(repository, digest, manifest, size, tags, by, condition);
+    if (!forwards(mirror, repository)) return put();
+    const { mediaType } = manifest;
+    const noted = await this.#upstreams.notePush(mirror, repository, { digest, mediaType, size }, tags);
+    try {
+      const version = await put();
+      await noted.committed(version);
+      return version;
+    } catch (error) {
+      // A store that did not answer may have committed it.
+      if (error instanceof OciError && !isUnavailable(error)) noted.refused();
+      throw error;
+    }
   }
 
   async mountBlob(
@@ -219,14 +231,41 @@ export class MirroredRegistry implements Registry {
     return this.#beneath.cancelUpload(session);
   }
 
-  async deleteTag(repository: RepositoryName, tag: Tag, by?: Actor, precondition?: Precondition): Promise<void> {
-    await this.#beneath.deleteTag(repository, tag, by, precondition);
-    const mirror = await this.#upstreams.of(repository);
-    if (mirror !== undefined) this.#upstreams.forgetTag(mirror, repository, tag);
+  deleteTag(repository: RepositoryName, tag: Tag, by?: Actor, precondition?: Precondition): Promise<void> {
+    return this.#delete(repository, { kind: 'tag', tag }, precondition, (left) =>
+      this.#beneath.deleteTag(repository, tag, by, left),
+    );
   }
 
   deleteManifest(repository: RepositoryName, digest: Digest, by?: Actor, precondition?: Precondition): Promise<void> {
-    return this.#beneath.deleteManifest(repository, digest, by, precondition);
+    return this.#delete(repository, { kind: 'digest', digest }, precondition, (left) =>
+      this.#beneath.deleteManifest(repository, digest, by, left),
+    );
+  }
+
+  /** Deletes at the upstream first, if pushes go there. @param here deletes beneath, under what is left to check */
+  async #delete(
+    repository: RepositoryName,
+    reference: Reference,
+    precondition: Precondition | undefined,
+    here: (left: Precondition | undefined) => Promise<void>,
+  ): Promise<void> {
+    const mirror = await this.#upstreams.of(repository);
+    if (!forwards(mirror, repository)) {
+      await here(precondition);
+      if (mirror !== undefined && reference.kind === 'tag')
+        this.#upstreams.forgetTag(mirror, repository, reference.tag);
+      return;
+    }
+    if (precondition !== undefined) {
+      const { digest } = await this.resolveManifest({ repository, condition: 'granted' }, reference, false);
+      if (!holds(precondition, digest)) throw new OciError('PRECONDITION_FAILED');
+    }
+    const name = reference.kind === 'tag' ? reference.tag : reference.digest;
+    const wasThere = await this.#upstreams.deleteReference(mirror, repository, name);
+    await here(undefined).catch((error: unknown) => {
+      if (!wasThere || !isUnknown(error)) throw error;
+    });
   }
 
   deleteBlob(repository: RepositoryName, digest: Digest, by?: Actor): Promise<void> {
@@ -287,10 +326,10 @@ export class MirroredRegistry implements Registry {
     return this.#beneath.findImages(images, withCentral);
   }
 
-  /** @throws OciError DENIED */
-  async #requirePushes(repository: RepositoryName): Promise<void> {
+  /** Returns the mirror that a repository belongs to, which takes pushes. @throws OciError DENIED */
+  async #requirePushes(repository: RepositoryName): Promise<Mirror | undefined> {
     const mirror = await this.#upstreams.of(repository);
-    if (mirror === undefined || mirror.pushes !== 'refused') return;
+    if (mirror?.pushes !== 'refused') return mirror;
     throw new OciError('DENIED', {
       message: `${mirror.organization} is a mirror of ${mirror.from} and takes no pushes: push to another organization`,
     });
@@ -333,11 +372,6 @@ interface Wanted {
   readonly digest: Digest;
   /** What the upstream has said of it, if it was asked for a tag. */
   readonly descriptor: ManifestDescriptor | undefined;
-}
-
-function covers({ organization, repositories }: Mirror, repository: RepositoryName): boolean {
-  const name = repository.slice(organization.length + 1);
-  return repositories.some((pattern) => matchesGlob(pattern, name));
 }
 
 /** Returns what was found; undefined if the registry beneath lacks it, or does not answer. */

@@ -34,6 +34,14 @@ export interface OpenedBlob {
   readonly content: ReadableStream<Uint8Array>;
 }
 
+/** A push that was noted before its commit. */
+export interface NotedPush {
+  /** Has it forwarded. @param version of the commit */
+  committed(version: number): Promise<void>;
+  /** Forgets it. */
+  refused(): void;
+}
+
 export interface Upstreams {
   /**
    * Returns the mirror that a repository belongs to; undefined if it belongs to none. Only an isolate's first call has
@@ -88,4 +96,20 @@ export interface Upstreams {
    * @throws OciError UNAVAILABLE
    */
   listReferrers(mirror: Mirror, repository: RepositoryName, subject: Digest): Promise<readonly Referrer[]>;
+  /**
+   * Notes a push that is about to be committed, and is to be forwarded: whatever happens after that, it will be.
+   * @throws OciError UNAVAILABLE
+   */
+  notePush(
+    mirror: Mirror,
+    repository: RepositoryName,
+    manifest: ManifestDescriptor,
+    tags: readonly Tag[],
+  ): Promise<NotedPush>;
+  /**
+   * Deletes a tag or a manifest at the upstream.
+   * @returns whether it was there
+   * @throws OciError METHOD_UNSUPPORTED, DENIED, UNAVAILABLE
+   */
+  deleteReference(mirror: Mirror, repository: RepositoryName, reference: Tag | Digest): Promise<boolean>;
 }

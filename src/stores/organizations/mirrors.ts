@@ -11,8 +11,8 @@ import { atMost } from '../rows-read.ts';
 import { type Actor, auditChanged, BERTH_ITSELF } from './audit-rows.ts';
 import { MAX_MIRRORS } from './limits.ts';
 
-/** What becomes of a push: it is refused, or stays here. */
-export type Pushes = 'refused' | 'kept';
+/** What becomes of a push: it is refused, stays here, or is forwarded to the upstream. */
+export type Pushes = 'refused' | 'kept' | 'forwarded';
 
 /** An organization whose repositories are those of another registry, pulled when they are asked for. */
 export interface Mirror {

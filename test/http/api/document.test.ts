@@ -87,6 +87,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   'get /api/mirrors': {},
   [`get ${ORGANIZATION}/mirror`]: { parameters: { organization: 'vacant' } },
   [`get ${ORGANIZATION}/mirror/status`]: { parameters: { organization: 'vacant' } },
+  [`post ${ORGANIZATION}/mirror/retry`]: { parameters: { organization: 'vacant' } },
   [`put ${ORGANIZATION}/mirror`]: { parameters: { organization: 'vacant' }, body: body({ from: 'hub' }) },
   [`delete ${ORGANIZATION}/mirror`]: { parameters: { organization: 'vacant' } },
   [`get ${ORGANIZATION}/credentials`]: {},

@@ -181,6 +181,7 @@ describe('a request is refused', () => {
     ['a login host that is a URL', { from: 'hub', login_host: 'https://auth.example' }, 'login_host'],
     ['a prefix with a slash at its end', { from: 'hub', prefix: 'team/' }, 'prefix'],
     ['a prefix that climbs', { from: 'hub', prefix: '../team' }, 'prefix'],
+    ['an end of images that wait', { from: 'hub', pushes: 'forwarded', expires_seconds: 60 }, 'expires_seconds'],
     ['no repositories', { from: 'hub', repositories: [] }, 'repositories'],
     ['a repository in capitals', { from: 'hub', repositories: ['App'] }, 'repositories'],
     ['a negative time', { from: 'hub', ttl_seconds: -1 }, 'ttl_seconds'],

@@ -29,12 +29,22 @@ export interface Destination {
 }
 
 export interface OtherRegistry extends Destination {
-  stop(): Promise<void>;
+  stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** Starts a registry. @param folder keeps its content @param login whether it asks for {@link LOGIN} */
-export async function startRegistry(program: string, folder: string, login = false): Promise<OtherRegistry> {
-  const port = await freePort();
+/**
+ * Starts a registry.
+ * @param folder keeps its content
+ * @param login whether it asks for {@link LOGIN}
+ * @param at its port; a free one by default
+ */
+export async function startRegistry(
+  program: string,
+  folder: string,
+  login = false,
+  at?: number,
+): Promise<OtherRegistry> {
+  const port = at ?? (await freePort());
   const htpasswd = join(folder, 'htpasswd');
   await writeFile(htpasswd, `${HTPASSWD}\n`);
   const config = {
@@ -61,8 +71,8 @@ export async function startRegistry(program: string, folder: string, login = fal
   return {
     url,
     authorization: login ? `Basic ${btoa(`${LOGIN.user}:${LOGIN.secret}`)}` : undefined,
-    stop: async () => {
-      child.kill();
+    stop: async (signal) => {
+      child.kill(signal);
       await ended;
     },
   };

@@ -161,6 +161,12 @@ const ROUTES: readonly Route[] = [
     path: (subject) => `${of(subject)}/mirror/status`,
     answer: () => [404, 'NOT_FOUND'],
   },
+  {
+    needs: 'organization',
+    method: 'POST',
+    path: (subject) => `${of(subject)}/mirror/retry`,
+    answer: () => [404, 'NOT_FOUND'],
+  },
   { needs: 'registry', method: 'GET', path: () => 'credentials', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'maintenance', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'deployment', answer: () => [200] },

@@ -1,0 +1,362 @@
+/** Pushes to a mirror that go to its upstream, and deletions. */
+import { env } from 'cloudflare:workers';
+import { runInDurableObject } from 'cloudflare:test';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { mirrorOf } from '../../src/mirror/durable-object.ts';
+import { config } from '../support/queues.ts';
+import type { OrganizationName } from '../../src/oci/reference.ts';
+import { addUsers, call, callApi } from '../support/client.ts';
+import { putImage } from '../support/content.ts';
+import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
+import { applyChangeLog, eventually, NODE1, startQueues, stopQueues } from '../support/queues.ts';
+import { StubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
+
+const MANIFEST = '/v2/alice/app/manifests/v1';
+const FORWARDED = { pushes: 'forwarded' } as const;
+const INDEX = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' };
+
+let upstream: StubUpstream;
+
+beforeEach(() => {
+  upstream = new StubUpstream();
+});
+
+afterEach(async () => {
+  await stopMirrors();
+  vi.unstubAllGlobals();
+});
+
+interface Status {
+  readonly pushes: {
+    readonly pending: number;
+    readonly announced: number;
+    readonly settled: number;
+    readonly parked: number;
+  };
+  readonly parked: readonly { readonly reason: string; readonly tag: string | null }[];
+}
+
+async function status(): Promise<Status> {
+  const answer = await callApi('GET', 'organizations/alice/mirror/status', 'alice');
+  expect(answer.status).toBe(200);
+  return answer.json();
+}
+
+const settled = (count: number): Promise<Status> => eventually(status, ({ pushes }) => pushes.settled === count);
+const retry = async (): Promise<unknown> => (await callApi('POST', 'organizations/alice/mirror/retry', 'alice')).json();
+
+async function pulled(path = MANIFEST, host?: string): Promise<string> {
+  const answer = await call('GET', path, { as: 'alice', ...(host === undefined ? {} : { host }) });
+  return answer.headers.get('Docker-Content-Digest') ?? String(answer.status);
+}
+
+/** Runs what is due in the mirror's object now, as its alarm would. */
+async function runAlarm(): Promise<void> {
+  const object = mirrorOf(env, 'alice' as OrganizationName, config.central);
+  await runInDurableObject(object, (instance) => instance.alarm());
+}
+
+const away = (): never => {
+  throw new TypeError('the network is unreachable');
+};
+
+/** Fails writes, and answers everything else. */
+const readOnly = (refusal: number) => (request: Request) =>
+  request.method === 'GET' || request.method === 'HEAD' ? undefined : new Response(null, { status: refusal });
+
+describe('a push to an organization that forwards its pushes', () => {
+  beforeEach(addUsers);
+
+  test('is carried to the upstream: blobs, then the manifest under its tag', async () => {
+    await becomeMirror('alice', FORWARDED);
+    const { digest } = await putImage('alice/app', 1, ['v1']);
+    const { pushes, parked } = await settled(1);
+    expect([pushes, parked]).toEqual([{ pending: 0, announced: 0, settled: 1, parked: 0 }, []]);
+    expect(upstream.tagged('app', 'v1')).toBe(digest);
+    expect(await pulled()).toBe(digest);
+  });
+
+  test('has the name that the prefix gives it there', async () => {
+    await becomeMirror('alice', { ...FORWARDED, prefix: 'team/apps' });
+    const { digest } = await putImage('alice/app', 1, ['v1']);
+    await settled(1);
+    expect(upstream.tagged('team/apps/app', 'v1')).toBe(digest);
+  });
+
+  test('stays here if the repository is none that is mirrored', async () => {
+    await becomeMirror('alice', { ...FORWARDED, repositories: ['team/*'] });
+    const { digest } = await putImage('alice/app', 1, ['v1']);
+    expect(await pulled()).toBe(digest);
+    expect((await status()).pushes).toEqual({ pending: 0, announced: 0, settled: 0, parked: 0 });
+    expect(upstream.asked()).toEqual([]);
+  });
+
+  test('mounts a blob that was forwarded to another repository', async () => {
+    await becomeMirror('alice', FORWARDED);
+    await putImage('alice/app', 1, ['v1']);
+    await settled(1);
+    upstream.asked();
+    await putImage('alice/other', 1, ['v1']);
+    await settled(2);
+    const writes = upstream.asked().filter((each) => each.startsWith('POST') || each.startsWith('PUT'));
+    expect(writes).toEqual([
+      'POST /v2/other/blobs/uploads/',
+      'POST /v2/other/blobs/uploads/',
+      'PUT /v2/other/manifests/v1',
+    ]);
+  });
+
+  test('by its digest is carried, and an index after its images', async () => {
+    await becomeMirror('alice', FORWARDED);
+    const { digest, bytes } = await putImage('alice/app', 1, []);
+    const child = { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest, size: bytes.byteLength };
+    const absent = { ...child, digest: `sha256:${'0'.repeat(64)}` };
+    const body = JSON.stringify({ schemaVersion: 2, manifests: [child] });
+    expect((await call('PUT', MANIFEST, { as: 'alice', body, headers: INDEX })).status).toBe(201);
+    await settled(2);
+    expect(upstream.hasManifest('app', digest)).toBe(true);
+    const sparse = JSON.stringify({ schemaVersion: 2, manifests: [child, absent] });
+    await call('PUT', MANIFEST, { as: 'alice', body: sparse, headers: INDEX });
+    // Which manifests an index may lack is the upstream's rule.
+    const { parked } = await eventually(status, ({ pushes }) => pushes.parked === 1);
+    expect(parked).toMatchObject([{ tag: 'v1', reason: expect.stringContaining('MANIFEST_BLOB_UNKNOWN') }]);
+  });
+
+  test('brings the images of an index that were here before', async () => {
+    const { digest, bytes } = await putImage('alice/app', 1, []);
+    await becomeMirror('alice', FORWARDED);
+    const child = { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest, size: bytes.byteLength };
+    const body = JSON.stringify({ schemaVersion: 2, manifests: [child] });
+    await call('PUT', MANIFEST, { as: 'alice', body, headers: INDEX });
+    await settled(1);
+    expect(upstream.hasManifest('app', digest)).toBe(true);
+  });
+
+  test('that is refused is not carried', async () => {
+    await becomeMirror('alice', FORWARDED);
+    const missing = { mediaType: 'application/json', digest: `sha256:${'1'.repeat(64)}`, size: 2 };
+    const body = JSON.stringify({ schemaVersion: 2, config: missing, layers: [] });
+    const headers = { 'Content-Type': 'application/vnd.oci.image.manifest.v1+json' };
+    expect((await call('PUT', MANIFEST, { as: 'alice', body, headers })).status).toBe(400);
+    await runAlarm();
+    expect(upstream.requests.filter((each) => each.startsWith('PUT'))).toEqual([]);
+    expect((await status()).pushes).toEqual({ pending: 0, announced: 0, settled: 0, parked: 0 });
+  });
+});
+
+describe('while the upstream does not take a push', () => {
+  beforeEach(addUsers);
+
+  test('the tag means what was pushed here, and afterwards what it means there', async () => {
+    await becomeMirror('alice', { ...FORWARDED, ttl: 0 });
+    const before = await upstream.image('app', 'v1', 'before');
+    expect(await pulled()).toBe(before.digest);
+    upstream.answers = readOnly(503);
+    const { digest } = await putImage('alice/app', 1, ['v1']);
+    expect(await pulled()).toBe(digest);
+    expect((await status()).pushes).toMatchObject({ pending: 1, settled: 0 });
+    upstream.answers = () => undefined;
+    await settled(1);
+    const after = await upstream.image('app', 'v1', 'after');
+    expect(await pulled()).toBe(after.digest);
+  });
+
+  test('it is not parked, and the upstream is left alone', async () => {
+    await becomeMirror('alice', FORWARDED);
+    upstream.answers = away;
+    const { digest } = await putImage('alice/app', 1, ['v1']);
+    await vi.waitUntil(() => upstream.requests.length > 0);
+    const { pushes } = await status();
+    expect(pushes).toEqual({ pending: 1, announced: 0, settled: 0, parked: 0 });
+    expect(await pulled()).toBe(digest);
+    upstream.answers = () => undefined;
+    await settled(1);
+    expect(upstream.tagged('app', 'v1')).toBe(digest);
+  });
+
+  test('a later push of the tag takes the place of an earlier one', async () => {
+    await becomeMirror('alice', FORWARDED);
+    upstream.answers = readOnly(503);
+    const first = await putImage('alice/app', 1, ['v1']);
+    const second = await putImage('alice/app', 5, ['v1']);
+    expect((await status()).pushes.pending).toBe(1);
+    upstream.answers = () => undefined;
+    await settled(1);
+    expect(upstream.tagged('app', 'v1')).toBe(second.digest);
+    expect(upstream.hasManifest('app', first.digest)).toBe(false);
+  });
+});
+
+describe('a push that the upstream refuses', () => {
+  beforeEach(addUsers);
+
+  test('is parked with its reason, without the password, until somebody retries', async () => {
+    const secret = 'the-secret-of-the-upstream';
+    await becomeMirror('alice', { ...FORWARDED, credential: { user: 'ci', secret } });
+    upstream.answers = (request) =>
+      request.method === 'POST'
+        ? Response.json({ errors: [{ code: 'DENIED', message: `not with ${secret}` }] }, { status: 403 })
+        : undefined;
+    const { digest } = await putImage('alice/app', 1, ['v1']);
+    const { parked } = await eventually(status, ({ pushes }) => pushes.parked === 1);
+    expect(parked).toEqual([
+      {
+        repository: 'alice/app',
+        tag: 'v1',
+        digest,
+        attempts: 1,
+        reason: expect.stringContaining('DENIED: not with …') as string,
+      },
+    ]);
+    expect(await pulled()).toBe(digest);
+    upstream.answers = () => undefined;
+    expect(await retry()).toEqual({ retried: 1 });
+    await settled(1);
+    expect(upstream.tagged('app', 'v1')).toBe(digest);
+  });
+
+  test('is tried again after a change of the mirror', async () => {
+    await becomeMirror('alice', FORWARDED);
+    upstream.answers = readOnly(403);
+    const { digest } = await putImage('alice/app', 1, ['v1']);
+    await eventually(status, ({ pushes }) => pushes.parked === 1);
+    upstream.answers = () => undefined;
+    await becomeMirror('alice', { ...FORWARDED, isPublic: true });
+    expect(await pulled()).toBe(digest);
+    await settled(1);
+  });
+});
+
+describe('a push whose request was cut off', () => {
+  beforeEach(addUsers);
+
+  const cutOff = async (): Promise<void> => {
+    await runInDurableObject(mirrorOf(env, 'alice' as OrganizationName, config.central), (_, { storage }) => {
+      storage.sql.exec("UPDATE outgoing SET stage = 'noted', due_at = 0");
+    });
+    await runAlarm();
+  };
+
+  test('after its commit is carried', async () => {
+    await becomeMirror('alice', FORWARDED);
+    upstream.answers = readOnly(503);
+    const { digest } = await putImage('alice/app', 1, ['v1']);
+    upstream.answers = () => undefined;
+    await cutOff();
+    await settled(1);
+    expect(upstream.tagged('app', 'v1')).toBe(digest);
+  });
+});
+
+describe('a deletion', () => {
+  beforeEach(addUsers);
+
+  const remove = (reference: string, headers = {}): Promise<Response> =>
+    call('DELETE', `/v2/alice/app/manifests/${reference}`, { as: 'alice', headers });
+
+  test.each(['a tag', 'a manifest'])('of %s is asked of the upstream first, and then done here', async (what) => {
+    await becomeMirror('alice', FORWARDED);
+    const { digest } = await putImage('alice/app', 1, ['v1']);
+    await settled(1);
+    upstream.asked();
+    const reference = what === 'a tag' ? 'v1' : digest;
+    expect((await remove(reference)).status).toBe(202);
+    expect(upstream.asked()).toEqual([`DELETE /v2/app/manifests/${reference}`]);
+    if (what === 'a tag') expect(await pulled()).toBe('404');
+    else expect(await pulled(`/v2/alice/app/manifests/${digest}`)).toBe('404');
+  });
+
+  test('that the upstream does not do is refused with what to do, and nothing is deleted', async () => {
+    await becomeMirror('alice', FORWARDED);
+    const { digest } = await putImage('alice/app', 1, ['v1']);
+    await settled(1);
+    upstream.deletes = false;
+    const answer = await remove('v1');
+    expect(answer.status).toBe(405);
+    const text = await answer.text();
+    expect(text).toContain('UNSUPPORTED');
+    expect(text).toContain(`${UPSTREAM} does not delete this, so nothing was deleted`);
+    expect(await pulled()).toBe(digest);
+  });
+
+  test('while the upstream is away is refused, and nothing is deleted', async () => {
+    await becomeMirror('alice', FORWARDED);
+    const { digest } = await putImage('alice/app', 1, ['v1']);
+    await settled(1);
+    upstream.answers = away;
+    expect((await remove('v1')).status).toBe(503);
+    expect(await pulled()).toBe(digest);
+  });
+
+  test('of a push that was not carried yet is done, and it is not carried', async () => {
+    await becomeMirror('alice', FORWARDED);
+    upstream.answers = ({ method }) => (method === 'POST' ? new Response(null, { status: 500 }) : undefined);
+    await putImage('alice/app', 1, ['v1']);
+    expect((await remove('v1')).status).toBe(202);
+    expect((await status()).pushes).toEqual({ pending: 0, announced: 0, settled: 0, parked: 0 });
+    expect(await pulled()).toBe('404');
+  });
+
+  test('of what only the upstream has succeeds', async () => {
+    await becomeMirror('alice', FORWARDED);
+    await upstream.image('app', 'v1');
+    expect((await remove('v1')).status).toBe(202);
+    expect(upstream.tagged('app', 'v1')).toBeUndefined();
+    expect((await remove('v1')).status).toBe(404);
+  });
+
+  test('under a precondition that does not hold asks the upstream for nothing', async () => {
+    await becomeMirror('alice', FORWARDED);
+    await putImage('alice/app', 1, ['v1']);
+    await settled(1);
+    upstream.asked();
+    const headers = { 'If-Match': `"sha256:${'0'.repeat(64)}"` };
+    expect((await remove('v1', headers)).status).toBe(412);
+    expect(upstream.asked().filter((each) => each.startsWith('DELETE'))).toEqual([]);
+  });
+});
+
+describe('threats', () => {
+  beforeEach(addUsers);
+
+  test('who may only pull can neither push nor delete at the upstream, nor retry', async () => {
+    await becomeMirror('alice', { ...FORWARDED, isPublic: true });
+    await upstream.image('app', 'v1');
+    const body = JSON.stringify({ schemaVersion: 2, manifests: [] });
+    for (const [method, headers] of [
+      ['PUT', INDEX],
+      ['DELETE', {}],
+    ] as const) {
+      const answer = await call(method, MANIFEST, { as: 'bob', headers, ...(method === 'PUT' ? { body } : {}) });
+      expect([method, answer.status]).toEqual([method, 403]);
+    }
+    expect((await callApi('POST', 'organizations/alice/mirror/retry', 'bob')).status).toBe(403);
+    expect(upstream.asked()).toEqual([]);
+  });
+
+  test('a push uses the credential of its own organization only', async () => {
+    await becomeMirror('alice', { ...FORWARDED, credential: { user: 'of-alice', secret: 'alice-secret' } });
+    await becomeMirror('bob', { ...FORWARDED, credential: { user: 'of-bob', secret: 'bob-secret' } });
+    upstream.answers = ({ headers }) =>
+      headers.has('authorization')
+        ? undefined
+        : new Response(null, { status: 401, headers: { 'WWW-Authenticate': 'Basic realm="upstream"' } });
+    await putImage('bob/app', 1, ['v1'], { as: 'bob' });
+    await vi.waitUntil(() => upstream.tagged('app', 'v1') !== undefined, { timeout: 30_000 });
+    expect([...upstream.authorizations].toSorted()).toEqual(['', `Basic ${btoa('of-bob:bob-secret')}`]);
+  });
+});
+
+test('a push to a node is carried from there', async () => {
+  await startQueues();
+  try {
+    await becomeMirror('alice', FORWARDED);
+    await applyChangeLog();
+    const { digest } = await putImage('alice/app', 1, ['v1'], { as: 'alice', host: NODE1 });
+    await vi.waitUntil(() => upstream.tagged('app', 'v1') === digest, { timeout: 30_000 });
+    expect(await pulled(MANIFEST, NODE1)).toBe(digest);
+    expect(await pulled()).toBe(digest);
+  } finally {
+    await stopQueues();
+  }
+});
