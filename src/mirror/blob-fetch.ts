@@ -18,6 +18,8 @@ export interface BlobFetchOptions {
   readonly handout: Handout;
   /** The repository at the upstream. */
   readonly source: Repository;
+  /** The upstream's answer, if it has begun to send the blob. */
+  readonly begun: Response | undefined;
   /** Aborts the requests of `source`. */
   readonly abort: AbortController;
   readonly registry: Registry;
@@ -33,7 +35,7 @@ export interface BlobFetchOptions {
  * @throws the first failure: of the upstream, of the store, or ContentError for wrong bytes
  */
 export async function bringBlob(options: BlobFetchOptions): Promise<OciError | undefined> {
-  const { digest, handout, source, abort, onLanded } = options;
+  const { digest, handout, source, begun, abort, onLanded } = options;
   const { size } = handout;
   let failure: { readonly cause: unknown } | undefined;
   const orStop = (cause: unknown): undefined => {
@@ -42,7 +44,8 @@ export async function bringBlob(options: BlobFetchOptions): Promise<OciError | u
     abort.abort(cause);
   };
   const pump = async (): Promise<void> => {
-    for await (const piece of blobPieces(source, { digest, size }, handout.end, size)) await handout.write(piece);
+    const pieces = blobPieces(source, { digest, size }, handout.end, size, begun);
+    for await (const piece of pieces) await handout.write(piece);
   };
   const [refusal] = await Promise.all([
     keep(options).catch(orStop),

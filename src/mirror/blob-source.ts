@@ -1,9 +1,17 @@
 /** The upstream, as the source of one blob. */
 import type { Config } from '../config.ts';
 import type { Host } from '../oci-client/host.ts';
-import { Repository } from '../oci-client/repository.ts';
+import { Repository, sizeIn } from '../oci-client/repository.ts';
+import { withRetries } from '../oci-client/retry.ts';
 import type { BlobWanted } from './blob.ts';
 import { hostOf, isAbsence, nameAtUpstream } from './reach-upstream.ts';
+
+/** A blob that the upstream has begun to send. */
+export interface BegunBlob {
+  /** Bytes. */
+  readonly size: number;
+  readonly answer: Response;
+}
 
 export class BlobSource {
   readonly #config: Config;
@@ -19,6 +27,25 @@ export class BlobSource {
     const key = JSON.stringify(settings);
     if (this.#connection?.key !== key) this.#connection = { key, host: hostOf(settings, this.#config) };
     return new Repository(this.#connection.host, nameAtUpstream(settings, this.#config, repository), 'pull', signal);
+  }
+
+  /**
+   * Begins to read a blob whose size is not known. The answer says it, or else another one does.
+   * @returns undefined if the upstream has no such blob, or does not show it
+   */
+  async begin(wanted: BlobWanted, signal: AbortSignal): Promise<BegunBlob | undefined> {
+    const repository = this.repository(wanted, signal);
+    try {
+      const ask = (): Promise<Response> => repository.getBlob(wanted.digest, 0, 0, true);
+      const answer = await withRetries(repository.host.surroundings, signal, ask);
+      const size = sizeIn(answer) ?? (await repository.blobSize(wanted.digest));
+      if (size !== undefined) return { size, answer };
+      await answer.body?.cancel();
+      return undefined;
+    } catch (error) {
+      if (isAbsence(error)) return undefined;
+      throw error;
+    }
   }
 
   /** Returns the size of the blob in bytes; undefined if the upstream has none, or does not show it. */

@@ -177,14 +177,27 @@ export class MirrorBlob extends DurableObject<Env> {
   async #fetchOf(wanted: BlobWanted): Promise<Fetch | undefined> {
     if (this.#fetch !== undefined) return this.#fetch;
     if (this.#pause.isOn) throw new OciError('UNAVAILABLE', { message: this.#pause.reason });
-    this.#starting ??= this.#start(wanted).finally(() => (this.#starting = undefined));
+    this.#starting ??= this.#startOrPause(wanted).finally(() => (this.#starting = undefined));
     return this.#starting;
   }
 
-  async #start(wanted: BlobWanted): Promise<Fetch | undefined> {
+  async #startOrPause(wanted: BlobWanted): Promise<Fetch | undefined> {
+    const abort = new AbortController();
+    try {
+      return await this.#start(wanted, abort);
+    } catch (error) {
+      abort.abort(error);
+      this.#fail(wanted, error);
+      throw error;
+    }
+  }
+
+  async #start(wanted: BlobWanted, abort: AbortController): Promise<Fetch | undefined> {
     if (this.#kept?.isOver === true) await this.#cleanUp();
     const known = this.#kept;
-    const size = known?.size ?? wanted.size ?? (await this.#source.size(wanted));
+    const knownSize = known?.size ?? wanted.size;
+    const begun = knownSize === undefined ? await this.#source.begin(wanted, abort.signal) : undefined;
+    const size = knownSize ?? begun?.size;
     if (size === undefined) return undefined;
     const fresh = { id: crypto.randomUUID(), landed: 0, failures: 0, isOver: false };
     const kept: Kept = { ...fresh, ...known, wanted, size };
@@ -197,15 +210,15 @@ export class MirrorBlob extends DurableObject<Env> {
       owner,
     });
     await handout.open();
-    const fetch = { handout, ended: this.#run(kept, handout) };
+    const fetch = { handout, ended: this.#run(kept, handout, begun?.answer, abort) };
     this.#fetch = fetch;
     return fetch;
   }
 
   /** Runs a fetch to its end. It never rejects. */
-  async #run(begun: Kept, handout: Handout): Promise<Ended> {
-    const { wanted, size } = begun;
-    let kept = begun;
+  async #run(before: Kept, handout: Handout, begun: Response | undefined, abort: AbortController): Promise<Ended> {
+    const { wanted, size } = before;
+    let kept = before;
     const keep = (changes: Partial<Kept>): void => {
       kept = { ...kept, ...changes };
       if (size > PART_BYTES) this.ctx.storage.kv.put('fetch', kept);
@@ -216,13 +229,13 @@ export class MirrorBlob extends DurableObject<Env> {
       keep({});
       return this.ctx.storage.setAlarm(Date.now() + FIRST_ALARM_MILLISECONDS);
     });
-    const abort = new AbortController();
     let ended: Ended;
     try {
       const refusal = await bringBlob({
         digest: wanted.digest,
         handout,
         source: this.#source.repository(wanted, abort.signal),
+        begun,
         abort,
         registry: await this.#registryOf(wanted),
         repository: wanted.repository,

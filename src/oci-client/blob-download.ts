@@ -12,6 +12,7 @@ import { TransportError } from './transport.ts';
 /**
  * Reads a part of a blob: exactly the bytes from `start` to before `end`. The whole is not checked against its digest,
  * because the caller may have the rest already.
+ * @param begun the answer to a request for the whole blob, to be read first; undefined to ask
  * @throws RegistryError, TransportError
  */
 export async function* blobPieces(
@@ -19,13 +20,16 @@ export async function* blobPieces(
   { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
   start = 0,
   end = size,
+  begun?: Response,
 ): AsyncGenerator<Uint8Array> {
   const patience = new Patience(repository.host.surroundings, repository.signal);
   let at = start;
+  let answer = begun;
   while (at < end) {
-    const begun = at;
+    const before = at;
     try {
-      const response = await repository.getBlob(digest, at, end, at === 0 && end === size);
+      const response = answer ?? (await repository.getBlob(digest, at, end, at === 0 && end === size));
+      answer = undefined;
       // A registry that ignores the range begins at the first byte.
       let position = response.status === 206 ? startOf(response, at) : 0;
       for await (const piece of brokenWhereItBreaks(response)) {
@@ -38,7 +42,7 @@ export async function* blobPieces(
       }
       if (at < end) throw new TransportError(`${digest} ended after ${at} of ${size} bytes`);
     } catch (error) {
-      if (at > begun) patience.renew();
+      if (at > before) patience.renew();
       await patience.after(error);
     }
   }

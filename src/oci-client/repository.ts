@@ -23,6 +23,12 @@ const MAX_REFERRERS = 10_000;
 /** What a HEAD says of a manifest. Its size is in bytes. */
 export type ManifestDescription = Pick<Descriptor, 'digest' | 'size'> & Pick<StoredManifest, 'mediaType'>;
 
+/** Returns the bytes of a whole answer; undefined if it does not say. */
+export function sizeIn({ headers }: Response): number | undefined {
+  const length = headers.get('content-length') ?? '';
+  return /^\d{1,15}$/.test(length) ? Number(length) : undefined;
+}
+
 /** One repository of a registry: each method is one operation of the distribution spec. */
 export class Repository {
   readonly host: Host;
@@ -175,9 +181,9 @@ export class Repository {
     const target = this.blobPath(digest);
     const response = await this.#callAgain({ method: 'HEAD', target, expect: [200, 404] });
     if (response.status === 404) return undefined;
-    const length = response.headers.get('content-length') ?? '';
-    if (!/^\d{1,15}$/.test(length)) throw this.#nonsense(response, `${target} was answered without its size`);
-    return Number(length);
+    const size = sizeIn(response);
+    if (size === undefined) throw this.#nonsense(response, `${target} was answered without its size`);
+    return size;
   }
 
   /**

@@ -162,7 +162,7 @@ export class MemoryUpstream {
       'Content-Length': part.byteLength,
       ...(from === undefined ? {} : range),
     });
-    this.sent.set(digest, (this.sent.get(digest) ?? 0) + part.byteLength);
+    if (request.method === 'GET') this.sent.set(digest, (this.sent.get(digest) ?? 0) + part.byteLength);
     response.end(part);
   }
 }
