@@ -3,6 +3,7 @@ import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { importsOf } from '../../src/import/durable-object.ts';
+import { ImportsState } from '../../src/import/import-state.ts';
 import { MAX_STARTS } from '../../src/import/failure.ts';
 import type { OrganizationName } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
@@ -86,4 +87,15 @@ test('a blob that went before its manifest came is copied again', async () => {
   await inside((sql) => sql.exec('INSERT INTO blobs VALUES (?, ?, ?)', ID, image.layers[0], 'alice/app'));
   expect(await run()).toMatchObject({ state: 'running' });
   expect(await run()).toMatchObject({ state: 'done', skipped: 0 });
+});
+
+test('an import for which too little was left of a run has the next turn, and loses no start', async () => {
+  await startImport('alice', ID);
+  await runInDurableObject(imports(), (_of, { storage }) => {
+    const state = new ImportsState(storage.sql);
+    state.serve(ID, 1000);
+    state.serveAgain(ID);
+    expect(state.nextDue(Number.MAX_SAFE_INTEGER)).toMatchObject({ id: ID, starts: 0 });
+    expect(storage.sql.exec('SELECT served_at FROM imports').toArray()).toEqual([{ served_at: 0 }]);
+  });
 });

@@ -15,7 +15,7 @@ const IMAGES = 30;
 /** Bytes of the layers of an image. */
 const LAYERS = [6 * MEBIBYTE, MEBIBYTE, 100_000];
 const COMMAND_SECONDS = 600;
-const ROUNDS = 3;
+const ROUNDS = 5;
 
 interface Ended {
   readonly id: string;
