@@ -1,6 +1,6 @@
 /**
- * Fetches a blob from an upstream once, into a handout, and has it stored from there in one piece. A run that was killed
- * has its parts: the upstream sends only the rest, and the store is given all of it again.
+ * Fetches a blob from an upstream once, into a handout, and has it stored from there in one piece. A run that was
+ * killed has its parts: the upstream sends only the rest, and the store is given all of it again.
  */
 import { blobPieces } from '../oci-client/blob-download.ts';
 import { ContentError } from '../oci-client/content-error.ts';

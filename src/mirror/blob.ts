@@ -32,7 +32,9 @@ export interface BlobWanted {
   /** `central`, or the name of a node: the registry that stores the blob. */
   readonly namespace: string;
   readonly upstream: UpstreamSettings;
-  /** When these settings were made. After a change, a blob is fetched anew, and not handed out from the upstream before. */
+  /**
+   * When these settings were made. After a change, a blob is fetched anew, and not handed out from the upstream before.
+   */
   readonly changedAt: number;
   readonly repository: RepositoryName;
   readonly digest: Digest;

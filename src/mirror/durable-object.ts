@@ -41,6 +41,8 @@ import { UpstreamClient } from './upstream-client.ts';
 const PATIENCE_MILLISECONDS = 3000;
 /** How long a client waits for the upstream otherwise. */
 const ANSWER_MILLISECONDS = 30_000;
+/** The time after which an alarm tries again that could not begin. */
+const AGAIN_MILLISECONDS = 10_000;
 /** The time for which it is remembered that the upstream has no such tag. */
 const MISSING_MILLISECONDS = MINUTE;
 
@@ -92,9 +94,10 @@ export class OrganizationMirror extends DurableObject<Env> {
       return { tag: mirrored(found, upstream.isPaused ? 'failing' : 'stale') };
     }
     const isKnown = found !== undefined && mayBeStale(found.checkedAt, at.mirror, Date.now());
-    const answer = await within(isKnown ? PATIENCE_MILLISECONDS : ANSWER_MILLISECONDS, asked).catch(
-      (error: unknown): TagAnswer => ({ failure: upstream.failure(at.mirror, error, found !== undefined) }),
-    );
+    const answer = await within(isKnown ? PATIENCE_MILLISECONDS : ANSWER_MILLISECONDS, asked).catch((): TagAnswer => {
+      const reason = `${at.mirror.from} has not answered yet`;
+      return { failure: { reason, retryAfter: PATIENCE_MILLISECONDS, hasAnswered: found !== undefined } };
+    });
     return isKnown && answer.failure !== undefined ? { tag: mirrored(found, 'failing') } : answer;
   }
 
@@ -150,8 +153,10 @@ export class OrganizationMirror extends DurableObject<Env> {
       const source = upstream.repository(mirror, repository);
       const query = new URLSearchParams({ n: String(limit), ...(after === '' ? {} : { last: after }) });
       const page = await source.tagsPage(`/v2/${source.name}/tags/list?${query.toString()}`);
-      const tags = page?.names.filter(isTag).slice(0, limit);
-      return { tags, last: page?.next === undefined ? undefined : tags?.at(-1) };
+      const all = page?.names.filter(isTag) ?? [];
+      const tags = all.slice(0, limit);
+      const isLast = page?.next === undefined && all.length <= limit;
+      return { tags: page && tags, last: isLast ? undefined : tags.at(-1) };
     } catch (error) {
       return isAbsence(error) ? {} : { failure: upstream.failure(mirror, error, false) };
     }
@@ -218,10 +223,16 @@ export class OrganizationMirror extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
+    let at: MirrorAt | undefined;
+    try {
+      at = await this.#current();
+    } catch (error) {
+      logFailure({ mirror: 'alarm', error: String(error) });
+      return this.ctx.storage.setAlarm(Date.now() + AGAIN_MILLISECONDS);
+    }
+    if (at === undefined) return this.#clear();
     const slice = new Slice(this.#meter);
     try {
-      const at = await this.#current();
-      if (at === undefined) return this.#clear();
       await this.#use(at);
       if (at.mirror.pushes !== 'forwarded') this.#outgoing.parkAll('the mirror does not forward its pushes now');
       do {
@@ -306,9 +317,10 @@ export class OrganizationMirror extends DurableObject<Env> {
     this.#state.noteMissing(repository, tag, now, now + MISSING_MILLISECONDS);
     const digest = known?.descriptor?.digest;
     if (digest === undefined) return;
+    const stored = known?.stored ?? digest;
     const remove = async (): Promise<void> => {
       const registry = await this.#beneath(at.namespace);
-      const unlessMoved = { ifMatch: [`"${digest}"`], ifNoneMatch: undefined };
+      const unlessMoved = { ifMatch: [`"${digest}"`, `"${stored}"`], ifNoneMatch: undefined };
       try {
         await registry.deleteTag(repository, tag, byMirror(at.mirror), unlessMoved);
       } catch (error) {

@@ -62,14 +62,11 @@ export class ImageStore {
     const registry = await this.#registryOf(at);
     const asked = this.#state.manifest(repository, digest);
     const kept = asked ?? (await storedManifest(registry, repository, digest));
-    // Only its tag was asked for.
+    // Nobody has pulled the manifest yet, or it has made room for others.
     if (kept === undefined) return true;
-    let tags = this.#state.tagsOf(repository, digest, MAX_TAGS);
-    if (asked === undefined) {
-      // What is stored is not written again.
-      tags = await withoutStored(registry, repository, digest, tags);
-      if (tags.length === 0) return true;
-    }
+    const tags = await this.#tagsToWrite(registry, repository, digest);
+    // What is stored is not written again.
+    if (asked === undefined && tags.length === 0) return true;
     const manifest = parseManifest(kept.bytes, kept.mediaType);
     const sizes = new Map(manifest.references.map((each) => [each.digest, each.size ?? undefined]));
     for (let i = 0; i < manifest.requiredBlobs.length; i += BLOBS_AT_ONCE) {
@@ -78,10 +75,30 @@ export class ImageStore {
       if (fetched.includes(false)) return false;
     }
     // A tag that was pushed here, and that the upstream does not have yet, stays.
-    tags = tags.filter((tag) => this.#outgoing.pushed(repository, tag) === undefined);
-    await registry.putManifest(repository, digest, manifest, kept.size, tags, byMirror(at.mirror));
+    const written = tags.filter((tag) => this.#outgoing.pushed(repository, tag) === undefined);
+    await registry.putManifest(repository, digest, manifest, kept.size, written, byMirror(at.mirror));
+    this.#state.noteStored(repository, written, digest);
     this.#state.forgetManifest(repository, digest);
     return true;
+  }
+
+  /**
+   * Returns the tags that mean the manifest and are not stored so yet. Another store may have asked the upstream later,
+   * and stored another meaning since.
+   */
+  async #tagsToWrite(registry: Registry, repository: RepositoryName, digest: Digest): Promise<readonly Tag[]> {
+    const tags = this.#state.tagsOf(repository, digest, MAX_TAGS);
+    const access = { repository, condition: 'granted' } as const;
+    const wanted = tags.map((tag) => ({ access, reference: { kind: 'tag', tag } as const }));
+    const images = tags.length === 0 ? [] : await registry.findImages(wanted, true);
+    const stored = new Map(
+      images.flatMap((image) => image.tags.map(({ name, pushedAt }) => [name, { digest: image.digest, pushedAt }])),
+    );
+    return tags.filter((tag) => {
+      const there = stored.get(tag);
+      const checkedAt = this.#state.tag(repository, tag)?.checkedAt ?? 0;
+      return there === undefined || (there.digest !== digest && there.pushedAt <= checkedAt);
+    });
   }
 
   /** Has a blob stored. @returns false if it is still being fetched */
@@ -102,22 +119,6 @@ export class ImageStore {
 /** The author of the tags that a mirror stores. */
 export function byMirror({ from }: Mirror): Actor {
   return { subject: 'mirror', name: from, host: '' };
-}
-
-/** Returns the tags that do not mean this manifest yet. */
-async function withoutStored(
-  registry: Registry,
-  repository: RepositoryName,
-  digest: Digest,
-  tags: readonly Tag[],
-): Promise<readonly Tag[]> {
-  const access = { repository, condition: 'granted' } as const;
-  const other: Tag[] = [];
-  for (const tag of tags) {
-    const known = await ifKnown(registry.resolveManifest(access, { kind: 'tag', tag }, false));
-    if (known?.digest !== digest) other.push(tag);
-  }
-  return other;
 }
 
 async function storedManifest(

@@ -23,7 +23,8 @@ const PART_BYTES = 1_000_000;
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS tags (
     repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT, media_type TEXT, size INTEGER,
-    checked_at INTEGER NOT NULL, missing_until INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (repository, tag)
+    checked_at INTEGER NOT NULL, missing_until INTEGER NOT NULL DEFAULT 0, stored TEXT,
+    PRIMARY KEY (repository, tag)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS tags_by_age ON tags (checked_at);
   CREATE INDEX IF NOT EXISTS tags_by_digest ON tags (repository, digest);
@@ -50,6 +51,8 @@ export interface KnownTag {
   readonly checkedAt: number;
   /** Until when the tag counts as missing; 0 if it does not. */
   readonly missingUntil: number;
+  /** The digest that the tag was last stored with; undefined if this mirror has not stored it. */
+  readonly stored: Digest | undefined;
 }
 
 export interface KeptManifest extends ManifestDescriptor {
@@ -68,7 +71,8 @@ type Row = Record<string, SqlStorageValue>;
 
 export class MirrorState {
   readonly #sql: SqlStorage;
-  #writes = 0;
+  /** By table. At the first write of an instance, it looks. */
+  readonly #writes = { tags: 0, due: 0 };
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
@@ -87,13 +91,14 @@ export class MirrorState {
       descriptor: row['digest'] === null ? undefined : descriptorIn(row),
       checkedAt: Number(row['checked_at']),
       missingUntil: Number(row['missing_until']),
+      stored: (row['stored'] ?? undefined) as Digest | undefined,
     };
   }
 
   /** Takes note of what the upstream says of a tag. */
   noteTag(repository: RepositoryName, tag: Tag, { digest, mediaType, size }: ManifestDescriptor, now: number): void {
     this.#sql.exec(
-      `INSERT INTO tags VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET digest = excluded.digest,
+      `INSERT INTO tags VALUES (?, ?, ?, ?, ?, ?, 0, NULL) ON CONFLICT DO UPDATE SET digest = excluded.digest,
         media_type = excluded.media_type, size = excluded.size, checked_at = excluded.checked_at, missing_until = 0`,
       repository,
       tag,
@@ -108,7 +113,7 @@ export class MirrorState {
   /** Takes note that the upstream has no such tag. The descriptor stays until {@link forgetDescriptor}. */
   noteMissing(repository: RepositoryName, tag: Tag, now: number, until: number): void {
     this.#sql.exec(
-      `INSERT INTO tags VALUES (?, ?, NULL, NULL, NULL, ?, ?)
+      `INSERT INTO tags VALUES (?, ?, NULL, NULL, NULL, ?, ?, NULL)
         ON CONFLICT DO UPDATE SET checked_at = excluded.checked_at, missing_until = excluded.missing_until`,
       repository,
       tag,
@@ -118,10 +123,16 @@ export class MirrorState {
     this.#limit('tags', 'checked_at', MAX_TAGS);
   }
 
+  /** Takes note of what tags were stored with. */
+  noteStored(repository: RepositoryName, tags: readonly Tag[], digest: Digest): void {
+    for (const tag of tags)
+      this.#sql.exec('UPDATE tags SET stored = ? WHERE repository = ? AND tag = ?', digest, repository, tag);
+  }
+
   /** Forgets what a missing tag meant. */
   forgetDescriptor(repository: RepositoryName, tag: Tag): void {
     this.#sql.exec(
-      'UPDATE tags SET digest = NULL WHERE repository = ? AND tag = ? AND missing_until > 0',
+      'UPDATE tags SET digest = NULL, stored = NULL WHERE repository = ? AND tag = ? AND missing_until > 0',
       repository,
       tag,
     );
@@ -241,10 +252,11 @@ export class MirrorState {
     return { tags: count('tags'), waiting: count('due') };
   }
 
-  /** Deletes the oldest rows of a table that has grown too large. Looking scans it, so most writes do not look. */
+  /** Deletes the oldest rows of a table that has grown too large. Looking scans it, so few writes look. */
   #limit(table: 'tags' | 'due', age: string, most: number): void {
-    this.#writes += 1;
-    if (this.#writes % WRITES_A_LOOK !== 0) return;
+    const writes = this.#writes[table];
+    this.#writes[table] += 1;
+    if (writes % WRITES_A_LOOK !== 0) return;
     const rows = this.#rows(`SELECT 1 FROM ${table} ORDER BY ${age} LIMIT 1 OFFSET ?`, most);
     if (rows.length === 0) return;
     this.#sql.exec(

@@ -5,9 +5,9 @@
  *                  │             │
  *                  └─► parked ◄──┘
  *
- * A push is noted before it is committed here, so that it is forwarded even if the Worker dies in between. It is pending
- * once it is committed, announced once the upstream has its manifest, and settled once the upstream was seen to show
- * it. Nothing committed is dropped but for a later push of the same tag, or a deletion.
+ * A push is noted before it is committed here, so that it is forwarded even if the Worker dies in between. It is
+ * pending once it is committed, announced once the upstream has its manifest, and settled once the upstream was seen to
+ * show it. Nothing committed is dropped but for a later push of the same tag, or a deletion.
  *
  * If the upstream does not answer, no push is to blame: all of them wait, and no attempt is counted.
  */

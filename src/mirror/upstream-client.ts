@@ -3,6 +3,7 @@ import type { Config } from '../config.ts';
 import { MINUTE } from '../durations.ts';
 import { mayPass, reasonOf } from '../import/failure.ts';
 import { logFailure } from '../log.ts';
+import { LoginError } from '../oci-client/authorization.ts';
 import type { Host } from '../oci-client/host.ts';
 import { Repository } from '../oci-client/repository.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -146,7 +147,8 @@ export class UpstreamClient {
   failure(mirror: Mirror, error: unknown, hasAnswered: boolean): Failure {
     if (error instanceof Paused) return { reason: error.message, retryAfter: error.milliseconds, hasAnswered };
     const reason = this.reasonOf(mirror, error);
-    if (mayPass(error)) this.#pause.begin(error, reason);
+    // A login that is refused again and again could be locked.
+    if (mayPass(error) || error instanceof LoginError) this.#pause.begin(error, reason);
     const retryAfter = Math.max(SOON_MILLISECONDS, this.#pause.until - Date.now());
     return { reason, retryAfter, hasAnswered };
   }

@@ -27,6 +27,8 @@ import { wantedBlob } from './reach-upstream.ts';
 
 /** The time after which an isolate looks again which organizations are mirrors. */
 const LIST_MILLISECONDS = 5000;
+/** The age of a list that no request takes any more, as that of an isolate that was idle. */
+const OLDEST_LIST_MILLISECONDS = 60_000;
 /** The longest that a request waits for the mirror's Durable Object, which waits for the upstream. */
 const ANSWER_MILLISECONDS = 60_000;
 /** Bytes of the tags that an isolate remembers. */
@@ -34,8 +36,10 @@ const REMEMBERED_BYTES = 2 * 1024 ** 2;
 
 interface List {
   readonly mirrors: ReadonlyMap<string, Mirror>;
-  /** Milliseconds since the epoch. */
-  readAt: number;
+  /** When it was read, in milliseconds since the epoch. */
+  readonly readAt: number;
+  /** When a request last began to read it again. */
+  askedAt: number;
 }
 
 /** By environment and store. */
@@ -84,27 +88,28 @@ class UpstreamsOfNamespace implements Upstreams {
   of(repository: RepositoryName): Mirror | undefined | Promise<Mirror | undefined> {
     const organization = organizationOf(repository);
     const list = lists.get(this.#env)?.get(this.#namespace.store);
-    if (list === undefined) return this.#readList().then((read) => read?.mirrors.get(organization));
-    if (Date.now() - list.readAt >= LIST_MILLISECONDS) {
+    const age = Date.now() - (list?.readAt ?? 0);
+    if (list === undefined || age >= OLDEST_LIST_MILLISECONDS) {
+      return this.#readList().then((read) => read.get(organization));
+    }
+    if (age >= LIST_MILLISECONDS && Date.now() - list.askedAt >= LIST_MILLISECONDS) {
       // Only one request reads it again.
-      list.readAt = Date.now();
-      this.#defer(this.#readList());
+      list.askedAt = Date.now();
+      this.#defer(this.#readList().catch((error: unknown) => logFailure({ mirrors: String(error) })));
     }
     return list.mirrors.get(organization);
   }
 
-  /** @returns undefined if the store does not answer: what is beneath then answers, or fails likewise */
-  async #readList(): Promise<List | undefined> {
-    try {
-      const mirrors = await composeMirrorList(this.#env, this.#namespace);
-      const list = { mirrors: new Map(mirrors.map((each) => [each.organization, each])), readAt: Date.now() };
-      const known = lists.get(this.#env) ?? new Map<StoreName, List>();
-      lists.set(this.#env, known.set(this.#namespace.store, list));
-      return list;
-    } catch (error) {
-      logFailure({ mirrors: this.#namespace.store, error: String(error) });
-      return undefined;
-    }
+  /** @throws OciError UNAVAILABLE */
+  async #readList(): Promise<ReadonlyMap<string, Mirror>> {
+    const begun = lists.get(this.#env) ?? new Map<StoreName, List>();
+    lists.set(this.#env, begun);
+    const readAt = Date.now();
+    const found = await composeMirrorList(this.#env, this.#namespace);
+    const mirrors = new Map(found.map((each) => [each.organization as string, each]));
+    // A list that was read before a change must not replace the one after it.
+    if (lists.get(this.#env) === begun) begun.set(this.#namespace.store, { mirrors, readAt, askedAt: readAt });
+    return mirrors;
   }
 
   async tag(mirror: Mirror, repository: RepositoryName, tag: Tag): Promise<MirroredTag | NeverAnswered | undefined> {
@@ -269,7 +274,7 @@ async function unlessAway<Answer>(answer: Promise<Answer>): Promise<Answer> {
 
 function unavailable({ from }: Mirror, { reason, retryAfter }: Failure): OciError {
   return new OciError('UNAVAILABLE', {
-    message: `the registry that this mirror stands before, ${from}, cannot be asked: ${reason}`,
+    message: `the mirror's upstream, ${from}, does not answer as it should: ${reason}`,
     headers: { 'Retry-After': String(Math.ceil(retryAfter / 1000)) },
   });
 }

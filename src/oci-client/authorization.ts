@@ -25,7 +25,7 @@ interface Token {
   refreshAt: number;
 }
 
-/** The error for a login that a token service refuses. */
+/** The error for a login that a registry or its token service refuses. */
 export class LoginError extends RegistryError {
   constructor({ host, message, code }: RegistryError, response: Response) {
     super(host, response, message.slice(`${host}: `.length), code);
@@ -55,6 +55,14 @@ export class Authorization {
     if (this.#challenge === undefined) return undefined;
     if (this.#challenge.scheme === 'basic') return basicHeader(await this.#credential(this.#registry));
     return this.#tokenFor(this.#challenge, scope);
+  }
+
+  /**
+   * Returns whether an answer refuses the login itself. A registry that takes a password with each request answers a
+   * wrong or expired one with 401 or 403.
+   */
+  refuses({ status }: Response): boolean {
+    return this.#challenge?.scheme === 'basic' && (status === 401 || status === 403);
   }
 
   /**

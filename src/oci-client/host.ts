@@ -1,5 +1,5 @@
 import { textOf } from './answer.ts';
-import { Authorization } from './authorization.ts';
+import { Authorization, LoginError } from './authorization.ts';
 import type { CredentialFor } from './credential.ts';
 import { RegistryError, refusalOf } from './registry-error.ts';
 import { isTransient, withRetries } from './retry.ts';
@@ -66,7 +66,9 @@ export class Host {
   async call(call: Call): Promise<Response> {
     const { url, response } = await this.#ask(call);
     if (call.expect.includes(response.status)) return response;
-    throw await refusalOf(`${call.method} ${url.pathname}`, url, response);
+    const refusal = await refusalOf(`${call.method} ${url.pathname}`, url, response);
+    const isOwn = url.origin === this.url.origin;
+    throw isOwn && this.#authorization.refuses(response) ? new LoginError(refusal, response) : refusal;
   }
 
   /** Returns a transport that logs in with the scopes, and returns every answer, refusals too. */

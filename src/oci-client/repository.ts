@@ -82,6 +82,7 @@ export class Repository {
     const mediaType = parseMediaType(headers.get('content-type') ?? undefined);
     const size = Number(headers.get('content-length') ?? Number.NaN);
     if (digest === undefined || mediaType === undefined || !Number.isSafeInteger(size)) return undefined;
+    if ((digestOrUndefined(reference) ?? digest) !== digest) return undefined;
     return digest === known ? 'unchanged' : { digest, mediaType, size };
   }
 

@@ -1,6 +1,6 @@
 /**
- * Sends requests to upstreams. Every address is checked, redirects are returned, and every wait has a deadline: for each
- * piece of a request's body, for the headers of the answer, and for each piece of its body.
+ * Sends requests to upstreams. Every address is checked, redirects are returned, and every wait has a deadline: for
+ * each piece of a request's body, for the headers of the answer, and for each piece of its body.
  */
 import { piecesOf } from '../oci-client/answer.ts';
 import { ContentError } from '../oci-client/content-error.ts';

@@ -4,6 +4,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { DAY } from '../../src/durations.ts';
 import { goRound } from '../../src/maintenance/round.ts';
 import { unpulledImages } from '../../src/maintenance/unpulled-images.ts';
+import type { Tag } from '../../src/oci/reference.ts';
 import { setMirror } from '../../src/stores/organizations/mirrors.ts';
 import { openStore, type Store } from '../../src/stores/store.ts';
 import { addUsers } from '../support/client.ts';
@@ -12,7 +13,6 @@ import {
   type Image,
   indexOf,
   openFixture,
-  pushImage,
   pushSmallImage,
   REPOSITORY,
   rowsOf,
@@ -34,6 +34,21 @@ beforeEach(async () => {
 
 function becomeMirror(expires: number): Promise<boolean> {
   return setMirror(central.database, mirror('alice', { expires }));
+}
+
+/** Pushes an image as a mirror of Docker Hub stores it. */
+async function storedByMirror(seed: number, tags: readonly string[], from = 'hub'): Promise<Image> {
+  const image = await pushSmallImage(fixture, seed, []);
+  const by = { subject: 'mirror', name: from, host: '' };
+  await fixture.registry.putManifest(
+    REPOSITORY,
+    image.digest,
+    image.manifest,
+    image.bytes.byteLength,
+    tags as Tag[],
+    by,
+  );
+  return image;
 }
 
 /** Runs a round after some days. */
@@ -68,7 +83,7 @@ async function pulledAtNode({ digest }: Image, at: number): Promise<void> {
 
 test('an image that nobody has pulled for long is deleted, with its tags', async () => {
   await becomeMirror(30 * DAY);
-  const image = await pushSmallImage(fixture, 1, ['v1']);
+  const image = await storedByMirror(1, ['v1']);
   await round(29);
   expect(await alive()).toEqual([image.digest]);
   await round(31);
@@ -77,7 +92,7 @@ test('an image that nobody has pulled for long is deleted, with its tags', async
 
 test('an image that was pulled since stays', async () => {
   await becomeMirror(30 * DAY);
-  const image = await pushSmallImage(fixture, 1, ['v1']);
+  const image = await storedByMirror(1, ['v1']);
   fixture.now = start + 20 * DAY;
   await fixture.registry.getManifest(
     { repository: REPOSITORY, condition: 'granted' },
@@ -98,7 +113,7 @@ test.each([
   ],
 ])('an image %s stays', async (_, prepare) => {
   await becomeMirror(30 * DAY);
-  const image = await pushSmallImage(fixture, 1, ['v1']);
+  const image = await storedByMirror(1, ['v1']);
   await prepare(image);
   await round(31, [node]);
   expect(await alive()).toEqual([image.digest]);
@@ -106,7 +121,7 @@ test.each([
 
 test('nothing is deleted while a node does not answer', async () => {
   await becomeMirror(30 * DAY);
-  const image = await pushSmallImage(fixture, 1, ['v1']);
+  const image = await storedByMirror(1, ['v1']);
   await env.DB_NODE1!.prepare('ALTER TABLE pins RENAME TO pins_away').run();
   try {
     await round(31, [node]).catch(() => undefined);
@@ -116,15 +131,33 @@ test('nothing is deleted while a node does not answer', async () => {
   }
 });
 
-test('what an index lists goes after the index', async () => {
+test('what an index lists goes with it, unless it has a tag of its own', async () => {
   await becomeMirror(30 * DAY);
-  const image = await pushSmallImage(fixture, 1, ['v1']);
-  const index = await indexOf([image.digest]);
-  await pushImage(fixture, index);
+  const [untagged, tagged] = [await pushSmallImage(fixture, 1, []), await pushSmallImage(fixture, 3, ['own'])];
+  const index = await indexOf([untagged.digest, tagged.digest]);
+  const by = { subject: 'mirror', name: 'hub', host: '' };
+  const size = index.bytes.byteLength;
+  await fixture.registry.putManifest(REPOSITORY, index.digest, index.manifest, size, ['v1'] as Tag[], by);
   await round(31);
+  expect(await alive()).toEqual([tagged.digest]);
+});
+
+test.each([
+  ['that a client has pushed', () => pushSmallImage(fixture, 1, ['v1'])],
+  ['without a tag', () => pushSmallImage(fixture, 1, [])],
+  ['of another upstream', () => storedByMirror(1, ['v1'], 'ghcr')],
+])('an image %s stays', async (_, push) => {
+  await becomeMirror(30 * DAY);
+  const image = await push();
+  await round(4000);
   expect(await alive()).toEqual([image.digest]);
-  await round(31.1);
-  expect(await alive()).toEqual([]);
+});
+
+test('an image of a repository that the mirror does not cover stays', async () => {
+  await setMirror(central.database, mirror('alice', { expires: DAY, repositories: ['library/*'] }));
+  const image = await storedByMirror(1, ['v1']);
+  await round(4000);
+  expect(await alive()).toEqual([image.digest]);
 });
 
 test.each([
@@ -132,14 +165,14 @@ test.each([
   ['a mirror without a limit', () => becomeMirror(Infinity)],
 ])('images of %s stay', async (_, prepare) => {
   await prepare();
-  const image = await pushSmallImage(fixture, 1, ['v1']);
+  const image = await storedByMirror(1, ['v1']);
   await round(4000);
   expect(await alive()).toEqual([image.digest]);
 });
 
 test('a round goes through many images in slices', async () => {
   await becomeMirror(30 * DAY);
-  for (let i = 0; i < 25; i++) await pushSmallImage(fixture, 10 * i, [`v${i}`]);
+  for (let i = 0; i < 25; i++) await storedByMirror(10 * i, [`v${i}`]);
   await round(31);
   expect(await alive()).toEqual([]);
 });

@@ -1,9 +1,13 @@
 /** Manifests of mirrors: when the upstream is asked for them, and what clients get while it fails. */
+import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { DAY, MINUTE } from '../../src/durations.ts';
-import { addUsers, call, type CallOptions } from '../support/client.ts';
-import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
-import { eventually } from '../support/queues.ts';
+import { mirrorOf } from '../../src/mirror/durable-object.ts';
+import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
+import { addUsers, call, type CallOptions, HOST, type UserName } from '../support/client.ts';
+import { becomeMirror, mirror, stopMirrors } from '../support/mirrors.ts';
+import { config, eventually } from '../support/queues.ts';
+import { ThreeHosts } from '../support/three-hosts.ts';
 import { StubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
 
 const REPOSITORY = 'alice/app';
@@ -43,6 +47,11 @@ async function pass(milliseconds: number): Promise<void> {
 async function askedBehind(): Promise<string[]> {
   await vi.waitUntil(() => upstream.requests.length > 0);
   return upstream.asked();
+}
+
+async function tokenOf(user: UserName): Promise<string> {
+  const answer = await call('GET', `/token?scope=repository:${REPOSITORY}:pull`, { as: user });
+  return (await answer.json<{ token: string }>()).token;
 }
 
 const away = (): never => {
@@ -195,7 +204,7 @@ describe('while the upstream fails', () => {
     expect(answer.status).toBe(503);
     expect(Number(answer.headers.get('Retry-After'))).toBeGreaterThan(0);
     expect(await answer.text()).toContain(
-      `the registry that this mirror stands before, ${UPSTREAM}, cannot be asked: upstream.example does not answer`,
+      `the mirror's upstream, ${UPSTREAM}, does not answer as it should: upstream.example does not answer`,
     );
   });
 
@@ -230,6 +239,20 @@ describe('while the upstream fails', () => {
     const challenge = { 'WWW-Authenticate': `Bearer realm="${UPSTREAM}/token",service="upstream"` };
     upstream.answers = () => new Response(null, { status: 401, headers: challenge });
     expect(await pulled('v1')).toEqual({ status: 200, digest, warning: FAILED });
+  });
+
+  test.each([401, 403])('a password that it refuses with %i removes no tag, and is sent once', async (refused) => {
+    await becomeMirror('alice', { ttl: 0, credential: { user: 'somebody', secret: 'an-expired-password' } });
+    const { digest } = await upstream.index('app', 'v1', []);
+    const challenge = { 'WWW-Authenticate': 'Basic realm="upstream"' };
+    upstream.answers = ({ headers }) =>
+      headers.has('authorization') ? undefined : new Response(null, { status: 401, headers: challenge });
+    await pull('v1');
+    upstream.answers = () => new Response(null, { status: refused, headers: challenge });
+    expect(await pulled('v1')).toEqual({ status: 200, digest, warning: FAILED });
+    upstream.asked();
+    expect(await pulled('v1')).toEqual({ status: 200, digest, warning: FAILED });
+    expect(upstream.asked()).toEqual([]);
   });
 
   test('a tag that was never pulled is 503', async () => {
@@ -321,6 +344,24 @@ describe('who may pull', () => {
   });
 });
 
+test.each(['nobody', 'bob'] as const)('while the database fails, %s gets nothing from the upstream', async (who) => {
+  await becomeMirror('alice');
+  const { digest } = await upstream.blob('secret');
+  const hosts = await ThreeHosts.open();
+  const token = who === 'nobody' ? undefined : await tokenOf(who);
+  // Has the isolate know its mirrors.
+  await hosts.call('central', 'GET', `/v2/${REPOSITORY}/manifests/v1`, { as: 'alice' });
+  upstream.asked();
+  hosts.takeAway('central D1');
+  for (const method of ['GET', 'HEAD']) {
+    const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+    const request = new Request(`${HOST}/v2/${REPOSITORY}/blobs/${digest}`, { method, headers });
+    const { status } = await hosts.fetch(request);
+    expect(status).toBe(503);
+  }
+  expect(upstream.asked()).toEqual([]);
+});
+
 describe('a push', () => {
   const UPLOADS = `/v2/${REPOSITORY}/blobs/uploads/`;
 
@@ -380,4 +421,20 @@ describe('a limit of pulls', () => {
     await pass(MINUTE);
     expect((await pull(digest)).status).toBe(200);
   });
+});
+
+test('an isolate that has not heard of a change asks the new upstream', async () => {
+  await becomeMirror('alice');
+  await upstream.index('app', 'v1', []);
+  await pull('v1');
+  const at = { mirror: mirror('alice', { from: UPSTREAM, changedAt: 1 }), namespace: config.central };
+  await pass(1000);
+  await becomeMirror('alice', { prefix: 'elsewhere' });
+  expect((await pull('v1')).status).toBe(404);
+  upstream.asked();
+  const object = mirrorOf(env, 'alice' as OrganizationName, config.central);
+  expect(await object.tag(at, REPOSITORY as RepositoryName, 'v2' as Tag)).toEqual({});
+  expect(new Set(upstream.asked())).toEqual(
+    new Set(['HEAD /v2/elsewhere/app/manifests/v2', 'GET /v2/elsewhere/app/manifests/v2']),
+  );
 });

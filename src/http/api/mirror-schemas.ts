@@ -38,7 +38,7 @@ const settings = {
     .openapi({ description: 'For how long beyond that a tag is served while the upstream fails; null for ever' }),
   expires_seconds: z
     .int()
-    .positive()
+    .min(86_400)
     .max(MAX_SECONDS)
     .nullable()
     .openapi({ description: 'For how long an image is kept that nobody pulls; null for ever' }),

@@ -72,7 +72,7 @@ export class MirroredRegistry implements Registry {
     if (known === undefined) return read.beneath(access, reference);
     // An isolate's first request reads beneath while it finds out whether the repository is a mirror's.
     const first = known instanceof Promise ? outcomeOf(read.beneath(access, reference)) : undefined;
-    const mirror = await known;
+    const mirror = await this.#mirrorOf(repository, known);
     if (mirror === undefined) return first === undefined ? read.beneath(access, reference) : (await first)();
     const allowed = await this.#allowed(mirror, access);
     if (!covers(mirror, repository)) return read.beneath(allowed, reference);
@@ -158,8 +158,10 @@ export class MirroredRegistry implements Registry {
       const isAbsent = error instanceof NotPublic || isNotHere(error);
       const mirror = isAbsent ? await this.#upstreams.of(access.repository) : undefined;
       if (mirror === undefined || !covers(mirror, access.repository)) throw error;
+      // Only who may pull has the upstream asked, also while the store can't tell who that is.
+      const allowed = await this.#allowed(mirror, access);
       if (!(error instanceof NotPublic)) return [undefined, mirror];
-      const found = await ifHere(read(await this.#allowed(mirror, access)));
+      const found = await ifHere(read(allowed));
       return found === undefined ? [undefined, mirror] : [found, undefined];
     }
   }
@@ -336,8 +338,8 @@ export class MirroredRegistry implements Registry {
   }
 
   /**
-   * Returns the access with which a mirror's repository is read. Anybody may pull from a public mirror, and from what
-   * was made public of others. The upstream is asked for nobody else.
+   * Returns the access with which a mirror's repository is read. Anybody may pull from a public mirror, and from public
+   * repositories of a private one. For all other callers, the upstream is not asked.
    * @throws NotPublic
    */
   async #allowed(mirror: Mirror, access: ReadAccess): Promise<ReadAccess> {
@@ -349,13 +351,23 @@ export class MirroredRegistry implements Registry {
 
   /** Does the same for a repository that may be no mirror's. */
   async #maybeAllowed(access: ReadAccess): Promise<ReadAccess> {
-    const mirror = access.condition === 'granted' ? undefined : await this.#upstreams.of(access.repository);
+    const mirror = access.condition === 'granted' ? undefined : await this.#mirrorOf(access.repository);
     return mirror?.isPublic === true ? { ...access, condition: 'granted' } : access;
+  }
+
+  /** Returns the mirror of a repository. While the store does not tell, what is beneath is read as anybody's. */
+  async #mirrorOf(repository: RepositoryName, known = this.#upstreams.of(repository)): Promise<Mirror | undefined> {
+    try {
+      return await known;
+    } catch (error) {
+      if (isUnavailable(error)) return undefined;
+      throw error;
+    }
   }
 
   /** Returns the mirror whose upstream a list is asked of; undefined if what is stored is wanted. */
   async #asked(access: ReadAccess, { fromUpstream = false }: PageRequest): Promise<Mirror | undefined> {
-    const mirror = fromUpstream ? await this.#upstreams.of(access.repository) : undefined;
+    const mirror = fromUpstream ? await this.#mirrorOf(access.repository) : undefined;
     if (mirror === undefined || !covers(mirror, access.repository)) return undefined;
     await this.#allowed(mirror, access);
     return mirror;

@@ -44,8 +44,9 @@ export interface NotedPush {
 
 export interface Upstreams {
   /**
-   * Returns the mirror that a repository belongs to; undefined if it belongs to none. Only an isolate's first call has
-   * to wait for the list of mirrors.
+   * Returns the mirror that a repository belongs to; undefined if it belongs to none. Only the first call of an
+   * isolate, or the first after it was idle, waits for the list of mirrors.
+   * @throws OciError UNAVAILABLE if that list can't be read
    */
   of(repository: RepositoryName): Mirror | undefined | Promise<Mirror | undefined>;
   /**

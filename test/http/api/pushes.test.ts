@@ -67,7 +67,8 @@ test('pushes of others hide none of the last 2,000 documents', async () => {
   const insert = (count: number): Promise<unknown> =>
     env.DB_CENTRAL.prepare(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
-       INSERT INTO manifest_contents (repository, digest, part, content) SELECT 'bob/many', ?1 || ':' || i, 0, '{}' FROM n`,
+       INSERT INTO manifest_contents (repository, digest, part, content)
+       SELECT 'bob/many', ?1 || ':' || i, 0, '{}' FROM n`,
     )
       .bind(count)
       .run();

@@ -1,4 +1,6 @@
-/** Mirrors over HTTP: set by an administrator, and pulled from by the platform's credential, which may pull from all. */
+/**
+ * Mirrors over HTTP: set by an administrator, and pulled from by the platform's credential, which may pull from all.
+ */
 import { randomBytes } from 'node:crypto';
 import { type Caller, loggedIn, request, sha256 } from './push.ts';
 import { type Described, type MemoryUpstream, sha512 } from './upstream.ts';
