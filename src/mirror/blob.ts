@@ -8,7 +8,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import { type Config, parseConfig } from '../config.ts';
 import { HOUR, MINUTE } from '../durations.ts';
-import { MAX_ATTEMPTS, reasonOf } from '../import/failure.ts';
+import { MAX_ATTEMPTS, mayPass, reasonOf } from '../import/failure.ts';
 import { logFailure } from '../log.ts';
 import { type Namespace, namespaceName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -54,8 +54,8 @@ export interface OpenedBlob {
   readonly content: ReadableStream<Uint8Array>;
 }
 
-/** What became of a fetch. `failed` is a reason for people. */
-type Ended = 'stored' | 'absent' | { readonly failed: string };
+/** What became of a fetch. `failed` is a reason for people, and `mayPass` tells whether another attempt may succeed. */
+type Ended = 'stored' | 'absent' | { readonly failed: string; readonly mayPass: boolean };
 
 /** The longest that one call waits for the end of a fetch. */
 const ENSURE_MILLISECONDS = 20_000;
@@ -117,7 +117,9 @@ export class MirrorBlob extends DurableObject<Env> {
       const { ended } = (await this.#fetchOf(wanted)) ?? {};
       return ended === undefined ? 'absent' : await orAfter(ENSURE_MILLISECONDS, ended, 'fetching' as const);
     } catch (error) {
-      return { failed: reasonOf(error, wanted.upstream.credential) };
+      // During a pause, the error says no more than that there is one.
+      const isTransient = this.#pause.isOn ? this.#pause.mayPass : mayPass(error);
+      return { failed: reasonOf(error, wanted.upstream.credential), mayPass: isTransient };
     }
   }
 
@@ -246,7 +248,7 @@ export class MirrorBlob extends DurableObject<Env> {
       this.#pause.end();
       this.#hasStored = refusal === undefined;
       handout.finish(refusal === undefined ? (start, end) => this.#openStored(wanted, start, end) : undefined);
-      ended = refusal === undefined ? 'stored' : { failed: refusal.message };
+      ended = refusal === undefined ? 'stored' : { failed: refusal.message, mayPass: mayPass(refusal) };
     } catch (error) {
       handout.fail(error);
       ended = isAbsence(error) ? 'absent' : this.#fail(wanted, error);
@@ -298,7 +300,7 @@ export class MirrorBlob extends DurableObject<Env> {
     const failed = reasonOf(error, upstream.credential);
     this.#pause.begin(error, failed);
     logFailure({ mirror: repository, blob: digest, error: failed });
-    return { failed };
+    return { failed, mayPass: this.#pause.mayPass };
   }
 
   #partsOf({ id, wanted }: Kept): ObjectParts {

@@ -3,6 +3,7 @@ import { mayPass, reasonOf } from '../import/failure.ts';
 import { logFailure } from '../log.ts';
 import { ContentError } from '../oci-client/content-error.ts';
 import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
 import { parseManifest } from '../oci/manifest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { ifKnown } from '../registry/answers.ts';
@@ -112,7 +113,9 @@ export class ImageStore {
     const outcome = await mirrorBlobOf(this.#env, wanted).ensure(wanted);
     if (outcome === 'stored') return true;
     if (outcome === 'fetching') return false;
-    throw new ContentError(outcome === 'absent' ? `the upstream has no blob ${digest}` : outcome.failed);
+    if (outcome === 'absent') throw new ContentError(`the upstream has no blob ${digest}`);
+    if (outcome.mayPass) throw new OciError('UNAVAILABLE', { message: outcome.failed });
+    throw new ContentError(outcome.failed);
   }
 }
 
