@@ -48,7 +48,6 @@ export interface Cursor {
 interface Stored {
   readonly content: ReadableStream<Uint8Array>;
   readonly length: number;
-  readonly isPart: boolean;
 }
 
 type State =
@@ -63,13 +62,13 @@ export class Handout {
   readonly #readers = new Set<Cursor>();
   readonly #pins = new Set<Cursor>();
   readonly #lander: Cursor | undefined;
+  /** The readers that open or stream a part. */
+  readonly #inParts = new Set<Cursor>();
   /** Fires when readers may find more. */
   readonly #more = new Signal();
   /** Fires when a pinned reader has moved. */
   readonly #moved = new Signal();
   #landed: number;
-  /** The number of readers that stream a part. */
-  #partReaders = 0;
   #state: State = { kind: 'arriving' };
 
   constructor({ size, landed, parts, budget, owner }: HandoutOptions) {
@@ -88,7 +87,7 @@ export class Handout {
   /** Whether a reader needs the parts, now that the arrival is over. */
   get needsParts(): boolean {
     const isStored = this.#state.kind === 'checked' && this.#state.stored !== undefined;
-    return isStored ? this.#partReaders > 0 : this.#readers.size > 0;
+    return isStored ? this.#inParts.size > 0 : this.#readers.size > 0;
   }
 
   /** Whether every byte can be read that will ever be. */
@@ -158,13 +157,17 @@ export class Handout {
    */
   async *read(start: number, end: number, pin: Cursor): AsyncGenerator<Uint8Array> {
     pin.at = start;
-    while (pin.at < end) {
-      const next = await this.#next(pin.at, end, true);
-      for await (const bytes of next instanceof Uint8Array ? [next] : largePieces(next.content)) {
-        yield bytes;
-        pin.at += bytes.byteLength;
-        this.#moved.fire();
+    try {
+      while (pin.at < end) {
+        const next = await this.#next(pin, end, true);
+        for await (const bytes of next instanceof Uint8Array ? [next] : largePieces(next.content)) {
+          yield bytes;
+          pin.at += bytes.byteLength;
+          this.#moved.fire();
+        }
       }
+    } finally {
+      this.#inParts.delete(pin);
     }
   }
 
@@ -182,30 +185,24 @@ export class Handout {
     this.#readers.add(cursor);
     try {
       while (cursor.at < end) {
-        const next = await this.#next(cursor.at, end, false);
+        const next = await this.#next(cursor, end, false);
         if (next instanceof Uint8Array) await writeTo(writable, next);
-        else await this.#pipe(next, writable);
+        // Without a copy in this isolate.
+        else await next.content.pipeTo(writable, { preventClose: true, preventAbort: true });
         cursor.at += next instanceof Uint8Array ? next.byteLength : next.length;
       }
       await writable.close();
     } finally {
       this.#readers.delete(cursor);
+      this.#inParts.delete(cursor);
       if (this.isOver && this.#readers.size === 0) this.#window.close();
     }
   }
 
-  /** Passes bytes on that are objects, without a copy in this isolate. */
-  async #pipe({ content, isPart }: Stored, writable: WritableStream<Uint8Array>): Promise<void> {
-    if (isPart) this.#partReaders += 1;
-    try {
-      await content.pipeTo(writable, { preventClose: true, preventAbort: true });
-    } finally {
-      if (isPart) this.#partReaders -= 1;
-    }
-  }
-
-  /** Returns some bytes from `at` on, as soon as there are any. */
-  async #next(at: number, end: number, isPinned: boolean): Promise<Uint8Array | Stored> {
+  /** Returns some bytes from a reader's place on, as soon as there are any. */
+  async #next(cursor: Cursor, end: number, isPinned: boolean): Promise<Uint8Array | Stored> {
+    const { at } = cursor;
+    this.#inParts.delete(cursor);
     for (;;) {
       this.#requireWhole();
       const state = this.#state;
@@ -213,21 +210,24 @@ export class Handout {
       const bytes = at < limit ? this.#window.read(at, limit) : undefined;
       if (bytes !== undefined) return bytes;
       const stored = state.kind === 'checked' ? state.stored : undefined;
-      if (stored !== undefined) return { content: await stored(at, end), length: end - at, isPart: false };
-      if (at < Math.min(limit, this.#landed)) return this.#openPart(at, Math.min(limit, this.#landed));
+      if (stored !== undefined) return { content: await stored(at, end), length: end - at };
+      if (at < Math.min(limit, this.#landed)) return this.#openPart(cursor, Math.min(limit, this.#landed));
       const isLost = at < this.#window.start && (state.kind === 'checked' || (isPinned && this.#lander === undefined));
       if (isLost) throw new Error('the bytes are no longer in memory');
       await this.#more.wait();
     }
   }
 
-  async #openPart(at: number, end: number): Promise<Stored> {
+  async #openPart(cursor: Cursor, end: number): Promise<Stored> {
+    const { at } = cursor;
+    // Before the part is opened: the parts may be deleted meanwhile.
+    this.#inParts.add(cursor);
     const number = Math.floor(at / PART_BYTES);
     const offset = at - number * PART_BYTES;
     const length = Math.min(PART_BYTES - offset, end - at);
     const content = await this.#parts.open(number, offset, length);
     if (content === undefined) throw new Error(`part ${number} is gone`);
-    return { content, length, isPart: true };
+    return { content, length };
   }
 
   /** Ends the arrival: the bytes are the right ones. @param stored opens the blob, if it was stored */

@@ -198,3 +198,23 @@ test('a blob without bytes is whole at once', async () => {
   await handout.begun();
   expect(await collected(piecesOf(handout.stream(0, 0)))).toHaveLength(0);
 });
+
+test('a reader that is opening a part needs the parts, until it is through, although the blob is stored', async () => {
+  const { handout, parts } = await handoutOf(SIZE);
+  const opening = Promise.withResolvers<void>();
+  const opened = Promise.withResolvers<void>();
+  const open = parts.open.bind(parts);
+  vi.spyOn(parts, 'open').mockImplementation(async (...asked) => {
+    opening.resolve();
+    await opened.promise;
+    return open(...asked);
+  });
+  await arrive(handout, CONTENT);
+  const reader = collected(piecesOf(handout.stream(0, SIZE)));
+  await opening.promise;
+  handout.finish(async (start, end) => new Response(CONTENT.slice(start, end)).body!);
+  expect(handout.needsParts).toBe(true);
+  opened.resolve();
+  expect(sameBytes(await reader, CONTENT)).toBe(true);
+  expect(handout.needsParts).toBe(false);
+});
