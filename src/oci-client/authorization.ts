@@ -37,6 +37,8 @@ export class Authorization {
   readonly #credential: CredentialFor;
   readonly #surroundings: Surroundings;
   #challenge: Challenge | undefined;
+  /** Whether requests carry a password. */
+  #sendsPassword = false;
   /** By scopes, the oldest first. */
   readonly #tokens = new Map<string, Token>();
 
@@ -53,7 +55,11 @@ export class Authorization {
    */
   async headerFor(scope: string): Promise<string | undefined> {
     if (this.#challenge === undefined) return undefined;
-    if (this.#challenge.scheme === 'basic') return basicHeader(await this.#credential(this.#registry));
+    if (this.#challenge.scheme === 'basic') {
+      const header = basicHeader(await this.#credential(this.#registry));
+      this.#sendsPassword = header !== undefined;
+      return header;
+    }
     return this.#tokenFor(this.#challenge, scope);
   }
 
@@ -62,7 +68,7 @@ export class Authorization {
    * wrong or expired one with 401 or 403.
    */
   refuses({ status }: Response): boolean {
-    return this.#challenge?.scheme === 'basic' && (status === 401 || status === 403);
+    return this.#sendsPassword && (status === 401 || status === 403);
   }
 
   /**
