@@ -11,11 +11,13 @@ import { HOUR, MINUTE } from '../durations.ts';
 import { MAX_ATTEMPTS, mayPass, reasonOf } from '../import/failure.ts';
 import { logFailure } from '../log.ts';
 import { type Namespace, namespaceName } from '../namespaces/namespace.ts';
+import { ContentError } from '../oci-client/content-error.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { composeStore } from '../registry/compose.ts';
 import type { Registry, StoredBlob } from '../registry/registry.ts';
+import { MAX_OBJECT_BYTES } from '../stores/bucket.ts';
 import { StatementMeter } from '../stores/statement-meter.ts';
 import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
 import { registryBeneath } from './beneath.ts';
@@ -203,6 +205,7 @@ export class MirrorBlob extends DurableObject<Env> {
     const begun = knownSize === undefined ? await this.#source.begin(wanted, abort.signal) : undefined;
     const size = knownSize ?? begun?.size;
     if (size === undefined) return undefined;
+    if (size > MAX_OBJECT_BYTES) throw new ContentError(`${wanted.digest} is larger than any blob that can be stored`);
     const fresh = { id: crypto.randomUUID(), landed: 0, failures: 0, isOver: false };
     const kept: Kept = { ...fresh, ...known, wanted, size };
     const owner = organizationOf(wanted.repository);
@@ -291,7 +294,7 @@ export class MirrorBlob extends DurableObject<Env> {
     const kept = this.#kept;
     if (kept === undefined) return;
     storage.kv.put('fetch', { ...kept, isOver: true });
-    await this.#partsOf(kept).delete(kept.size);
+    await this.#partsOf(kept).delete(kept.landed);
     await storage.deleteAlarm();
     await storage.deleteAll();
   }

@@ -35,9 +35,13 @@ export class ObjectParts implements Parts {
     return this.#bucket.get(this.#key(number), { offset, length });
   }
 
-  /** Deletes all parts of a blob, those that were never written included. @param size of the blob, in bytes */
-  delete(size: number): Promise<void> {
-    return this.#bucket.delete(Array.from({ length: Math.ceil(size / PART_BYTES) }, (_, number) => this.#key(number)));
+  /**
+   * Deletes the parts of a blob, and the next one: a killed run may have written it without taking note.
+   * @param landed the bytes that are known to be in parts
+   */
+  delete(landed: number): Promise<void> {
+    const length = Math.floor(landed / PART_BYTES) + 1;
+    return this.#bucket.delete(Array.from({ length }, (_, number) => this.#key(number)));
   }
 
   #key(number: number): string {

@@ -32,6 +32,9 @@ export type PutBody = ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>;
 /** The prefix of all keys. Other objects are not Berth's and are never listed. */
 const PREFIX = 'blobs/';
 
+/** The largest object that R2 takes (R2, "Limits": 5 GiB less than 5 TiB). */
+export const MAX_OBJECT_BYTES = 5 * 1024 ** 4 - 5 * 1024 ** 3;
+
 /** A part of a blob, in bytes. */
 export interface ByteRange {
   readonly offset: number;

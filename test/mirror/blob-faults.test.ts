@@ -83,6 +83,16 @@ describe('wrong bytes', () => {
   });
 });
 
+test('a size that no store can take is refused', async () => {
+  const { wanted, content } = await blobOf(5000);
+  const blob = { content, wanted: { ...wanted, size: 999_999_999_999_999 } };
+  expect(await ensure(blob)).toEqual({
+    failed: `${wanted.digest} is larger than any blob that can be stored`,
+    mayPass: false,
+  });
+  expect(upstream.requests).toEqual([]);
+});
+
 describe('a connection that breaks', () => {
   test.each([
     [5000, 3000],
