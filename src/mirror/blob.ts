@@ -15,7 +15,7 @@ import { ContentError } from '../oci-client/content-error.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { organizationOf, type RepositoryName } from '../oci/reference.ts';
-import { composeStore } from '../registry/compose.ts';
+import { composeMirrorList, composeStore } from '../registry/compose.ts';
 import type { Registry, StoredBlob } from '../registry/registry.ts';
 import { MAX_OBJECT_BYTES } from '../stores/bucket.ts';
 import { StatementMeter } from '../stores/statement-meter.ts';
@@ -141,15 +141,26 @@ export class MirrorBlob extends DurableObject<Env> {
 
   async #goOn(): Promise<void> {
     const [fetch, kept] = [this.#fetch, this.#kept];
-    if (fetch?.handout.isOver === true) {
+    // Before its end is kept, a fetch is still under way, although nothing arrives any more.
+    if (fetch?.handout.isOver === true && kept?.isOver === true) {
       if (fetch.handout.needsParts && Date.now() < this.#readUntil) return;
       this.#fetch = undefined;
     }
     if (kept?.isOver === true && this.#fetch === undefined) return this.#cleanUp();
     if (kept === undefined || this.#pause.isOn) return;
+    const isCurrent = fetch !== undefined || (await this.#isCurrent(kept.wanted));
+    // A request may have started a fetch meanwhile.
+    if (!isCurrent && this.#fetch === undefined && this.#starting === undefined) return this.#cleanUp();
     const goesOn = await this.#fetchOf(kept.wanted);
     const ended = goesOn?.ended ?? this.#cleanUp();
     await orAfter<unknown, undefined>(ALARM_MILLISECONDS, ended, undefined);
+  }
+
+  /** Whether the mirror is still there, and still what it was. */
+  async #isCurrent(wanted: BlobWanted): Promise<boolean> {
+    const organization = organizationOf(wanted.repository);
+    const mirrors = await composeMirrorList(this.env, this.#namespaceOf(wanted));
+    return mirrors.some((each) => each.organization === organization && each.changedAt <= wanted.changedAt);
   }
 
   get #kept(): Kept | undefined {
@@ -280,7 +291,7 @@ export class MirrorBlob extends DurableObject<Env> {
       logFailure({ mirror: kept.wanted.repository, blob: kept.wanted.digest, error: String(error) });
       await storage.setAlarm(Date.now() + MINUTE);
     }
-    this.#fetch = undefined;
+    if (this.#fetch?.handout === handout) this.#fetch = undefined;
   }
 
   /** Deletes the parts, and then all that storage knows of the fetch. */

@@ -1,15 +1,19 @@
 /** Fetches that are killed, blobs that exceed the quota, and memory. */
+import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { PART_BYTES } from '../../src/mirror/handout.ts';
 import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import {
+  addMirror,
   blobOf as addBlob,
   bytesIn,
-  objectOf,
   expectToGoOn,
   expectUnkept,
   killAt,
   type MirroredBlob,
+  objectOf,
+  parts,
   read,
   sameBytes,
   setQuota,
@@ -31,8 +35,47 @@ const blobOf = (size: number): Promise<MirroredBlob> => addBlob(upstream, size);
 
 test('a killed fetch goes on by its alarm, after its last part', async () => {
   const blob = await blobOf(LARGE);
+  await addMirror(upstream);
   await killAt(upstream, blob, 2 * PART_BYTES + 1000);
   await expectToGoOn(upstream, blob, 2 * PART_BYTES);
+});
+
+test.each([
+  ['removed', undefined],
+  ['changed', 2],
+])('a killed fetch of a mirror that was %s ends at its alarm, and its parts go', async (_what, changedAt) => {
+  const blob = await blobOf(LARGE);
+  await killAt(upstream, blob, PART_BYTES + 1000);
+  if (changedAt !== undefined) await addMirror(upstream, changedAt);
+  expect(await runDurableObjectAlarm(objectOf(blob))).toBe(true);
+  expect(upstream.requests).toEqual([]);
+  expect(await parts()).toEqual([]);
+  expect(await runDurableObjectAlarm(objectOf(blob))).toBe(false);
+});
+
+test('the alarm waits for a fetch that has failed and is not through, and begins no other', async () => {
+  const blob = await blobOf(LARGE);
+  await addMirror(upstream);
+  upstream.misbehaves = (_url, { method }, content) =>
+    upstream.gets().length === 1 && method === 'GET'
+      ? new Response(upstream.stream(content!, PART_BYTES + 1000))
+      : new Response(null, { status: 400 });
+  const release = Promise.withResolvers<void>();
+  const bucket = Object.getPrototypeOf(env.BLOBS_CENTRAL) as R2Bucket;
+  const put = bucket.put;
+  vi.spyOn(bucket, 'put').mockImplementation(async function (this: R2Bucket, key: string, ...rest: unknown[]) {
+    if (!key.endsWith('/1')) return (put as (...all: unknown[]) => Promise<R2Object>).call(this, key, ...rest);
+    await release.promise;
+    throw new Error('the bucket is away');
+  } as typeof put);
+  await expect(read(blob)).rejects.toThrow();
+  expect(upstream.gets()).toHaveLength(2);
+  const alarm = runDurableObjectAlarm(objectOf(blob));
+  await runInDurableObject(objectOf(blob), () => undefined);
+  release.resolve();
+  expect(await alarm).toBe(true);
+  expect(upstream.gets()).toHaveLength(2);
+  await vi.waitFor(async () => expect(await parts()).toEqual([]));
 });
 
 test('a client that comes again after a kill gets its bytes, from the parts and the upstream', async () => {

@@ -6,6 +6,7 @@ import { type BlobWanted, mirrorBlobOf } from '../../src/mirror/blob.ts';
 import { PART_BYTES } from '../../src/mirror/handout.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { bytesOf, contentDigest, granted, openFixture } from './fixture.ts';
+import { becomeMirror } from './mirrors.ts';
 import type { RegistryUpstream } from './registry-upstream.ts';
 
 export const REPOSITORY = 'hub/team/app' as RepositoryName;
@@ -74,6 +75,13 @@ export async function killAt(upstream: RegistryUpstream, blob: MirroredBlob, at:
   upstream.misbehaves = () => undefined;
   upstream.requests.length = 0;
   upstream.sent = 0;
+}
+
+/** Makes the blobs' organization the mirror of the upstream that has them. */
+export async function addMirror(upstream: RegistryUpstream, changedAt = 1): Promise<void> {
+  const insert = "INSERT INTO organizations (name, created_at) VALUES ('hub', 0)";
+  await env.DB_CENTRAL.prepare(insert).run();
+  await becomeMirror('hub', { from: upstream.origin, changedAt });
 }
 
 /** Checks that a killed fetch, of which `landed` bytes are in parts, goes on by its alarm. */
