@@ -12,7 +12,7 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS repositories (
     import TEXT NOT NULL, name TEXT NOT NULL, target TEXT NOT NULL, next TEXT NOT NULL DEFAULT '',
     pages INTEGER NOT NULL DEFAULT 0, is_listed INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
-    is_whole INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (import, name)
+    is_whole INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (import, name)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS repositories_left ON repositories (import, attempts) WHERE is_listed = 0;
   CREATE TABLE IF NOT EXISTS tags (
@@ -96,7 +96,7 @@ export class RunState {
     return row === undefined ? undefined : (row as unknown as RepositoryLeft);
   }
 
-  /** Adds tags of a repository. @param next the address of the next page; undefined on the last */
+  /** Adds tags of a repository. @param next the address of the next page, '' for the first; undefined on the last */
   addTags(id: string, repository: string, tags: readonly string[], next: string | undefined): void {
     let added = 0;
     for (const tag of tags) {
@@ -109,17 +109,20 @@ export class RunState {
       if (rowsWritten > 0) added += 1;
     }
     this.count(id, 'tags', added);
+    const isLast = next === undefined ? 1 : 0;
     this.#sql.exec(
-      `UPDATE repositories SET next = ?, is_listed = ?, pages = pages + 1, attempts = 0 WHERE import = ? AND name = ?`,
+      `UPDATE repositories SET next = ?, is_listed = ?, is_whole = ?, pages = pages + 1, attempts = 0
+       WHERE import = ? AND name = ?`,
       next ?? '',
-      next === undefined ? 1 : 0,
+      isLast,
+      isLast,
       id,
       repository,
     );
     this.#closeRepository(id, repository);
   }
 
-  /** Ends the list of a repository's tags, although it may have more. */
+  /** Ends the list of a repository's tags, although it was not read to its end. */
   giveUpTags(id: string, repository: string): void {
     this.#sql.exec('UPDATE repositories SET is_listed = 1, is_whole = 0 WHERE import = ? AND name = ?', id, repository);
     this.#closeRepository(id, repository);

@@ -128,17 +128,20 @@ export class ImportWork {
 
   async #readTags({ id, request, run }: Import, { name, next, pages }: RepositoryLeft): Promise<void> {
     const { state, host } = this.#options;
-    if (!request.tags.some(isGlob)) {
+    const isNamed = !request.tags.some(isGlob);
+    if (isNamed && pages === 0) {
       state.followed.noteListed(id, run, name, request.tags);
-      return state.run.addTags(id, name, request.tags, undefined);
+      state.run.addTags(id, name, request.tags, '');
     }
+    // Only a list tells a removed tag from a repository that is not shown any more.
+    if (isNamed && !request.prunes) return state.run.giveUpTags(id, name);
     const source = this.#sourceOf(name);
     const page = await source.tagsPage(next === '' ? undefined : new URL(next));
     if (page === undefined) {
       state.run.skip(id, name, `${host.url.host} has no such repository, or does not show it to this login`);
       return state.run.giveUpTags(id, name);
     }
-    const wanted = page.names.filter((tag) => isTag(tag) && isWanted(request.tags, tag));
+    const wanted = isNamed ? [] : page.names.filter((tag) => isTag(tag) && isWanted(request.tags, tag));
     if ((state.run.counts(id).get('tags') ?? 0) + wanted.length > MAX_TAGS)
       throw new ImportFailed('these are too many tags for one import: choose fewer by patterns');
     const isTooLong = pages >= MAX_PAGES;

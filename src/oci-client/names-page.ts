@@ -3,6 +3,7 @@ import { MAX_MANIFEST_BYTES } from '../oci/manifest-limits.ts';
 import { bytesUpTo, textOf } from './answer.ts';
 import { objectIn } from './descriptor.ts';
 import type { Host } from './host.ts';
+import { RegistryError } from './registry-error.ts';
 
 export interface NamesPage {
   readonly names: readonly string[];
@@ -30,7 +31,10 @@ export async function namesPage(
   }
   const bytes = await bytesUpTo(response, MAX_MANIFEST_BYTES);
   const list = objectIn(bytes, `the list of ${field} of ${host.url.host}`)[field];
-  const names = Array.isArray(list) ? list.filter((name): name is string => typeof name === 'string') : [];
+  // Registries in Go answer null for an empty list. Without the field, it is some other document.
+  if (!Array.isArray(list) && list !== null)
+    throw new RegistryError(host.url.host, response, `the answer has no list of ${field}`);
+  const names = (list ?? []).filter((name): name is string => typeof name === 'string');
   return { names, next: nextPage(response, new URL(target, host.url)) };
 }
 

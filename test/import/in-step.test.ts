@@ -16,15 +16,19 @@ const imports = () => importsOf(env, 'alice' as OrganizationName);
 
 /** The images of the upstream's only repository; undefined if it has none. */
 let images: UpstreamImage[] | undefined;
+/** The answer for the list of tags, if it is not that of the images. */
+let list: (() => Response) | undefined;
 let requests: string[];
 
 beforeEach(async () => {
   await addUsers();
   images = [await upstreamImage('app', '1', 1), await upstreamImage('app', '2', 2)];
+  list = undefined;
   requests = [];
   vi.stubGlobal('fetch', async ({ pathname }: URL, { method = 'GET' }: RequestInit) => {
     requests.push(`${method} ${pathname}`);
     if (images !== undefined && pathname === '/v2/_catalog') return Response.json({ repositories: ['app'] });
+    if (list !== undefined && pathname.endsWith('/tags/list')) return list();
     if (images !== undefined && pathname.endsWith('/tags/list'))
       return Response.json({ tags: images.map(({ tag }) => tag) });
     const answers = (images ?? []).map((image) => image.answer({ pathname } as URL, method));
@@ -111,6 +115,40 @@ test('pruning spares a tag that was moved here, and all tags of a repository tha
   images = all?.slice(0, 1);
   expect(await run()).toMatchObject({ state: 'waiting', removed: 0, skipped: 0 });
   expect(Object.keys(await tagsHere())).toEqual(['1', '2']);
+});
+
+const NAMED = ['1', '2'];
+const HIDDEN = () => new Response(null, { status: 404 });
+const REFUSED = () => new Response(null, { status: 403 });
+
+test.each<[string, string[], () => Response]>([
+  ['is not shown, of all tags', ['*'], HIDDEN],
+  ['is not shown, of named tags', NAMED, HIDDEN],
+  ['has no list that may be read', NAMED, REFUSED],
+  ['has a list without the field', ['*'], () => Response.json({})],
+  ['has a list that is no list, of named tags', NAMED, () => Response.json({ tags: {} })],
+])('pruning spares a repository that %s', async (_, tags, answer) => {
+  await startImport('alice', ID, { request: { ...PRUNING, tags } });
+  await run();
+  images = [];
+  list = answer;
+  expect(await run()).toMatchObject({ state: 'waiting', removed: 0 });
+  expect(Object.keys(await tagsHere())).toEqual(NAMED);
+});
+
+test.each([{ tags: [] }, { tags: null }])('pruning removes all tags of an empty list: %j', async (body) => {
+  await startImport('alice', ID, { request: PRUNING });
+  await run();
+  images = [];
+  list = () => Response.json(body);
+  expect(await run()).toMatchObject({ state: 'waiting', removed: 2, skipped: 0 });
+});
+
+test('named tags come from an upstream that refuses its list', async () => {
+  list = REFUSED;
+  await startImport('alice', ID, { request: { ...PRUNING, tags: NAMED } });
+  expect(await run()).toMatchObject({ state: 'waiting', tags: { done: 2, total: 2 }, repositories: { done: 1 } });
+  expect(await tagsHere()).toEqual(tagsThere());
 });
 
 test('after a run that failed, the next one is tried, and its report is its own', async () => {
