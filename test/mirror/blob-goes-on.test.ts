@@ -62,12 +62,12 @@ test('the alarm waits for a fetch that has failed and is not through, and begins
       : new Response(null, { status: 400 });
   const release = Promise.withResolvers<void>();
   const bucket = Object.getPrototypeOf(env.BLOBS_CENTRAL) as R2Bucket;
-  const put = bucket.put;
+  const put = Reflect.get(bucket, 'put') as (...all: unknown[]) => Promise<R2Object>;
   vi.spyOn(bucket, 'put').mockImplementation(async function (this: R2Bucket, key: string, ...rest: unknown[]) {
-    if (!key.endsWith('/1')) return (put as (...all: unknown[]) => Promise<R2Object>).call(this, key, ...rest);
+    if (!key.endsWith('/1')) return put.call(this, key, ...rest);
     await release.promise;
     throw new Error('the bucket is away');
-  } as typeof put);
+  } as R2Bucket['put']);
   await expect(read(blob)).rejects.toThrow();
   expect(upstream.gets()).toHaveLength(2);
   const alarm = runDurableObjectAlarm(objectOf(blob));
