@@ -9,6 +9,7 @@ import { SigningKeys } from '../auth/signing-keys.ts';
 import { type Config, parseConfig } from '../config.ts';
 import { DAY, HOUR } from '../durations.ts';
 import { logFailure } from '../log.ts';
+import { isUnavailable } from '../oci/errors.ts';
 import type { OrganizationName } from '../oci/reference.ts';
 import { composeControlData, composeRegistry } from '../registry/compose.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -34,6 +35,8 @@ const MAX_IN_STEP = 20;
 const LONGEST_WAIT_MILLISECONDS = 6 * HOUR;
 /** The most times in a row that an import may be put off, by its upstream or by a failure. */
 const MAX_FAILURES = 100;
+/** The time until an import is looked up again, after the database did not answer. */
+const LOOK_UP_WAIT_MILLISECONDS = 30_000;
 /** The time between two searches for imports that ended long ago. */
 const EXPIRY_MILLISECONDS = DAY;
 
@@ -183,18 +186,34 @@ export class OrganizationImports extends DurableObject<Env> {
     const { id, failures, credential } = due;
     const reason = reasonOf(error, credential);
     if (error instanceof ImportOver) return this.#end(id, 'failed', reason);
+    // No step has failed: the import could not be looked up.
+    if (step === undefined && isUnavailable(error))
+      return this.#state.putOff(id, Date.now() + LOOK_UP_WAIT_MILLISECONDS, failures);
     if (error instanceof ImportFailed || failures >= MAX_FAILURES) return this.#endRun(due, reason);
     if (error instanceof Postponed) {
       const wait = Math.min(error.milliseconds, LONGEST_WAIT_MILLISECONDS);
       return this.#state.putOff(id, Date.now() + wait, failures + 1);
     }
     if (!isExpected(error)) logFailure({ import: id, error: String(error) });
-    if (mayPass(error) && attemptsOf(step, failures) + 1 < MAX_ATTEMPTS) {
-      if (step?.kind === 'tags') this.#state.run.noteFailure(id, step.repository.name, undefined);
-      if (step?.kind === 'image') this.#state.run.noteFailure(id, step.tag.repository, step.tag.tag);
+    if (mayPass(error) && attemptsOf(step, due) + 1 < MAX_ATTEMPTS) {
+      this.#noteAttempt(id, step);
       return this.#state.putOff(id, Date.now() + waitAfter(failures), failures + 1);
     }
     this.#skip(due, step, reason);
+  }
+
+  #noteAttempt(id: string, step: Step | undefined): void {
+    switch (step?.kind) {
+      case 'tags':
+        return this.#state.run.noteFailure(id, step.repository.name, undefined);
+      case 'image':
+        return this.#state.run.noteFailure(id, step.tag.repository, step.tag.tag);
+      case 'removal':
+        return this.#state.followed.noteFailure(id, step.tag);
+      case 'catalog':
+      case undefined:
+        return this.#state.noteFailure(id);
+    }
   }
 
   #skip(due: Import, step: Step | undefined, reason: string): void {
@@ -292,9 +311,9 @@ function firstPageOf({ repositories }: ImportRequest): string | undefined {
   return repositories.some(isGlob) ? '' : undefined;
 }
 
-function attemptsOf(step: Step | undefined, failures: number): number {
+function attemptsOf(step: Step | undefined, { attempts }: Import): number {
   if (step?.kind === 'tags') return step.repository.attempts;
-  return step?.kind === 'image' ? step.tag.attempts : failures;
+  return step?.kind === 'image' || step?.kind === 'removal' ? step.tag.attempts : attempts;
 }
 
 /** Returns the Durable Object of an organization's imports. */

@@ -8,7 +8,7 @@ import type { RepositoryName, Tag } from '../oci/reference.ts';
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS followed_tags (
     import TEXT NOT NULL, repository TEXT NOT NULL, tag TEXT NOT NULL, target TEXT NOT NULL, digest TEXT NOT NULL,
-    run INTEGER NOT NULL, PRIMARY KEY (import, repository, tag)
+    run INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (import, repository, tag)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS followed_tags_by_run ON followed_tags (import, run);`;
 
@@ -19,6 +19,11 @@ export interface FollowedTag {
   readonly tag: Tag;
   /** The manifest that it named here. */
   readonly digest: Digest;
+}
+
+export interface MissingTag extends FollowedTag {
+  /** The number of failed attempts to remove it. */
+  readonly attempts: number;
 }
 
 export class FollowedTags {
@@ -36,7 +41,7 @@ export class FollowedTags {
   /** Takes note that a run found a tag at the upstream, and that it names this manifest here. */
   note(id: string, run: number, { repository, target, tag, digest }: FollowedTag): void {
     this.#sql.exec(
-      'INSERT OR REPLACE INTO followed_tags VALUES (?, ?, ?, ?, ?, ?)',
+      `INSERT OR REPLACE INTO followed_tags (import, repository, tag, target, digest, run) VALUES (?, ?, ?, ?, ?, ?)`,
       id,
       repository,
       tag,
@@ -57,17 +62,27 @@ export class FollowedTags {
   }
 
   /** Returns a tag that this run did not find in a repository whose list it read to the end. */
-  missing(id: string, run: number): FollowedTag | undefined {
+  missing(id: string, run: number): MissingTag | undefined {
     const [row] = this.#sql
       .exec(
-        `SELECT f.repository, f.target, f.tag, f.digest FROM followed_tags f
+        `SELECT f.repository, f.target, f.tag, f.digest, f.attempts FROM followed_tags f
          JOIN repositories r ON r.import = f.import AND r.name = f.repository AND r.is_whole = 1
          WHERE f.import = ? AND f.run < ? LIMIT 1`,
         id,
         run,
       )
       .toArray();
-    return row === undefined ? undefined : (row as unknown as FollowedTag);
+    return row === undefined ? undefined : (row as unknown as MissingTag);
+  }
+
+  /** Counts a failed attempt to remove a tag. */
+  noteFailure(id: string, { repository, tag }: MissingTag): void {
+    this.#sql.exec(
+      'UPDATE followed_tags SET attempts = attempts + 1 WHERE import = ? AND repository = ? AND tag = ?',
+      id,
+      repository,
+      tag,
+    );
   }
 
   drop(id: string, { repository, tag }: Pick<FollowedTag, 'repository' | 'tag'>): void {

@@ -22,7 +22,7 @@ const SCHEMA = `
     importer TEXT NOT NULL, credential TEXT, state TEXT NOT NULL, error TEXT, ended_at INTEGER,
     due_at INTEGER NOT NULL, failures INTEGER NOT NULL DEFAULT 0, served_at INTEGER NOT NULL DEFAULT 0,
     starts INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL DEFAULT 1, begun_at INTEGER NOT NULL, last_run_at INTEGER,
-    catalog TEXT, pages INTEGER NOT NULL DEFAULT 0
+    catalog TEXT, pages INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS imports_left ON imports (served_at, made_at) WHERE ended_at IS NULL;`;
 
@@ -56,6 +56,8 @@ export interface Import {
   readonly catalog: string | undefined;
   /** The number of pages of the catalog that were read. */
   readonly pages: number;
+  /** The number of failed attempts to read the next page of the catalog. */
+  readonly attempts: number;
 }
 
 export type NewImport = Pick<Import, 'id' | 'madeAt' | 'incarnation' | 'request' | 'importer' | 'credential'>;
@@ -78,6 +80,7 @@ interface ImportRow extends Record<string, SqlStorageValue> {
   readonly last_run_at: number | null;
   readonly catalog: string | null;
   readonly pages: number;
+  readonly attempts: number;
 }
 
 export class ImportsState {
@@ -125,7 +128,8 @@ export class ImportsState {
   /** Ends a run, after which the import waits for the next. */
   endRun(id: string, error: string | undefined, now: number, nextAt: number): void {
     this.#sql.exec(
-      `UPDATE imports SET state = 'waiting', error = ?, last_run_at = ?, due_at = ?, failures = 0, starts = 0
+      `UPDATE imports SET state = 'waiting', error = ?, last_run_at = ?, due_at = ?, failures = 0, attempts = 0,
+         starts = 0
        WHERE id = ?`,
       error ?? null,
       now,
@@ -220,8 +224,13 @@ export class ImportsState {
     }
   }
 
+  /** Counts a failed attempt to read a page of the catalog. */
+  noteFailure(id: string): void {
+    this.#sql.exec('UPDATE imports SET attempts = attempts + 1 WHERE id = ?', id);
+  }
+
   setCatalog(id: string, next: string | undefined): void {
-    this.#sql.exec('UPDATE imports SET catalog = ?, pages = pages + 1 WHERE id = ?', next ?? null, id);
+    this.#sql.exec('UPDATE imports SET catalog = ?, pages = pages + 1, attempts = 0 WHERE id = ?', next ?? null, id);
   }
 
   #imports(where: string, ...bound: SqlStorageValue[]): Import[] {
@@ -251,5 +260,6 @@ function importOf(row: ImportRow): Import {
     lastRunAt: row.last_run_at ?? undefined,
     catalog: row.catalog ?? undefined,
     pages: row.pages,
+    attempts: row.attempts,
   };
 }

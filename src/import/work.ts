@@ -13,7 +13,7 @@ import type { Actor, Registry } from '../registry/registry.ts';
 import type { Upstream } from '../upstream/address.ts';
 import { upstreamName } from '../upstream/connect.ts';
 import { isGlob } from '../oci/glob.ts';
-import type { FollowedTag } from './followed-tags.ts';
+import type { FollowedTag, MissingTag } from './followed-tags.ts';
 import type { Import, ImportsState } from './import-state.ts';
 import { KeptSource } from './kept-source.ts';
 import { selectPlatforms } from './platforms.ts';
@@ -44,7 +44,7 @@ export type Step =
   | { readonly kind: 'catalog' }
   | { readonly kind: 'tags'; readonly repository: RepositoryLeft }
   | { readonly kind: 'image'; readonly tag: TagLeft }
-  | { readonly kind: 'removal'; readonly tag: FollowedTag };
+  | { readonly kind: 'removal'; readonly tag: MissingTag };
 
 export interface WorkOptions {
   readonly organization: OrganizationName;

@@ -1,18 +1,21 @@
 /** The turns and runs of imports. test/processes/import.test.ts checks the copies. */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { importsOf } from '../../src/import/durable-object.ts';
 import { ImportsState } from '../../src/import/import-state.ts';
-import { MAX_STARTS } from '../../src/import/failure.ts';
+import { MAX_ATTEMPTS, MAX_STARTS } from '../../src/import/failure.ts';
+import { OciError } from '../../src/oci/errors.ts';
 import type { OrganizationName } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
 import { StatementMeter } from '../../src/stores/statement-meter.ts';
+import { ImportWork } from '../../src/import/work.ts';
 import { addUsers } from '../support/client.ts';
 import { runImports, startImport, stopImports } from '../support/imports.ts';
 import { upstreamImage } from '../support/upstream-image.ts';
 
 const ID = '33333333-3333-4333-8333-333333333333';
+const HOUR = 3_600_000;
 const imports = () => importsOf(env, 'alice' as OrganizationName);
 
 /** Answers for the upstream. */
@@ -78,6 +81,46 @@ test('an image with which three runs get no further is skipped', async () => {
   const report = await run();
   expect(report).toMatchObject({ state: 'done', tags: { done: 1 }, skipped: 1 });
   expect(report.report).toMatchObject([{ what: 'app:1', reason: expect.stringContaining('got no further') }]);
+});
+
+describe('after five waits that the upstream asked for', () => {
+  const postponed = () => new Response(null, { status: 503, headers: { 'Retry-After': '60' } });
+  const unavailable = () => Promise.reject(new OciError('UNAVAILABLE'));
+
+  test('an import goes on, although the database did not answer for it', async () => {
+    upstream = postponed;
+    await startImport('alice', ID);
+    for (let i = 0; i < 5; i++) await run();
+    vi.spyOn(ControlData.prototype, 'organization').mockImplementationOnce(unavailable);
+    expect(await run()).toMatchObject({ state: 'running', error: undefined });
+    await inside((sql) => sql.exec('UPDATE imports SET failures = 100'));
+    vi.spyOn(ControlData.prototype, 'organization').mockImplementationOnce(unavailable);
+    expect(await run()).toMatchObject({ state: 'running', error: undefined });
+  });
+
+  test('a page of the catalog has all of its attempts', async () => {
+    await startImport('alice', ID, { request: { repositories: ['a*'] } });
+    await inside((sql) => sql.exec('UPDATE imports SET failures = 5'));
+    vi.spyOn(ImportWork.prototype, 'take').mockImplementation(unavailable);
+    for (let i = 1; i < MAX_ATTEMPTS; i++) expect(await run()).toMatchObject({ state: 'running' });
+    expect(await run()).toMatchObject({ state: 'failed' });
+  });
+
+  test('a removal has all of its attempts', async () => {
+    upstream = ({ pathname }) =>
+      pathname.endsWith('/tags/list') ? Response.json({ tags: [] }) : new Response(null, { status: 404 });
+    await startImport('alice', ID, { request: { every: HOUR, prunes: true } });
+    const gone = ['app', '1', 'alice/app', `sha256:${'0'.repeat(64)}`];
+    await inside((sql) => {
+      const columns = 'import, repository, tag, target, digest, run';
+      sql.exec(`INSERT INTO followed_tags (${columns}) VALUES (?, ?, ?, ?, ?, 0)`, ID, ...gone);
+      sql.exec('UPDATE repositories SET is_listed = 1, is_whole = 1');
+      sql.exec('UPDATE imports SET failures = 5');
+    });
+    vi.spyOn(ImportWork.prototype, 'take').mockImplementation(unavailable);
+    for (let i = 1; i < MAX_ATTEMPTS; i++) expect(await run()).toMatchObject({ state: 'running', skipped: 0 });
+    expect(await run()).toMatchObject({ state: 'waiting', skipped: 1 });
+  });
 });
 
 test('a blob that went before its manifest came is copied again', async () => {
