@@ -26,7 +26,7 @@ export class Imports {
 
   /**
    * Starts an import.
-   * @throws OciError FIELD_INVALID, DENIED, NOT_FOUND without the organization, TOO_MANY_REQUESTS
+   * @throws OciError FIELD_INVALID, DENIED, UNAUTHORIZED if the caller's credential is gone, NOT_FOUND without the organization, TOO_MANY_REQUESTS
    */
   async start(
     request: ImportRequest,
@@ -36,16 +36,15 @@ export class Imports {
     const importer = importerOf(caller, this.#organization, request.prunes);
     checkImport(this.#organization, request, importer, reachOf(this.#config));
     const incarnation = await this.#incarnation();
-    const isStored = await composeControlData(this.#env, this.#config.central).hasValidCredential(
-      caller.id,
-      Date.now(),
-    );
+    const control = composeControlData(this.#env, this.#config.central);
+    if (importer.isStored && !(await control.hasValidCredential(importer.id, Date.now())))
+      throw new OciError('UNAUTHORIZED', { message: 'the credential was removed, or has expired' });
     const made = {
       id: crypto.randomUUID(),
       madeAt: Date.now(),
       incarnation,
       request,
-      importer: { ...importer, isStored },
+      importer,
       credential,
     };
     const report = await this.#ask((imports) => imports.start(this.#organization, made));

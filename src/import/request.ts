@@ -39,20 +39,18 @@ export interface Importer {
 }
 
 /** @throws OciError DENIED if the caller may not push to the organization, or delete from it if the import prunes */
-export function importerOf(
-  credential: Credential,
-  organization: OrganizationName,
-  prunes: boolean,
-): Omit<Importer, 'isStored'> {
+export function importerOf(credential: Credential, organization: OrganizationName, prunes: boolean): Importer {
   const { id, name } = credential;
-  if (credential.kind === 'administrator') return { id, name, patterns: [`${organization}/*`] };
+  // Every stored credential has a name. Platforms' tokens and the bootstrap secret have none.
+  const isStored = name !== undefined;
+  if (credential.kind === 'administrator') return { id, name, isStored, patterns: [`${organization}/*`] };
   const mayPush =
     credential.kind === 'organization' &&
     credential.organization === organization &&
     credential.rights.includes('push');
   if (mayPush && prunes && !credential.rights.includes('delete'))
     throw new OciError('DENIED', { message: `this credential may not delete from ${organization}` });
-  if (mayPush) return { id, name, patterns: credential.repositories };
+  if (mayPush) return { id, name, isStored, patterns: credential.repositories };
   throw new OciError('DENIED', { message: `this credential may not push to ${organization}` });
 }
 

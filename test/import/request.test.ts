@@ -65,8 +65,12 @@ test('only those who may push to an organization import into it', () => {
     repositories: ['alice/a'],
     ...fields,
   });
-  expect(importerOf({ kind: 'administrator', id: 'a' }, ALICE, false)).toEqual({ id: 'a', patterns: ['alice/*'] });
-  expect(importerOf(member({}), ALICE, false)).toEqual({ id: 'x', patterns: ['alice/a'] });
+  expect(importerOf({ kind: 'administrator', id: 'a' }, ALICE, false)).toEqual({
+    id: 'a',
+    isStored: false,
+    patterns: ['alice/*'],
+  });
+  expect(importerOf(member({}), ALICE, false)).toMatchObject({ id: 'x', patterns: ['alice/a'] });
   for (const other of [member({ rights: ['pull', 'admin'] }), member({ organization: 'bob' })])
     expect(() => importerOf(other, ALICE, false)).toThrow('may not push to alice');
   expect(() => importerOf(member({}), ALICE, true)).toThrow('may not delete from alice');

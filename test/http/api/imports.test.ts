@@ -2,17 +2,20 @@
 import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { parseConfig } from '../../../src/config.ts';
 import { importsOf } from '../../../src/import/durable-object.ts';
+import { Imports } from '../../../src/import/imports.ts';
 import { MAX_SKIPPED } from '../../../src/import/run-state.ts';
 import type { OrganizationName } from '../../../src/oci/reference.ts';
 import { addCredentials, addUsers, basic, callApi, type CallOptions } from '../../support/client.ts';
 import { startImport, stopImports } from '../../support/imports.ts';
 
 const DAY = 86_400_000;
+const ALICE = 'alice' as OrganizationName;
 const PATH = 'organizations/alice/imports';
 const ID = '33333333-3333-4333-8333-333333333333';
 const REQUEST = { from: 'https://upstream.example', repositories: ['app'] };
-const imports = () => importsOf(env, 'alice' as OrganizationName);
+const imports = () => importsOf(env, ALICE);
 
 interface Report {
   readonly id: string;
@@ -79,6 +82,17 @@ test('the start and the cancellation of an import are in the audit log', async (
     { action: 'cancel import', key: id },
     { action: 'start import', key: id },
   ]);
+});
+
+test('a credential that was removed, but still logs in, starts no import', async () => {
+  const robot = { kind: 'organization', id: 'gone', name: 'robot', organization: ALICE } as const;
+  const { from, repositories } = REQUEST;
+  const asked = { from, repositories, tags: ['*'], as: '*', loginHost: undefined, platforms: undefined };
+  const request = { ...asked, referrers: false, isDry: false, every: undefined, prunes: false };
+  const caller = { ...robot, rights: ['push', 'admin'], repositories: ['alice/*'] } as const;
+  const starting = new Imports(parseConfig(env), env, ALICE).start(request, caller, undefined);
+  await expect(starting).rejects.toMatchObject({ kind: 'UNAUTHORIZED' });
+  expect((await ask('GET', PATH)).body.imports).toEqual([]);
 });
 
 describe('an import ends', () => {
