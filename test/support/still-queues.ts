@@ -10,6 +10,7 @@ const STILL = {
   copyBlobsDown: async () => undefined,
   copiesDownLeft: async () => 0,
   status: () => Promise.reject(new Error('this queue does not answer')),
+  turns: async () => ({ copying: [], waiting: [] }),
   jobs: async () => [],
   parkedJobs: async () => [],
   retry: async () => 0,
