@@ -12,6 +12,7 @@ import {
   type Server,
   startServer,
   temporaryFolder,
+  until,
 } from '../support/local/server.ts';
 
 let folder: string;
@@ -130,8 +131,10 @@ test('every line of the log is JSON, with its time first', async () => {
     socket.write('POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx', () => done()),
   );
   socket.resetAndDestroy();
+  const log = join(folder, 'log.jsonl');
+  await until(async () => (await readFile(log, 'utf8')).includes('"scheduled":"scrub"'));
   await server.interrupt();
-  const lines = (await readFile(join(folder, 'log.jsonl'), 'utf8')).split('\n').slice(0, -1);
+  const lines = (await readFile(log, 'utf8')).split('\n').slice(0, -1);
   expect(lines.some((line) => line.includes('/v2/alice/app/tags/list'))).toBe(true);
   expect(lines.some((line) => line.includes('"scheduled":"maintenance"'))).toBe(true);
   expect(lines.some((line) => line.includes('"scheduled":"scrub"'))).toBe(true);
