@@ -11,7 +11,10 @@ import { organizationOf, type RepositoryName } from '../oci/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { digestMismatch } from '../stores/bucket.ts';
 import { Hash } from '../stores/uploads/blob-writer.ts';
-import type { Cursor, Handout } from './handout.ts';
+import type { Handout } from './handout.ts';
+
+/** The longest that storing a blob waits for readers to get their last byte: it takes the processor that they need. */
+const SERVED_MILLISECONDS = 1000;
 
 export interface BlobFetchOptions {
   readonly digest: Digest;
@@ -39,56 +42,101 @@ export async function bringBlob(options: BlobFetchOptions): Promise<OciError | u
   const { size } = handout;
   let failure: { readonly cause: unknown } | undefined;
   const orStop = (cause: unknown): undefined => {
-    failure ??= { cause };
+    failure ??= { cause: asContentError(cause, digest) };
     handout.fail(cause);
     abort.abort(cause);
+  };
+  const orThrow = (): void => {
+    if (failure !== undefined) throw failure.cause;
   };
   const pump = async (): Promise<void> => {
     const pieces = blobPieces(source, { digest, size }, handout.end, size, begun);
     for await (const piece of pieces) await handout.write(piece);
   };
-  const [refusal] = await Promise.all([
-    keep(options).catch(orStop),
-    pump().catch(orStop),
-    handout.land(onLanded).catch(orStop),
-  ]);
-  if (failure !== undefined) throw failure.cause;
+  const landing = handout.land(onLanded).catch(orStop);
+  const keep = handout.hasParts ? keepParts(options, landing.then(orThrow)) : keepWhole(options);
+  const [refusal] = await Promise.all([keep.catch(orStop), pump().catch(orStop), landing]);
+  orThrow();
   return refusal;
 }
 
-async function keep(options: BlobFetchOptions): Promise<OciError | undefined> {
+/** Has a blob stored while it arrives. The store checks its digest. */
+async function keepWhole(options: BlobFetchOptions): Promise<OciError | undefined> {
   const { digest, handout } = options;
-  const pin = handout.pin(handout.end);
+  const pin = handout.pin(0);
   try {
-    await store(options, pin);
+    await store(options, (writable) => writeAll(handout.read(0, handout.size, pin), writable));
     return undefined;
   } catch (error) {
-    if (!(error instanceof OciError) || error.kind !== 'QUOTA_EXCEEDED') throw asContentError(error, digest);
-    await requireDigest(handout.read(0, handout.size, pin), digest).catch((wrong: unknown) => {
-      throw asContentError(wrong, digest);
-    });
+    if (!isOverQuota(error)) throw error;
+    await requireDigest(handout.read(0, handout.size, pin), digest);
     return error;
   }
 }
 
-/** Has the blob stored as a push has. @throws the failure that came first: of reading it, or of the store */
-async function store({ digest, handout, registry, repository }: BlobFetchOptions, pin: Cursor): Promise<void> {
+/**
+ * Checks the digest while a blob arrives, which is all that its readers wait for, and has it stored from its parts
+ * afterwards: to write it twice at once would slow it down.
+ */
+async function keepParts(options: BlobFetchOptions, landed: Promise<void>): Promise<OciError | undefined> {
+  const { digest, handout } = options;
+  landed.catch(() => undefined);
+  await requireDigest(handout.read(0, handout.size, handout.pin(0)), digest);
+  handout.finish(undefined);
+  await landed;
+  await handout.served(SERVED_MILLISECONDS);
+  // Lets the event loop send the last bytes: while objects are copied, it may not reach the network for seconds.
+  await new Promise((done) => setTimeout(done, 1));
+  try {
+    await store(options, (writable, signal) => handout.copy(0, handout.size, writable, signal));
+    return undefined;
+  } catch (error) {
+    if (!isOverQuota(error)) throw error;
+    return error;
+  }
+}
+
+function isOverQuota(error: unknown): error is OciError {
+  return error instanceof OciError && error.kind === 'QUOTA_EXCEEDED';
+}
+
+/**
+ * Has the blob stored as a push has.
+ * @param write writes its bytes, and closes
+ * @throws the failure that came first: of reading it, or of the store
+ */
+async function store(
+  { digest, handout, registry, repository }: BlobFetchOptions,
+  write: (writable: WritableStream<Uint8Array>, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
   const { size: length } = handout;
   if (length === 0) return registry.putBlob(repository, digest, undefined);
   const { readable: stream, writable } = new FixedLengthStream(length);
-  const writer = writable.getWriter();
+  const stop = new AbortController();
   let failure: { readonly cause: unknown } | undefined;
-  const orAbort = (cause: unknown): void => {
+  const written = write(writable, stop.signal).catch((cause: unknown) => {
     failure ??= { cause };
-    void writer.abort(cause).catch(() => undefined);
-  };
-  const pass = async (): Promise<void> => {
-    for await (const piece of handout.read(0, length, pin)) await writer.write(piece);
-    await writer.close();
-  };
+    void writable.abort(cause).catch(() => undefined);
+  });
   const stored = registry.putBlob(repository, digest, { stream, length, owner: organizationOf(repository) });
-  await Promise.all([pass().catch(orAbort), stored.catch(orAbort)]);
+  await stored.catch((cause: unknown) => {
+    failure ??= { cause };
+    stop.abort(cause);
+    // Whoever waits for these bytes to be read waits no longer.
+    void stream.cancel(cause).catch(() => undefined);
+  });
+  await written;
   if (failure !== undefined) throw failure.cause;
+}
+
+async function writeAll(pieces: AsyncIterable<Uint8Array>, writable: WritableStream<Uint8Array>): Promise<void> {
+  const writer = writable.getWriter();
+  try {
+    for await (const piece of pieces) await writer.write(piece);
+    await writer.close();
+  } finally {
+    writer.releaseLock();
+  }
 }
 
 /** @throws OciError DIGEST_INVALID */

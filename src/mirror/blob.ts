@@ -72,6 +72,8 @@ const READ_MILLISECONDS = HOUR;
 interface Fetch {
   readonly handout: Handout;
   readonly ended: Promise<Ended>;
+  /** Whether only readers of its parts keep it. */
+  isOver: boolean;
 }
 
 export class MirrorBlob extends DurableObject<Env> {
@@ -141,8 +143,7 @@ export class MirrorBlob extends DurableObject<Env> {
 
   async #goOn(): Promise<void> {
     const [fetch, kept] = [this.#fetch, this.#kept];
-    // Before its end is kept, a fetch is still under way, although nothing arrives any more.
-    if (fetch?.handout.isOver === true && kept?.isOver === true) {
+    if (fetch?.isOver === true) {
       if (fetch.handout.needsParts && Date.now() < this.#readUntil) return;
       this.#fetch = undefined;
     }
@@ -228,7 +229,7 @@ export class MirrorBlob extends DurableObject<Env> {
       owner,
     });
     await handout.open();
-    const fetch = { handout, ended: this.#run(kept, handout, begun?.answer, abort) };
+    const fetch = { handout, ended: this.#run(kept, handout, begun?.answer, abort), isOver: false };
     this.#fetch = fetch;
     return fetch;
   }
@@ -248,6 +249,7 @@ export class MirrorBlob extends DurableObject<Env> {
       return this.ctx.storage.setAlarm(Date.now() + FIRST_ALARM_MILLISECONDS);
     });
     let ended: Ended;
+    let isRefused = false;
     try {
       const refusal = await bringBlob({
         digest: wanted.digest,
@@ -262,28 +264,33 @@ export class MirrorBlob extends DurableObject<Env> {
       this.#pause.end();
       this.#hasStored = refusal === undefined;
       handout.finish(refusal === undefined ? (start, end) => this.#openStored(wanted, start, end) : undefined);
+      isRefused = refusal !== undefined;
       ended = refusal === undefined ? 'stored' : { failed: refusal.message, mayPass: mayPass(refusal) };
     } catch (error) {
       handout.fail(error);
       ended = isAbsence(error) ? 'absent' : this.#fail(wanted, error);
     }
     await noted.catch(() => undefined);
-    await this.#end(kept, ended, handout);
+    await this.#end(kept, ended, isRefused || (ended === 'stored' && handout.needsParts));
     return ended;
   }
 
-  /** Tidies up after a fetch. Until that is done, whoever asks is given what it has come to. */
-  async #end(kept: Kept, ended: Ended, handout: Handout): Promise<void> {
+  /**
+   * Tidies up after a fetch. Until that is done, whoever asks is given what it has come to.
+   * @param isRead whether its parts have to stay for readers
+   */
+  async #end(kept: Kept, ended: Ended, isRead: boolean): Promise<void> {
     const { storage } = this.ctx;
     const isKept = kept.size > PART_BYTES && this.#kept !== undefined;
-    const isUnkept = !handout.isBroken && ended !== 'stored';
+    const mayGoOn = this.#pause.isOn && this.#pause.mayPass && kept.failures + 1 < MAX_ATTEMPTS;
     try {
-      if (isKept && (isUnkept || handout.needsParts)) {
+      if (isKept && isRead && this.#fetch !== undefined) {
+        this.#fetch.isOver = true;
         this.#readUntil = Date.now() + READ_MILLISECONDS;
         storage.kv.put('fetch', { ...kept, isOver: true });
         return await storage.setAlarm(Date.now() + MINUTE);
       }
-      if (isKept && typeof ended === 'object' && this.#pause.mayPass && kept.failures + 1 < MAX_ATTEMPTS) {
+      if (isKept && typeof ended === 'object' && mayGoOn) {
         storage.kv.put('fetch', { ...kept, failures: kept.failures + 1 });
         await storage.setAlarm(this.#pause.until);
       } else await this.#cleanUp();
@@ -291,7 +298,7 @@ export class MirrorBlob extends DurableObject<Env> {
       logFailure({ mirror: kept.wanted.repository, blob: kept.wanted.digest, error: String(error) });
       await storage.setAlarm(Date.now() + MINUTE);
     }
-    if (this.#fetch?.handout === handout) this.#fetch = undefined;
+    this.#fetch = undefined;
   }
 
   /** Deletes the parts, and then all that storage knows of the fetch. */

@@ -3,7 +3,7 @@
  *
  * - The latest bytes are in memory (`window.ts`). A blob that is larger than one part is also kept in parts, which are
  *   objects, until it is stored. A reader that has fallen out of the window goes on from them.
- * - No reader slows the arrival, except those that are pinned: those that write the parts, and that store the blob.
+ * - No reader slows the arrival, except those that are pinned: those that write the parts, and that check the bytes.
  * - The last byte is held back until the bytes are known to be the right ones. So a blob that is wrong ends every
  *   stream of it as broken.
  * - Once the blob is stored, readers go on from there.
@@ -11,7 +11,7 @@
 import { READ_MILLISECONDS } from '../stores/bucket.ts';
 import { within } from '../stores/deadline.ts';
 import type { BufferBudget } from '../stores/uploads/buffer-budget.ts';
-import { Signal } from './waiting.ts';
+import { orAfter, Signal } from './waiting.ts';
 import { BLOCK_BYTES, Window, WINDOW_BYTES } from './window.ts';
 
 /** Bytes of a part. A blob that is no larger has none: the window can hold it. */
@@ -66,7 +66,7 @@ export class Handout {
   readonly #inParts = new Set<Cursor>();
   /** Fires when readers may find more. */
   readonly #more = new Signal();
-  /** Fires when a pinned reader has moved. */
+  /** Fires when a pinned reader has moved, and when another has ended. */
   readonly #moved = new Signal();
   #landed: number;
   #state: State = { kind: 'arriving' };
@@ -82,6 +82,11 @@ export class Handout {
   /** The offset of the next byte to arrive. */
   get end(): number {
     return this.#window.end;
+  }
+
+  /** Whether the blob is kept in parts until it is stored. */
+  get hasParts(): boolean {
+    return this.#lander !== undefined;
   }
 
   /** Whether a reader needs the parts, now that the arrival is over. */
@@ -149,6 +154,7 @@ export class Handout {
       onLanded(end);
       this.#more.fire();
     }
+    this.#shrink();
   }
 
   /**
@@ -174,13 +180,12 @@ export class Handout {
   /** Streams the bytes from `start` to before `end`. The stream breaks off at a failure. */
   stream(start: number, end: number): ReadableStream<Uint8Array> {
     const { readable, writable } = new FixedLengthStream(end - start);
-    this.#pass(start, end, writable).catch(() =>
-      writable.abort(new Error('the blob broke off')).catch(() => undefined),
-    );
+    this.copy(start, end, writable).catch(() => writable.abort(new Error('the blob broke off')).catch(() => undefined));
     return readable;
   }
 
-  async #pass(start: number, end: number, writable: WritableStream<Uint8Array>): Promise<void> {
+  /** Writes the bytes from `start` to before `end`, and closes. @throws the cause of a failure */
+  async copy(start: number, end: number, writable: WritableStream<Uint8Array>, signal?: AbortSignal): Promise<void> {
     const cursor = { at: start };
     this.#readers.add(cursor);
     try {
@@ -188,14 +193,15 @@ export class Handout {
         const next = await this.#next(cursor, end, false);
         if (next instanceof Uint8Array) await writeTo(writable, next);
         // Without a copy in this isolate.
-        else await next.content.pipeTo(writable, { preventClose: true, preventAbort: true });
+        else await next.content.pipeTo(writable, { preventClose: true, preventAbort: true, ...(signal && { signal }) });
         cursor.at += next instanceof Uint8Array ? next.byteLength : next.length;
       }
       await writable.close();
     } finally {
       this.#readers.delete(cursor);
       this.#inParts.delete(cursor);
-      if (this.isOver && this.#readers.size === 0) this.#window.close();
+      this.#shrink();
+      this.#moved.fire();
     }
   }
 
@@ -212,7 +218,7 @@ export class Handout {
       const stored = state.kind === 'checked' ? state.stored : undefined;
       if (stored !== undefined) return { content: await stored(at, end), length: end - at };
       if (at < Math.min(limit, this.#landed)) return this.#openPart(cursor, Math.min(limit, this.#landed));
-      const isLost = at < this.#window.start && (state.kind === 'checked' || (isPinned && this.#lander === undefined));
+      const isLost = !this.hasParts && at < this.#window.start && (isPinned || state.kind === 'checked');
       if (isLost) throw new Error('the bytes are no longer in memory');
       await this.#more.wait();
     }
@@ -230,23 +236,44 @@ export class Handout {
     return { content, length };
   }
 
-  /** Ends the arrival: the bytes are the right ones. @param stored opens the blob, if it was stored */
+  /** Ends the arrival: the bytes are the right ones. @param stored opens the blob, once it is stored */
   finish(stored: OpenStored | undefined): void {
     this.#end({ kind: 'checked', stored });
   }
 
-  /** Ends the arrival and every read with the same failure. */
+  /** Resolves once all readers have their last byte, or after some milliseconds. */
+  served(milliseconds: number): Promise<void> {
+    return orAfter(milliseconds, this.#served(), undefined);
+  }
+
+  async #served(): Promise<void> {
+    while (this.#readers.size > 0) await this.#moved.wait();
+  }
+
+  /** Ends the arrival and every read with the same failure, unless all bytes can still be read. */
   fail(cause: unknown): void {
-    this.#end({ kind: 'broken', cause });
+    if (this.#state.kind !== 'checked' || !this.#isWhole) this.#end({ kind: 'broken', cause });
   }
 
   #end(state: Exclude<State, { readonly kind: 'arriving' }>): void {
-    if (this.isOver) return;
+    if (this.isBroken) return;
     this.#state = state;
-    if (state.kind === 'broken' || this.#readers.size === 0) this.#window.close();
-    else if (state.stored !== undefined || this.#lander !== undefined) this.#window.shrink();
+    this.#shrink();
     this.#more.fire();
     this.#moved.fire();
+  }
+
+  /** Whether all bytes are in parts, or need none. */
+  get #isWhole(): boolean {
+    return !this.hasParts || this.#landed === this.size;
+  }
+
+  /** Frees memory that nobody needs any more. */
+  #shrink(): void {
+    const { kind } = this.#state;
+    if (kind === 'arriving' || (kind === 'checked' && !this.#isWhole)) return;
+    if (kind === 'broken' || this.#readers.size === 0) this.#window.close();
+    else if (this.hasParts || this.#state.stored !== undefined) this.#window.shrink();
   }
 
   #requireWhole(): void {

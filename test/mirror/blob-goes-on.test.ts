@@ -3,6 +3,8 @@ import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { PART_BYTES } from '../../src/mirror/handout.ts';
+import { OciError } from '../../src/oci/errors.ts';
+import { StoredRegistry } from '../../src/registry/stored.ts';
 import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import {
   addMirror,
@@ -17,6 +19,7 @@ import {
   read,
   sameBytes,
   setQuota,
+  stored,
 } from '../support/mirror-blobs.ts';
 import { RegistryUpstream } from '../support/registry-upstream.ts';
 
@@ -84,6 +87,21 @@ test('a client that comes again after a kill gets its bytes, from the parts and 
   const rest = { start: 5_000_000, end: LARGE };
   expect(sameBytes(await read(blob, rest), blob.content.subarray(rest.start))).toBe(true);
   expect(upstream.sent).toBe(LARGE - 2 * PART_BYTES);
+  expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
+});
+
+test('a blob that the store refuses for now is read all the same, and stored later from its parts', async () => {
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
+  const blob = await blobOf(LARGE);
+  await addMirror(upstream);
+  vi.spyOn(StoredRegistry.prototype, 'putBlob').mockRejectedValueOnce(new OciError('UNAVAILABLE'));
+  expect(sameBytes(await read(blob), blob.content)).toBe(true);
+  expect(await objectOf(blob).ensure(blob.wanted)).toHaveProperty('failed');
+  vi.setSystemTime(Date.now() + 3000);
+  await runDurableObjectAlarm(objectOf(blob));
+  expect(sameBytes(await stored(blob), blob.content)).toBe(true);
+  expect(upstream.gets()).toHaveLength(1);
+  vi.useRealTimers();
 });
 
 test.each([5000, LARGE])('a blob of %d bytes that exceeds the quota is read without being kept', async (size) => {
@@ -118,4 +136,5 @@ test('memory stays bounded, whatever the size and the pace of the readers', asyn
   expect(most).toBeGreaterThan(0);
   for (const opened of idle.slice(1)) await opened!.content.cancel();
   expect(sameBytes(await bytesIn(idle[0]!.content), blob.content)).toBe(true);
+  expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
 });

@@ -145,6 +145,26 @@ test('the last byte is held back until the bytes are known to be the right ones'
   expect((await reader.next()).done).toBe(true);
 });
 
+test('readers are waited for until they have their last byte', async () => {
+  const { handout } = await handoutOf(100);
+  const reader = piecesOf(handout.stream(0, 100));
+  await arrive(handout, CONTENT.subarray(0, 100));
+  handout.finish(undefined);
+  const served = handout.served(60_000).then(() => 'served');
+  expect(await Promise.race([served, new Promise((done) => setTimeout(done, 0, 'waited for'))])).toBe('waited for');
+  expect(sameBytes(await collected(reader), CONTENT.subarray(0, 100))).toBe(true);
+  expect(await served).toBe('served');
+});
+
+test('a reader that no longer reads is waited for no longer than asked', async () => {
+  const { handout } = await handoutOf(100);
+  const reader = handout.stream(0, 100);
+  await arrive(handout, CONTENT.subarray(0, 100));
+  handout.finish(undefined);
+  await handout.served(1);
+  await reader.cancel();
+});
+
 test('a failure ends every read with its cause, those that begin later included', async () => {
   const { handout, budget } = await handoutOf(SIZE);
   await handout.write(CONTENT.subarray(0, MIB));
