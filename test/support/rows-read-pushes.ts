@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import type { Database } from '../../src/stores/database.ts';
-import { keysOfBlobs } from '../../src/stores/manifests/blob-keys.ts';
+import { findManifest } from '../../src/stores/manifests/manifest-rows.ts';
 import { MIN_PART_BYTES } from '../../src/stores/bucket.ts';
 import { MAX_CHUNKS } from '../../src/stores/uploads/chunk-limit.ts';
 import { finishEmpty, insertMultipart } from '../../src/stores/uploads/upload-rows.ts';
@@ -182,7 +182,7 @@ export function pushesAndPulls(fixture: Fixture, database: Database): [string, O
     [
       "the keys of an image's blobs",
       async () => {
-        await keysOfBlobs(database, BIG, byTag('new'), 'central');
+        await findManifest(database, BIG, byTag('new'), 'content', 'central');
         await env.DB_CENTRAL.prepare(
           `INSERT INTO manifests (repository, digest, media_type, artifact_type, size, created_version, deleted_version,
              last_pull, descriptors)
@@ -191,7 +191,7 @@ export function pushesAndPulls(fixture: Fixture, database: Database): [string, O
         )
           .bind(JSON.stringify(large))
           .run();
-        await keysOfBlobs(database, BIG, byDigest(LAYERED), 'central');
+        await findManifest(database, BIG, byDigest(LAYERED), 'content', 'central');
       },
     ],
     ['GET by digest', () => registry.getManifest(granted(BIG), byDigest(TAGGED))],

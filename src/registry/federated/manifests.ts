@@ -1,14 +1,12 @@
 /** Manifests at a node. The rows of the node's store and of central are merged before deciding what is visible. */
 import { HOUR } from '../../durations.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { logFailure } from '../../log.ts';
-import { isUnavailable, OciError } from '../../oci/errors.ts';
+import { OciError } from '../../oci/errors.ts';
 import type { Reference, RepositoryName } from '../../oci/reference.ts';
 import { readHeads, readManifests } from '../../stores/manifests/manifest-records.ts';
-import { keysOfBlobs } from '../../stores/manifests/blob-keys.ts';
+import type { BlobKey } from '../../stores/manifests/blob-keys.ts';
 import { raiseClockTo } from '../../stores/clock.ts';
 import type { Database } from '../../stores/database.ts';
-import { within } from '../../stores/deadline.ts';
 import {
   findManifest,
   type ManifestRow,
@@ -50,6 +48,8 @@ const DESCRIPTOR: Want = { part: 'descriptor', milliseconds: CENTRAL_MILLISECOND
 interface Found {
   readonly row: ManifestRow;
   readonly contents: readonly string[];
+  /** Central's keys of its blobs, if central was asked for the content. */
+  readonly keys: readonly BlobKey[];
   readonly tag: AuthoredTag | undefined;
   readonly from: 'node' | 'central';
   /** The database that has the document. */
@@ -74,8 +74,10 @@ export class FederatedManifests {
       text = await this.#textOf(access, found);
     }
     if (text === undefined) throw manifestUnknown(access.repository, reference, true);
-    const { row, from, keep, tag } = found;
+    const { row, from, keep, tag, keys } = found;
     if (from === 'node') this.#recordPull(access, row);
+    // A pull of the blobs follows, and the node may lack them.
+    else this.#federation.options.likelyKeys.remember(access.repository, keys);
     if (keep) this.#federation.options.defer(this.#keep(access.repository, reference, row.digest, tag));
     return { ...descriptorOf(row), text };
   }
@@ -155,20 +157,12 @@ export class FederatedManifests {
       requirePublic(access, local.public);
       if (local.manifest !== undefined && isAlive(local.manifest))
         return this.#found(local, local.manifest, node.database);
-      const [remote] = await Promise.all([
-        answerOfCentral(findManifest(central, repository, reference, want.part), want.milliseconds),
-        this.#rememberKeys(central, repository, reference, want),
-      ]);
+      const remote = await this.#atCentral(central, repository, reference, want);
       return this.#resolveMerged(central, access, reference, local, remote, want);
     }
     const [local, remote] = await Promise.all([
       ofNode,
-      answerOfCentral(findManifest(central, repository, reference, want.part), want.milliseconds).catch(orUnavailable),
-      ofNode.then((rows) =>
-        rows instanceof OciError || isHeld(rows, reference)
-          ? undefined
-          : this.#rememberKeys(central, repository, reference, want),
-      ),
+      this.#atCentral(central, repository, reference, want).catch(orUnavailable),
     ]);
     if (local instanceof OciError) return this.#fromCentral(access, reference, local, want);
     requirePublic(access, local.public);
@@ -178,22 +172,14 @@ export class FederatedManifests {
     throw remote;
   }
 
-  /**
-   * Remembers central's keys of the blobs of a manifest that the node lacks, because a pull asks for these blobs next.
-   * The keys only make that quicker, so the answer waits for them only briefly and does not fail without them.
-   */
-  async #rememberKeys(central: Database, repository: RepositoryName, reference: Reference, want: Want): Promise<void> {
-    if (want.part !== 'content') return;
-    const { central: store, options } = this.#federation;
-    const asked = answerOfCentral(keysOfBlobs(central, repository, reference, store.name), want.milliseconds);
-    const remembered = asked.then(
-      (keys) => options.likelyKeys.remember(repository, keys),
-      (error: unknown) => {
-        if (!isUnavailable(error)) logFailure({ central: String(error), repository });
-      },
-    );
-    options.defer(remembered);
-    await within(options.pushWaitMilliseconds, remembered).catch(() => undefined);
+  #atCentral(
+    central: Database,
+    repository: RepositoryName,
+    reference: Reference,
+    { part, milliseconds }: Want,
+  ): Promise<ManifestRows> {
+    const { name } = this.#federation.central;
+    return answerOfCentral(findManifest(central, repository, reference, part, name), milliseconds);
   }
 
   /**
@@ -203,10 +189,7 @@ export class FederatedManifests {
    */
   async #fromCentral(access: ReadAccess, reference: Reference, unavailable: OciError, want: Want): Promise<Found> {
     const { central } = this.#federation;
-    const remote = await answerOfCentral(
-      findManifest(central.database, access.repository, reference, want.part),
-      want.milliseconds,
-    );
+    const remote = await this.#atCentral(central.database, access.repository, reference, want);
     requirePublic(access, remote.public);
     if (remote.manifest === undefined || !resolves(reference, remote.tag, remote.manifest)) throw unavailable;
     return { ...this.#found(remote, remote.manifest, central.database), keep: false };
@@ -214,7 +197,7 @@ export class FederatedManifests {
 
   #found(rows: ManifestRows, row: ManifestRow, database: Database): Found {
     const from = database === this.#federation.node.database ? 'node' : 'central';
-    return { row, contents: rows.contents, tag: rows.tag, from, database, keep: from === 'central' };
+    return { row, contents: rows.contents, keys: rows.keys, tag: rows.tag, from, database, keep: from === 'central' };
   }
 
   async #resolveMerged(
@@ -233,13 +216,8 @@ export class FederatedManifests {
     if (digest !== undefined && reference.kind === 'tag') {
       // If the tag is on different manifests in the two stores, each store may know something else about the winner.
       const winner = { kind: 'digest', digest } as const;
-      if (local.manifest?.digest !== digest) {
-        local = await findManifest(node.database, repository, winner, want.part);
-        // The manifest is known by now, so the answer does not wait for the keys.
-        if (!isHeld(local, winner)) options.defer(this.#rememberKeys(central, repository, winner, want));
-      }
-      if (remote.manifest?.digest !== digest)
-        remote = await answerOfCentral(findManifest(central, repository, winner, want.part), want.milliseconds);
+      if (local.manifest?.digest !== digest) local = await findManifest(node.database, repository, winner, want.part);
+      if (remote.manifest?.digest !== digest) remote = await this.#atCentral(central, repository, winner, want);
     }
     const known = mergeManifests(local.manifest ?? NO_MANIFEST, remote.manifest ?? NO_MANIFEST);
     const merged = underRemoval(known, Math.max(local.removed, remote.removed));

@@ -8,6 +8,8 @@ import type { Digest } from '../../oci/digest.ts';
 import type { MediaType } from '../../oci/media-type.ts';
 import type { Reference, RepositoryName } from '../../oci/reference.ts';
 import { type Database, sql } from '../database.ts';
+import { atMost } from '../rows-read.ts';
+import { type BlobKey, keysOfBlobs, MOST_BLOBS } from './blob-keys.ts';
 import type { TypeClaim, TypeClaims } from './manifest-type.ts';
 import { removedVersion } from '../deletion/removals.ts';
 import { type AuthoredTag, type ManifestVersions, underRemoval } from '../versions.ts';
@@ -27,6 +29,8 @@ export interface ManifestRows {
   readonly manifest: ManifestRow | undefined;
   /** The parts of the document, in order, if the manifest is alive here, its content was requested, and it is small. */
   readonly contents: readonly string[];
+  /** The keys of its blobs, if they were requested. */
+  readonly keys: readonly BlobKey[];
 }
 
 /**
@@ -61,6 +65,8 @@ interface Joined {
   readonly size: number;
   readonly last_pull: number;
   readonly content: string | null;
+  /** A JSON array of {@link BlobKey}. */
+  readonly keys?: string;
 }
 
 const REPOSITORY_FACTS = `
@@ -89,30 +95,43 @@ const SELECT_BY_TAG = sql`
 const SELECT_BY_DIGEST = sql`
   SELECT ${REPOSITORY_FACTS}, ${NO_TAG_COLUMNS}, ${MANIFEST_COLUMNS}, c.content
   ${BY_DIGEST} ${CONTENTS} WHERE clock.id = 1 ORDER BY c.part`;
+const SELECT_WITH_KEYS_BY_TAG = sql`
+  SELECT ${REPOSITORY_FACTS}, ${TAG_COLUMNS}, ${MANIFEST_COLUMNS}, c.content, ${keysOfBlobs('m', '?3')} AS keys
+  ${BY_TAG} ${CONTENTS} WHERE clock.id = 1 ORDER BY c.part`.reading(atMost(4 * MOST_BLOBS));
+const SELECT_WITH_KEYS_BY_DIGEST = sql`
+  SELECT ${REPOSITORY_FACTS}, ${NO_TAG_COLUMNS}, ${MANIFEST_COLUMNS}, c.content, ${keysOfBlobs('m', '?3')} AS keys
+  ${BY_DIGEST} ${CONTENTS} WHERE clock.id = 1 ORDER BY c.part`.reading(atMost(4 * MOST_BLOBS));
 const SELECT_DESCRIPTOR_BY_TAG = sql`
   SELECT ${REPOSITORY_FACTS}, ${TAG_COLUMNS}, ${MANIFEST_COLUMNS}, NULL AS content ${BY_TAG} WHERE clock.id = 1`;
 const SELECT_DESCRIPTOR_BY_DIGEST = sql`
   SELECT ${REPOSITORY_FACTS}, ${NO_TAG_COLUMNS}, ${MANIFEST_COLUMNS}, NULL AS content ${BY_DIGEST} WHERE clock.id = 1`;
 
-/** Looks up a reference, in one query. */
+const STATEMENTS = {
+  tag: { content: SELECT_BY_TAG, descriptor: SELECT_DESCRIPTOR_BY_TAG, withKeys: SELECT_WITH_KEYS_BY_TAG },
+  digest: {
+    content: SELECT_BY_DIGEST,
+    descriptor: SELECT_DESCRIPTOR_BY_DIGEST,
+    withKeys: SELECT_WITH_KEYS_BY_DIGEST,
+  },
+};
+
+/**
+ * Looks up a reference, in one query.
+ * @param keysAt the store whose keys of the manifest's blobs are wanted, together with the content
+ */
 export async function findManifest(
   database: Database,
   repository: RepositoryName,
   reference: Reference,
   want: 'content' | 'descriptor',
+  keysAt?: string,
 ): Promise<ManifestRows> {
+  const name = reference.kind === 'tag' ? reference.tag : reference.digest;
+  const statements = STATEMENTS[reference.kind];
   const rows =
-    reference.kind === 'tag'
-      ? await database.all<Joined>(
-          want === 'content' ? SELECT_BY_TAG : SELECT_DESCRIPTOR_BY_TAG,
-          repository,
-          reference.tag,
-        )
-      : await database.all<Joined>(
-          want === 'content' ? SELECT_BY_DIGEST : SELECT_DESCRIPTOR_BY_DIGEST,
-          repository,
-          reference.digest,
-        );
+    want === 'content' && keysAt !== undefined
+      ? await database.all<Joined>(statements.withKeys, repository, name, keysAt)
+      : await database.all<Joined>(statements[want], repository, name);
   const [first] = rows;
   if (first === undefined) throw new Error('the clock has no row: apply the migrations to this database');
   return {
@@ -136,6 +155,7 @@ export async function findManifest(
             lastPull: first.last_pull,
           },
     contents: rows.flatMap(({ content }) => (content === null ? [] : [content])),
+    keys: JSON.parse(first.keys ?? '[]') as BlobKey[],
   };
 }
 
