@@ -1,24 +1,25 @@
 /** Upstreams that misbehave. */
 import { env } from 'cloudflare:workers';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { PART_BYTES } from '../../src/mirror/handout.ts';
-import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { bytesOf } from '../support/fixture.ts';
-import { blobOf as addBlob, type MirroredBlob, objectOf, read, sameBytes, stored } from '../support/mirror-blobs.ts';
-import { RegistryUpstream } from '../support/registry-upstream.ts';
+import {
+  blobOf as addBlob,
+  checkLoans,
+  type MirroredBlob,
+  objectOf,
+  read,
+  sameBytes,
+  stored,
+} from '../support/mirror-blobs.ts';
+import { stubUpstream } from '../support/stub-upstream.ts';
 
 const LARGE = 3 * PART_BYTES + 777;
 const MINUTE = 60_000;
 
-let upstream: RegistryUpstream;
-/** A fetch of an earlier file that was killed leaves loans, which count as lost after two minutes. */
-let lentBefore: number;
-beforeEach(() => {
-  lentBefore = isolateBudget.inUse();
-  upstream = new RegistryUpstream();
-});
+const upstream = stubUpstream();
+const expectNothingLent = checkLoans();
 afterEach(() => {
-  vi.unstubAllGlobals();
   vi.useRealTimers();
   vi.restoreAllMocks();
 });
@@ -29,13 +30,13 @@ const ensure = (blob: MirroredBlob) => objectOf(blob).ensure(blob.wanted);
 async function expectNothingStored(blob: MirroredBlob): Promise<void> {
   await expect(stored(blob)).rejects.toMatchObject({ kind: expect.stringMatching(/UNKNOWN/) as string });
   expect((await env.BLOBS_CENTRAL.list()).objects).toEqual([]);
-  expect(isolateBudget.inUse()).toBeLessThanOrEqual(lentBefore);
+  expectNothingLent();
 }
 
 /** Breaks the first connection after some bytes. */
 function breaksOnce(at: number): void {
   let isBroken = false;
-  upstream.misbehaves = (_url, { method }, content) => {
+  upstream.answers = ({ method }, content) => {
     if (isBroken || method !== 'GET' || content === undefined) return undefined;
     isBroken = true;
     const headers = { 'content-length': String(content.byteLength) };
@@ -48,7 +49,7 @@ describe('wrong bytes', () => {
     const blob = await blobOf(size);
     const wrong = bytesOf(1, size);
     const log = vi.spyOn(console, 'error');
-    upstream.misbehaves = (_url, { method }) => (method === 'GET' ? new Response(upstream.stream(wrong)) : undefined);
+    upstream.answers = ({ method }) => (method === 'GET' ? new Response(upstream.stream(wrong)) : undefined);
     const outcomes = await Promise.allSettled(Array.from({ length: 3 }, () => read(blob)));
     expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
     expect(await ensure(blob)).toMatchObject({
@@ -63,19 +64,19 @@ describe('wrong bytes', () => {
   test('leave the upstream alone for a moment, and then it is asked anew', async () => {
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
     const blob = await blobOf(1000);
-    upstream.misbehaves = () => new Response(bytesOf(1, 1000));
+    upstream.answers = () => new Response(bytesOf(1, 1000));
     await expect(read(blob)).rejects.toThrow();
     await expect(read(blob)).rejects.toThrow('the upstream sent other bytes');
     expect(upstream.gets()).toHaveLength(1);
-    upstream.misbehaves = () => undefined;
+    upstream.answers = () => undefined;
     vi.setSystemTime(Date.now() + 3000);
     expect(sameBytes(await read(blob), blob.content)).toBe(true);
   });
 
   test('of a page for people are refused', async () => {
     const blob = await blobOf(5000);
-    upstream.misbehaves = (_url, { headers }) =>
-      new Headers(headers).has('range')
+    upstream.answers = ({ headers }) =>
+      headers.has('range')
         ? new Response(null, { status: 416 })
         : new Response('<html>please log in</html>', { headers: { 'content-type': 'text/html' } });
     await expect(read(blob)).rejects.toThrow();
@@ -109,7 +110,7 @@ describe('a connection that breaks', () => {
   test('is begun again where ranges are ignored, and no byte is given twice', async () => {
     const blob = await blobOf(5000);
     let requests = 0;
-    upstream.misbehaves = (_url, _init, content) => {
+    upstream.answers = (_request, content) => {
       requests += 1;
       return new Response(upstream.stream(content!, requests === 1 ? 3000 : undefined));
     };
@@ -121,12 +122,12 @@ describe('a connection that breaks', () => {
 test('an upstream that asks to wait long is not asked before', async () => {
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
   const blob = await blobOf(5000);
-  upstream.misbehaves = () => new Response(null, { status: 429, headers: { 'retry-after': '120' } });
+  upstream.answers = () => new Response(null, { status: 429, headers: { 'retry-after': '120' } });
   expect(await ensure(blob)).toMatchObject({ failed: expect.stringContaining('status 429') as string });
   vi.setSystemTime(Date.now() + MINUTE);
   await expect(read(blob)).rejects.toThrow('status 429');
   expect(upstream.gets()).toHaveLength(1);
-  upstream.misbehaves = () => undefined;
+  upstream.answers = () => undefined;
   vi.setSystemTime(Date.now() + 1.1 * MINUTE);
   expect(await ensure(blob)).toBe('stored');
 });
@@ -138,25 +139,26 @@ describe('a redirect', () => {
     const { wanted: open, content } = await blobOf(5000);
     const blob = { content, wanted: { ...open, upstream: { ...open.upstream, credential: LOGIN } } };
     const told: [string, boolean][] = [];
-    upstream.misbehaves = (url, { headers }) => {
-      const isTold = new Headers(headers).has('authorization');
-      told.push([url.host, isTold]);
-      if (url.host === 'cdn.example') return undefined;
+    upstream.answers = ({ url, headers }) => {
+      const { host, pathname } = new URL(url);
+      const isTold = headers.has('authorization');
+      told.push([host, isTold]);
+      if (host === 'cdn.example') return undefined;
       return isTold
-        ? new Response(null, { status: 307, headers: { location: `https://cdn.example${url.pathname}` } })
+        ? new Response(null, { status: 307, headers: { location: `https://cdn.example${pathname}` } })
         : new Response(null, { status: 401, headers: { 'www-authenticate': 'Basic realm="r"' } });
     };
     expect(await ensure(blob)).toBe('stored');
     expect(told).toEqual([
-      ['registry.example', false],
-      ['registry.example', true],
+      ['upstream.example', false],
+      ['upstream.example', true],
       ['cdn.example', false],
     ]);
   });
 
   test('to an address of the network is not followed', async () => {
     const blob = await blobOf(5000);
-    upstream.misbehaves = () => new Response(null, { status: 307, headers: { location: 'https://169.254.169.254/' } });
+    upstream.answers = () => new Response(null, { status: 307, headers: { location: 'https://169.254.169.254/' } });
     expect(await ensure(blob)).toMatchObject({
       failed: 'a request is not sent, because 169.254.169.254 is an address, not a name',
     });
@@ -167,7 +169,7 @@ test('a login that the upstream sends back is not shown', async () => {
   const { wanted: open, content } = await blobOf(5000);
   const credential = { user: 'ci', secret: 'a-secret-that-comes-back' };
   const blob = { content, wanted: { ...open, upstream: { ...open.upstream, credential } } };
-  upstream.misbehaves = () =>
+  upstream.answers = () =>
     Response.json({ errors: [{ code: 'DENIED', message: `not ${credential.secret}` }] }, { status: 400 });
   const log = vi.spyOn(console, 'error');
   expect(await ensure(blob)).toMatchObject({ failed: expect.stringContaining('not …') as string });
@@ -178,8 +180,8 @@ test('a login that the upstream sends back is not shown', async () => {
 test('a token service that is away is said', async () => {
   const blob = await blobOf(5000);
   const realm = 'https://auth.example/token';
-  upstream.misbehaves = (url) =>
-    url.href.startsWith(realm)
+  upstream.answers = ({ url }) =>
+    url.startsWith(realm)
       ? new Response(null, { status: 400 })
       : new Response(null, { status: 401, headers: { 'www-authenticate': `Bearer realm="${realm}"` } });
   expect(await ensure(blob)).toMatchObject({ failed: 'auth.example: the login was answered with status 400' });

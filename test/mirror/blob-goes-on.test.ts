@@ -1,7 +1,7 @@
 /** Fetches that are killed, blobs that exceed the quota, and memory. */
 import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { PART_BYTES } from '../../src/mirror/handout.ts';
 import { OciError } from '../../src/oci/errors.ts';
 import { StoredRegistry } from '../../src/registry/stored.ts';
@@ -21,16 +21,12 @@ import {
   setQuota,
   stored,
 } from '../support/mirror-blobs.ts';
-import { RegistryUpstream } from '../support/registry-upstream.ts';
+import { stubUpstream } from '../support/stub-upstream.ts';
 
 const LARGE = 3 * PART_BYTES + 777;
 
-let upstream: RegistryUpstream;
-beforeEach(() => {
-  upstream = new RegistryUpstream();
-});
+const upstream = stubUpstream();
 afterEach(() => {
-  vi.unstubAllGlobals();
   vi.restoreAllMocks();
 });
 
@@ -38,7 +34,7 @@ const blobOf = (size: number): Promise<MirroredBlob> => addBlob(upstream, size);
 
 test('a killed fetch goes on by its alarm, after its last part', async () => {
   const blob = await blobOf(LARGE);
-  await addMirror(upstream);
+  await addMirror();
   await killAt(upstream, blob, 2 * PART_BYTES + 1000);
   await expectToGoOn(upstream, blob, 2 * PART_BYTES);
 });
@@ -49,7 +45,7 @@ test.each([
 ])('a killed fetch of a mirror that was %s ends at its alarm, and its parts go', async (_what, changedAt) => {
   const blob = await blobOf(LARGE);
   await killAt(upstream, blob, PART_BYTES + 1000);
-  if (changedAt !== undefined) await addMirror(upstream, changedAt);
+  if (changedAt !== undefined) await addMirror(changedAt);
   expect(await runDurableObjectAlarm(objectOf(blob))).toBe(true);
   expect(upstream.requests).toEqual([]);
   expect(await parts()).toEqual([]);
@@ -58,8 +54,8 @@ test.each([
 
 test('the alarm waits for a fetch that has failed and is not through, and begins no other', async () => {
   const blob = await blobOf(LARGE);
-  await addMirror(upstream);
-  upstream.misbehaves = (_url, { method }, content) =>
+  await addMirror();
+  upstream.answers = ({ method }, content) =>
     upstream.gets().length === 1 && method === 'GET'
       ? new Response(upstream.stream(content!, PART_BYTES + 1000))
       : new Response(null, { status: 400 });
@@ -93,7 +89,7 @@ test('a client that comes again after a kill gets its bytes, from the parts and 
 test('a blob that the store refuses for now is read all the same, and stored later from its parts', async () => {
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
   const blob = await blobOf(LARGE);
-  await addMirror(upstream);
+  await addMirror();
   vi.spyOn(StoredRegistry.prototype, 'putBlob').mockRejectedValueOnce(new OciError('UNAVAILABLE'));
   expect(sameBytes(await read(blob), blob.content)).toBe(true);
   expect(await objectOf(blob).ensure(blob.wanted)).toHaveProperty('failed');
@@ -112,7 +108,7 @@ test.each([5000, LARGE])('a blob of %d bytes that exceeds the quota is read with
 test('wrong bytes over the quota break off as well', async () => {
   await setQuota(1000);
   const blob = await blobOf(LARGE);
-  upstream.misbehaves = () => new Response(upstream.stream(new Uint8Array(LARGE)));
+  upstream.answers = () => new Response(upstream.stream(new Uint8Array(LARGE)));
   await expect(read(blob)).rejects.toThrow();
   expect(await objectOf(blob).ensure(blob.wanted)).toMatchObject({
     failed: expect.stringContaining('sent other bytes') as string,

@@ -1,12 +1,12 @@
 /** A blob of a mirror, from its upstream into a store, with those who read it meanwhile. */
 import { env } from 'cloudflare:workers';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { mirrorBlobOf } from '../../src/mirror/blob.ts';
 import { PART_BYTES } from '../../src/mirror/handout.ts';
-import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { openFixture } from '../support/fixture.ts';
 import {
   blobOf as addBlob,
+  checkLoans,
   type MirroredBlob,
   objectOf,
   parts,
@@ -15,20 +15,12 @@ import {
   sameBytes,
   stored,
 } from '../support/mirror-blobs.ts';
-import { RegistryUpstream } from '../support/registry-upstream.ts';
+import { stubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
 
 const LARGE = 3 * PART_BYTES + 777;
 
-let upstream: RegistryUpstream;
-/** A fetch of an earlier file that was killed leaves loans, which count as lost after two minutes. */
-let lentBefore: number;
-beforeEach(() => {
-  lentBefore = isolateBudget.inUse();
-  upstream = new RegistryUpstream();
-});
-afterEach(() => {
-  vi.unstubAllGlobals();
-});
+const upstream = stubUpstream();
+const expectNothingLent = checkLoans();
 
 const blobOf = (size: number, namespace?: string): Promise<MirroredBlob> => addBlob(upstream, size, namespace);
 
@@ -40,7 +32,7 @@ describe.each([0, 1, 1000, PART_BYTES, LARGE])('a blob of %d bytes', (size) => {
     expect(sameBytes(await stored(blob), blob.content)).toBe(true);
     expect(upstream.gets()).toHaveLength(size === 0 ? 0 : 1);
     expect(await parts()).toEqual([]);
-    expect(isolateBudget.inUse()).toBeLessThanOrEqual(lentBefore);
+    expectNothingLent();
   });
 });
 
@@ -57,7 +49,7 @@ test('64 who ask at once get the bytes that the upstream sends once', async () =
   expect(upstream.gets()).toHaveLength(1);
   expect(upstream.sent).toBe(LARGE);
   expect(await parts()).toEqual([]);
-  expect(isolateBudget.inUse()).toBeLessThanOrEqual(lentBefore);
+  expectNothingLent();
 });
 
 test('a blob is stored though all who asked have gone', async () => {
@@ -110,13 +102,13 @@ describe('the size', () => {
   test('is in no answer of some registries', async () => {
     const { wanted: known, content } = await blobOf(5000);
     const { size: _, ...wanted } = known;
-    upstream.misbehaves = (_url, { method }, bytes) => new Response(method === 'HEAD' ? null : upstream.stream(bytes!));
+    upstream.answers = ({ method }, bytes) => new Response(method === 'HEAD' ? null : upstream.stream(bytes!));
     await expect(read({ wanted, content })).rejects.toThrow('was answered without its size');
   });
 
   test('is known from the manifest, if the upstream sends chunks without a length', async () => {
     const blob = await blobOf(5000);
-    upstream.misbehaves = (_url, _init, content) => new Response(upstream.stream(content!));
+    upstream.answers = (_request, content) => new Response(upstream.stream(content!));
     expect(sameBytes(await read(blob), blob.content)).toBe(true);
   });
 });
@@ -124,22 +116,22 @@ describe('the size', () => {
 describe('a blob that the upstream does not have, or not for this login', () => {
   test.each([401, 403, 404])('%d', async (status) => {
     const blob = await blobOf(5000);
-    upstream.misbehaves = () => new Response(null, { status });
+    upstream.answers = () => new Response(null, { status });
     expect(await objectOf(blob).open(blob.wanted)).toBeUndefined();
     expect(await objectOf(blob).size(blob.wanted)).toBeUndefined();
     expect(await objectOf(blob).ensure(blob.wanted)).toBe('absent');
-    upstream.misbehaves = () => undefined;
+    upstream.answers = () => undefined;
     expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
   });
 
   test('a login that is never accepted is not tried without end', async () => {
     const blob = await blobOf(5000);
-    upstream.misbehaves = ({ pathname }) =>
-      pathname === '/token'
+    upstream.answers = ({ url }) =>
+      new URL(url).pathname === '/token'
         ? Response.json({ token: 'x' })
         : new Response(null, {
             status: 401,
-            headers: { 'WWW-Authenticate': `Bearer realm="${upstream.origin}/token"` },
+            headers: { 'WWW-Authenticate': `Bearer realm="${UPSTREAM}/token"` },
           });
     expect(await objectOf(blob).ensure(blob.wanted)).toBe('absent');
     expect(upstream.requests.length).toBeLessThan(5);

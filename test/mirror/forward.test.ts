@@ -9,22 +9,15 @@ import { addUsers, call, callApi } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
 import { applyChangeLog, eventually, NODE1, startQueues, stopQueues } from '../support/queues.ts';
-import { StubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
+import { stubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
 
 const MANIFEST = '/v2/alice/app/manifests/v1';
 const FORWARDED = { pushes: 'forwarded' } as const;
 const INDEX = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' };
 
-let upstream: StubUpstream;
+const upstream = stubUpstream();
 
-beforeEach(() => {
-  upstream = new StubUpstream();
-});
-
-afterEach(async () => {
-  await stopMirrors();
-  vi.unstubAllGlobals();
-});
+afterEach(stopMirrors);
 
 interface Status {
   readonly pushes: {

@@ -1,8 +1,8 @@
 /** Hosts that serve the repositories of one mirror, for docker's `registry-mirrors`. */
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, basic, call, USERS } from '../support/client.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
-import { StubUpstream } from '../support/stub-upstream.ts';
+import { stubUpstream } from '../support/stub-upstream.ts';
 import { workerConfigured } from '../support/worker-with.ts';
 
 const AT = 'http://hub.localhost:8787';
@@ -10,17 +10,10 @@ const fetcher = workerConfigured({
   central: { hosts: [':8787'], store: 'central', mirror_hosts: { 'hub.localhost:8787': 'alice' } },
 });
 
-let upstream: StubUpstream;
+const upstream = stubUpstream();
 
-beforeEach(async () => {
-  await addUsers();
-  upstream = new StubUpstream();
-});
-
-afterEach(async () => {
-  await stopMirrors();
-  vi.unstubAllGlobals();
-});
+beforeEach(addUsers);
+afterEach(stopMirrors);
 
 function ask(path: string, authorization?: string): Promise<Response> {
   const as = authorization === undefined ? {} : { as: { authorization } };

@@ -4,20 +4,13 @@ import { addUsers, call } from '../support/client.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
 import { applyChangeLog, eventually, NODE1, startQueues, stopQueues } from '../support/queues.ts';
 import type { Document } from '../support/registry-model.ts';
-import { StubUpstream } from '../support/stub-upstream.ts';
+import { type StubUpstream, stubUpstream } from '../support/stub-upstream.ts';
 
 const HISTORY = '/api/organizations/alice/repositories/app/images/v1/history';
 
-let upstream: StubUpstream;
+const upstream = stubUpstream();
 
-beforeEach(() => {
-  upstream = new StubUpstream();
-});
-
-afterEach(async () => {
-  await stopMirrors();
-  vi.unstubAllGlobals();
-});
+afterEach(stopMirrors);
 
 const away = (): never => {
   throw new TypeError('the network is unreachable');

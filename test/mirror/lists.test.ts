@@ -2,21 +2,14 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { addUsers, call, type CallOptions } from '../support/client.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
-import { StubUpstream } from '../support/stub-upstream.ts';
+import { stubUpstream } from '../support/stub-upstream.ts';
 
 const DIGEST = `sha256:${'1'.repeat(64)}`;
 
-let upstream: StubUpstream;
+const upstream = stubUpstream();
 
-beforeEach(async () => {
-  await addUsers();
-  upstream = new StubUpstream();
-});
-
-afterEach(async () => {
-  await stopMirrors();
-  vi.unstubAllGlobals();
-});
+beforeEach(addUsers);
+afterEach(stopMirrors);
 
 async function list(path: string, options: CallOptions = { as: 'alice' }): Promise<[number, unknown, string | null]> {
   const answer = await call('GET', `/v2/alice/app/${path}`, options);

@@ -1,17 +1,16 @@
 /** Mirrors at nodes. */
 import { env } from 'cloudflare:workers';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { call } from '../support/client.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
 import { applyChangeLog, eventually, NODE1, NODE2, startQueues, stopQueues } from '../support/queues.ts';
-import { StubUpstream } from '../support/stub-upstream.ts';
+import { stubUpstream } from '../support/stub-upstream.ts';
 import { ThreeHosts } from '../support/three-hosts.ts';
 
-let upstream: StubUpstream;
+const upstream = stubUpstream();
 
 beforeEach(async () => {
   await startQueues();
-  upstream = new StubUpstream();
   await becomeMirror('alice');
   await applyChangeLog();
 });
@@ -19,7 +18,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await stopMirrors();
   await stopQueues();
-  vi.unstubAllGlobals();
 });
 
 async function pull(host: string | undefined, reference: string): Promise<[number, string | null]> {

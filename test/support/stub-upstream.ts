@@ -1,5 +1,5 @@
-/** A registry that answers the Worker's requests in its own isolate, in place of the network. */
-import { vi } from 'vitest';
+/** A registry that answers the Worker's requests in its own isolate, in place of the network, and can misbehave. */
+import { afterEach, beforeEach, vi } from 'vitest';
 import { contentOf } from './registry-jobs.ts';
 import type { Content, Document } from './registry-model.ts';
 
@@ -8,16 +8,41 @@ const INDEX = 'application/vnd.oci.image.index.v1+json';
 
 export const UPSTREAM = 'https://upstream.example';
 
-/** Answers instead of the upstream; undefined to let it answer. */
-export type Answers = (request: Request) => Response | undefined | Promise<Response | undefined>;
+/** The most bytes that it sends at once. */
+const PIECE_BYTES = 128 * 1024;
 
-export class StubUpstream {
-  /** `<method> <path>` of every request. */
+/**
+ * Answers instead of the upstream; undefined to let it answer.
+ * @param blob the content of the blob that is asked for, if it is one
+ */
+export type Answers = (
+  request: Request,
+  blob: Uint8Array<ArrayBuffer> | undefined,
+) => Response | undefined | Promise<Response | undefined>;
+
+const ITSELF: Answers = () => undefined;
+
+export type { StubUpstream };
+
+/** Has every test of a file ask an upstream, which is empty at first, in place of the network. */
+export function stubUpstream(): StubUpstream {
+  const upstream = new StubUpstream();
+  beforeEach(() => upstream.begin());
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+  return upstream;
+}
+
+class StubUpstream {
+  /** `<method> <path>` of every request, followed by the range if it asks for one: `bytes=0-99`. */
   readonly requests: string[] = [];
   readonly authorizations = new Set<string>();
-  answers: Answers = () => undefined;
+  answers = ITSELF;
   /** Whether it deletes manifests. */
   deletes = true;
+  /** Bytes of blobs that it has handed to the connection. */
+  sent = 0;
   readonly #blobs = new Map<string, Uint8Array<ArrayBuffer>>();
   /** What clients have pushed, by `<repository>@<digest>`. */
   readonly #pushed = new Map<string, Uint8Array<ArrayBuffer>>();
@@ -26,8 +51,13 @@ export class StubUpstream {
   /** By `<repository>:<tag>` and `<repository>@<digest>`. */
   readonly #manifests = new Map<string, Document>();
 
-  /** Answers all requests to {@link UPSTREAM} until `vi.unstubAllGlobals()`; none goes elsewhere. */
-  constructor() {
+  /** Forgets everything, and answers all requests until `vi.unstubAllGlobals()`. None reaches the network. */
+  begin(): void {
+    for (const all of [this.authorizations, this.#blobs, this.#pushed, this.#uploads, this.#manifests]) all.clear();
+    this.requests.length = 0;
+    this.answers = ITSELF;
+    this.deletes = true;
+    this.sent = 0;
     vi.stubGlobal('fetch', (url: string | URL, init?: RequestInit) => this.#fetch(new Request(url, init)));
   }
 
@@ -47,8 +77,8 @@ export class StubUpstream {
     return this.manifest(repository, tag, INDEX, { manifests });
   }
 
-  async blob(text: string): Promise<Content> {
-    const content = await contentOf(Uint8Array.from(new TextEncoder().encode(text)));
+  async blob(text: string | Uint8Array<ArrayBuffer>): Promise<Content> {
+    const content = await contentOf(typeof text === 'string' ? Uint8Array.from(new TextEncoder().encode(text)) : text);
     this.#blobs.set(content.digest, content.bytes);
     return content;
   }
@@ -84,14 +114,59 @@ export class StubUpstream {
     return this.requests.splice(0);
   }
 
+  /** Returns the reads of blobs among the requests. */
+  gets(): string[] {
+    return this.requests.filter((each) => each.startsWith('GET') && each.includes('/blobs/'));
+  }
+
+  /** Sends the first bytes of every blob, and then nothing. */
+  stalls(at: number): void {
+    this.answers = ({ method }, content) =>
+      method === 'GET' && content !== undefined
+        ? new Response(this.stream(content, at, () => new Promise(() => undefined)))
+        : undefined;
+  }
+
+  /**
+   * Sends bytes as they are asked for.
+   * @param breaksAt after this many, the connection breaks
+   * @param breaks what it does there
+   */
+  stream(
+    bytes: Uint8Array,
+    breaksAt = Infinity,
+    breaks = (controller: ReadableByteStreamController): Promise<never> | void =>
+      controller.error(new Error('the connection broke')),
+  ): ReadableStream<Uint8Array> {
+    let at = 0;
+    return new ReadableStream({
+      type: 'bytes',
+      pull: (controller: ReadableByteStreamController) => {
+        const piece = bytes.slice(at, Math.min(at + PIECE_BYTES, breaksAt));
+        if (at >= breaksAt) return breaks(controller);
+        if (piece.byteLength === 0) {
+          controller.close();
+          controller.byobRequest?.respond(0);
+          return;
+        }
+        at += piece.byteLength;
+        this.sent += piece.byteLength;
+        controller.enqueue(piece);
+      },
+    });
+  }
+
   async #fetch(request: Request): Promise<Response> {
     const { pathname, origin } = new URL(request.url);
-    this.requests.push(`${request.method} ${origin === UPSTREAM ? '' : origin}${pathname}`);
+    const range = request.headers.get('range');
+    const path = `${origin === UPSTREAM ? '' : origin}${pathname}`;
+    this.requests.push([request.method, path, ...(range === null ? [] : [range])].join(' '));
     this.authorizations.add(request.headers.get('authorization') ?? '');
-    const answer = await this.answers(request);
-    if (answer !== undefined) return answer;
     const [, repository, kind, reference = ''] = /^\/v2\/(.+)\/(manifests|blobs)\/([^/]+)$/.exec(pathname) ?? [];
     const key = `${repository}${reference.includes(':') ? '@' : ':'}${reference}`;
+    const blob = kind === 'blobs' ? (this.#blobs.get(reference) ?? this.#pushed.get(key)) : undefined;
+    const answer = await this.answers(request, blob);
+    if (answer !== undefined) return answer;
     const written = await this.#write(request, { repository, kind, key });
     if (written !== undefined) return written;
     const manifest = this.#manifests.get(key);
@@ -101,9 +176,19 @@ export class StubUpstream {
       if (request.headers.get('if-none-match') === `"${digest}"`) return new Response(null, { status: 304, headers });
       return answerOf(request, bytes, headers);
     }
-    const blob = kind === 'blobs' ? (this.#blobs.get(reference) ?? this.#pushed.get(key)) : undefined;
-    if (blob !== undefined) return answerOf(request, blob, {});
+    if (blob !== undefined) return this.#blobOf(request, blob, range);
     return Response.json({ errors: [{ code: 'NOT_FOUND', message: 'there is no such thing' }] }, { status: 404 });
+  }
+
+  #blobOf({ method }: Request, blob: Uint8Array<ArrayBuffer>, range: string | null): Response {
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(range ?? '') ?? [];
+    const [start, end] = from === undefined ? [0, blob.byteLength] : [Number(from), Number(to) + 1];
+    const headers = {
+      'Content-Length': String(end - start),
+      ...(from === undefined ? {} : { 'Content-Range': `bytes ${start}-${end - 1}/${blob.byteLength}` }),
+    };
+    if (method === 'HEAD') return new Response(null, { headers });
+    return new Response(this.stream(blob.subarray(start, end)), { status: from === undefined ? 200 : 206, headers });
   }
 
   /** Answers what changes something; undefined for any other request. */

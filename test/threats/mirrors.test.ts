@@ -6,23 +6,16 @@ import { putImage } from '../support/content.ts';
 import { first } from '../support/fixture.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
 import { eventually } from '../support/queues.ts';
-import { StubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
+import { stubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
 
 const OTHER = 'https://other.example';
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 const CREDENTIAL = { user: 'berth', secret: 'the-secret-of-the-upstream' };
 
-let upstream: StubUpstream;
+const upstream = stubUpstream();
 
-beforeEach(async () => {
-  await addUsers();
-  upstream = new StubUpstream();
-});
-
-afterEach(async () => {
-  await stopMirrors();
-  vi.unstubAllGlobals();
-});
+beforeEach(addUsers);
+afterEach(stopMirrors);
 
 async function read(path: string, as: 'alice' | 'bob' = 'alice', organization = as): Promise<[number, string]> {
   const answer = await call('GET', `/v2/${organization}/app/${path}`, { as });
