@@ -11,9 +11,9 @@ import type { StatementMeter } from '../stores/statement-meter.ts';
 import { openStore, type Store } from '../stores/store.ts';
 import type { Signer } from '../stores/uploads/upload-reference.ts';
 import { LikelyKeys } from './federated/likely-keys.ts';
-import { FederatedRegistry } from './federated/registry.ts';
+import { federatedRegistry } from './federated/registry.ts';
 import type { Upstreams } from './mirrored/upstreams.ts';
-import { MirroredRegistry } from './mirrored/registry.ts';
+import { mirroredRegistry } from './mirrored/registry.ts';
 import type { Registry } from './registry.ts';
 import { StoredRegistry } from './stored.ts';
 
@@ -52,7 +52,7 @@ const likelyKeys = new LikelyKeys();
 export function composeRegistry(surroundings: Surroundings, namespace: Namespace): Registry {
   const { upstreams, now } = surroundings;
   const beneath = composeStoredRegistry(surroundings, namespace);
-  return upstreams === undefined ? beneath : new MirroredRegistry(beneath, upstreams, now);
+  return upstreams === undefined ? beneath : mirroredRegistry({ beneath, upstreams, now });
 }
 
 function composeStoredRegistry(surroundings: Surroundings, namespace: Namespace): Registry {
@@ -75,7 +75,7 @@ function composeStoredRegistry(surroundings: Surroundings, namespace: Namespace)
     copyBlobDown: (repository: RepositoryName, digest: Digest) => queues.copyBlobDown(store.name, repository, digest),
     wakeCentral: () => queues.wake(central.name),
   };
-  return new FederatedRegistry(store, central, {
+  return federatedRegistry(store, central, {
     ...options,
     replication,
     centralHasReplicas: config.centralHasReplicas,

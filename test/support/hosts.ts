@@ -7,7 +7,7 @@ import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { CENTRAL_MILLISECONDS } from '../../src/registry/federated/central.ts';
 import { LikelyKeys } from '../../src/registry/federated/likely-keys.ts';
-import { FederatedRegistry } from '../../src/registry/federated/registry.ts';
+import { federatedRegistry } from '../../src/registry/federated/registry.ts';
 import type { Registry } from '../../src/registry/registry.ts';
 import { StoredRegistry } from '../../src/registry/stored.ts';
 import { Replicator } from '../../src/replication/replicator.ts';
@@ -155,7 +155,7 @@ export async function openHosts({
       copyBlobDown: (repository: RepositoryName, digest: Digest) => queue.addCopiesDown(repository, [digest]),
       wakeCentral: () => undefined,
     };
-    const registry = new FederatedRegistry(store(name), store('central'), {
+    const registry = federatedRegistry(store(name), store('central'), {
       ...options(name),
       replication,
       centralHasReplicas,

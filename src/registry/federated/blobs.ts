@@ -35,7 +35,7 @@ import {
   requirePublic,
 } from '../answers.ts';
 import { answerOfCentral, askedBriefly, type Federation, orUnavailable } from './central.ts';
-import type { BlobDescriptor, StoredBlob } from '../registry.ts';
+import type { BlobDescriptor, Registry, StoredBlob } from '../registry.ts';
 import type { StoredRegistry } from '../stored.ts';
 
 /** The most blobs that central is asked for in one batch. Each takes three statements. */
@@ -54,7 +54,7 @@ interface EarlyBytes {
   readonly content: Promise<ReadableStream<Uint8Array> | undefined>;
 }
 
-export class FederatedBlobs {
+export class FederatedBlobs implements Pick<Registry, 'getBlob' | 'resolveBlob' | 'mountBlob'> {
   readonly #federation: Federation;
   readonly #local: StoredRegistry;
 
@@ -63,8 +63,7 @@ export class FederatedBlobs {
     this.#local = local;
   }
 
-  /** @param opensWhole whether the caller will open all of the blob, once */
-  async get(access: ReadAccess, digest: Digest, opensWhole: boolean): Promise<StoredBlob> {
+  async getBlob(access: ReadAccess, digest: Digest, opensWhole = false): Promise<StoredBlob> {
     const { node, central } = this.#federation;
     const { repository } = access;
     const local = await findBlob(node.database, repository, digest, node.name).catch(orUnavailable);
@@ -125,7 +124,7 @@ export class FederatedBlobs {
     };
   }
 
-  async resolve(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor> {
+  async resolveBlob(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor> {
     const { node, options } = this.#federation;
     const { limits } = options;
     const { repository } = access;
@@ -188,7 +187,11 @@ export class FederatedBlobs {
    * Mounts a blob locally if the node has the source's link and the bytes, and otherwise from central. Returns false if
    * neither is possible in time: the client then uploads the blob.
    */
-  async mount(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
+  async mountBlob(
+    repository: RepositoryName,
+    digest: Digest,
+    source: ReadAccess | PullableRepositories,
+  ): Promise<boolean> {
     if (await this.#local.mountBlob(repository, digest, source)) return true;
     return (await askedBriefly(this.#federation, () => this.#mountFromCentral(repository, digest, source))) ?? false;
   }

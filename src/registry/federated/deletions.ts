@@ -13,7 +13,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
 import type { Precondition } from '../../oci/precondition.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
-import { type Actor, authorOf } from '../../stores/organizations/audit-rows.ts';
+import { type Actor, authorOf, BERTH_ITSELF } from '../../stores/organizations/audit-rows.ts';
 import { raiseClockTo, type CommitContext } from '../../stores/clock.ts';
 import type { BoundStatement } from '../../stores/database.ts';
 import {
@@ -41,20 +41,42 @@ import {
 import { linksDeadUntil, knownRepository, mergeRemoval, removedBefore } from '../../stores/deletion/removals.ts';
 import { lifecycleOf, lookUpVersions } from '../../stores/list-rows.ts';
 import { putCentralUsage, selectUsageOf } from '../../stores/organizations/usage-rows.ts';
-import { requireHolds } from '../conditional.ts';
+import { requireHolds, untilUndisturbed } from '../conditional.ts';
 import { manifestUnknown, nameUnknown, requireUnlinked } from '../answers.ts';
+import type { Registry } from '../registry.ts';
 import { answerOfCentral, type Federation } from './central.ts';
 import { sweepAfterRemoval } from '../sweep.ts';
 
-export class FederatedDeletions {
+export class FederatedDeletions implements Pick<
+  Registry,
+  'deleteTag' | 'deleteManifest' | 'deleteBlob' | 'deleteRepository'
+> {
   readonly #federation: Federation;
 
   constructor(federation: Federation) {
     this.#federation = federation;
   }
 
+  deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF, precondition?: Precondition): Promise<void> {
+    return untilUndisturbed(() => this.#deleteTag(repository, tag, by, precondition));
+  }
+
+  deleteManifest(
+    repository: RepositoryName,
+    digest: Digest,
+    by = BERTH_ITSELF,
+    precondition?: Precondition,
+  ): Promise<void> {
+    return untilUndisturbed(() => this.#deleteManifest(repository, digest, by, precondition));
+  }
+
   /** @throws ShownChanged if another write came in between: the whole deletion has to be tried again */
-  async tag(repository: RepositoryName, tag: Tag, by: Actor, precondition?: Precondition): Promise<void> {
+  async #deleteTag(
+    repository: RepositoryName,
+    tag: Tag,
+    by: Actor,
+    precondition: Precondition | undefined,
+  ): Promise<void> {
     const { node, central } = this.#federation;
     const local = await lookUpVersions(node.database, repository, [tag], []);
     const localTag = local.tags.get(tag);
@@ -104,7 +126,12 @@ export class FederatedDeletions {
   }
 
   /** @throws ShownChanged if another write came in between: the whole deletion has to be tried again */
-  async manifest(repository: RepositoryName, digest: Digest, by: Actor, precondition?: Precondition): Promise<void> {
+  async #deleteManifest(
+    repository: RepositoryName,
+    digest: Digest,
+    by: Actor,
+    precondition: Precondition | undefined,
+  ): Promise<void> {
     const { node, central } = this.#federation;
     const reference = { kind: 'digest', digest } as const;
     const local = await findManifest(node.database, repository, reference, 'descriptor');
@@ -153,7 +180,7 @@ export class FederatedDeletions {
     });
   }
 
-  async blob(repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
+  async deleteBlob(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF): Promise<void> {
     const { node, central, options } = this.#federation;
     const local = await blobUse(node.database, repository, digest);
     if (local.manifest !== undefined)
@@ -170,7 +197,7 @@ export class FederatedDeletions {
    * Removes a repository at central and at the node. The removal's version is above the node's clock, so it also covers
    * what the node has not announced yet.
    */
-  async repository(repository: RepositoryName, by: Actor): Promise<void> {
+  async deleteRepository(repository: RepositoryName, by = BERTH_ITSELF): Promise<void> {
     const { node, central, options } = this.#federation;
     const local = await knownRepository(node.database, repository);
     const seen = local.exists ? { versions: local.clock } : undefined;

@@ -32,7 +32,7 @@ import {
 import type { PullableRepositories, ReadAccess } from '../access.ts';
 import { nameUnknown, pageOf, requirePublic } from '../answers.ts';
 import { answerOfCentral, type Federation } from './central.ts';
-import type { MakeRoom, Page, PageRequest, Referrer } from '../registry.ts';
+import type { MakeRoom, Page, PageRequest, Referrer, Registry } from '../registry.ts';
 import { MAX_REFERRERS_BYTES, positionOf, referrerOf, referrerPosition } from '../referrers.ts';
 
 /** The most pages of both stores read for one page of a list, if deletions in one store hide items of the other. */
@@ -40,14 +40,14 @@ const ROUNDS = 5;
 
 const NOTHING_KNOWN: KnownVersions = { tags: new Map(), manifests: new Map(), removed: 0 };
 
-export class FederatedLists {
+export class FederatedLists implements Pick<Registry, 'listTags' | 'listReferrers' | 'listRepositories'> {
   readonly #federation: Federation;
 
   constructor(federation: Federation) {
     this.#federation = federation;
   }
 
-  async tags(access: ReadAccess, { limit, after }: PageRequest): Promise<Page<Tag>> {
+  async listTags(access: ReadAccess, { limit, after }: PageRequest): Promise<Page<Tag>> {
     const { node, central } = this.#federation;
     const { repository } = access;
     const names: Tag[] = [];
@@ -68,7 +68,7 @@ export class FederatedLists {
     }
   }
 
-  async referrers(
+  async listReferrers(
     access: ReadAccess,
     subject: Digest,
     artifactType: string | undefined,
@@ -136,7 +136,7 @@ export class FederatedLists {
    * Lists the repositories that hold a live manifest in either store. A repository that was emptied elsewhere
    * disappears once the node has applied the change log.
    */
-  async repositories(
+  async listRepositories(
     { ranges, withPublic }: PullableRepositories,
     { limit, after }: PageRequest,
   ): Promise<Page<RepositoryName>> {

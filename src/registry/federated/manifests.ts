@@ -34,7 +34,7 @@ import {
   type Federation,
   orUnavailable,
 } from './central.ts';
-import type { MakeRoom, ManifestDescriptor, StoredManifest } from '../registry.ts';
+import type { MakeRoom, ManifestDescriptor, Registry, StoredManifest } from '../registry.ts';
 
 /** The part of a manifest to read, and how many milliseconds each question to central may take. */
 interface Want {
@@ -58,14 +58,14 @@ interface Found {
   readonly keep: boolean;
 }
 
-export class FederatedManifests {
+export class FederatedManifests implements Pick<Registry, 'getManifest' | 'resolveManifest'> {
   readonly #federation: Federation;
 
   constructor(federation: Federation) {
     this.#federation = federation;
   }
 
-  async get(access: ReadAccess, reference: Reference, makeRoom?: MakeRoom): Promise<StoredManifest> {
+  async getManifest(access: ReadAccess, reference: Reference, makeRoom?: MakeRoom): Promise<StoredManifest> {
     let found = await this.#find(access, reference, CONTENT);
     let text = await this.#textOf(access, found, makeRoom);
     if (text === undefined) {
@@ -95,7 +95,7 @@ export class FederatedManifests {
    * Resolves a manifest. A caller who may push waits for central only briefly, because it would simply send what it
    * does not find. It then gets what the node has, or 404.
    */
-  async resolve(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {
+  async resolveManifest(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {
     const { pushWaitMilliseconds } = this.#federation.options;
     const want: Want = mayPush ? { part: 'descriptor', milliseconds: pushWaitMilliseconds } : DESCRIPTOR;
     try {

@@ -65,7 +65,7 @@ export interface UploadOptions {
 }
 
 /** The part of every registry that accepts bytes. They go into its own store, whatever other stores it reads. */
-export abstract class Uploads {
+export class Uploads {
   readonly #options: UploadOptions;
   readonly #tools: ClosingTools;
 

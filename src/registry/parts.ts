@@ -1,0 +1,19 @@
+/** Joins the parts of a registry into one. */
+
+/** Everything that any of the parts can do. */
+type Joined<Parts extends readonly object[]> = Parts extends readonly [infer First, ...infer Others extends object[]]
+  ? First & Joined<Others>
+  : unknown;
+
+/**
+ * Joins the parts of a registry. The first part that has an operation does it. A registry that stands above another
+ * puts its own parts first and the other one last, so it has only the operations that it changes.
+ */
+export function joined<Parts extends object[]>(...parts: Parts): Joined<Parts> {
+  const operation = (_: object, name: string | symbol): unknown => {
+    const part = parts.find((each) => name in each);
+    const found: unknown = part && Reflect.get(part, name);
+    return typeof found === 'function' ? found.bind(part) : found;
+  };
+  return new Proxy({}, { get: operation }) as Joined<Parts>;
+}
