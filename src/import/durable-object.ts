@@ -18,13 +18,13 @@ import { StatementMeter } from '../stores/statement-meter.ts';
 import { parseUpstream } from '../upstream/address.ts';
 import { connectUpstream, Postponed } from '../upstream/connect.ts';
 import { reachOf } from '../upstream/reach.ts';
-import { isExpected, MAX_ATTEMPTS, MAX_STARTS, mayPass, reasonOf, waitAfter } from './failure.ts';
+import { isExpected, MAX_ATTEMPTS, MAX_STARTS, mayPass, reasonOf, waitAfter } from '../upstream/failure.ts';
 import { isGlob } from '../oci/glob.ts';
 import { type Import, type ImportEnd, ImportsState, type NewImport } from './import-state.ts';
 import { type ImportReport, type ImportSummary, summaryOf } from './report.ts';
 import { type ImportRequest, targetOf } from './request.ts';
 import { imageOf } from './run-state.ts';
-import { Slice, SliceOver } from './slice.ts';
+import { Slice, SliceOver } from '../upstream/slice.ts';
 import { ImportFailed, ImportOver, ImportWork, type Step } from './work.ts';
 
 /** The most imports of an organization that run at once. */

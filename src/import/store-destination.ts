@@ -14,7 +14,7 @@ import { parseTag, type Reference, type RepositoryName, type Tag } from '../oci/
 import type { Actor, ManifestDescriptor, Registry } from '../registry/registry.ts';
 import { transferBlob } from './blob-transfer.ts';
 import type { ImportsState } from './import-state.ts';
-import type { Slice } from './slice.ts';
+import type { Slice } from '../upstream/slice.ts';
 
 export interface DestinationOptions {
   readonly registry: Registry;

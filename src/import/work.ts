@@ -19,7 +19,7 @@ import { KeptSource } from './kept-source.ts';
 import { selectPlatforms } from './platforms.ts';
 import { type Importer, isWanted, mayImportTo, targetOf } from './request.ts';
 import { imageOf, type RepositoryLeft, type TagLeft } from './run-state.ts';
-import type { Slice } from './slice.ts';
+import type { Slice } from '../upstream/slice.ts';
 import { type SelectChildren, StoreDestination } from './store-destination.ts';
 
 /** The most blobs of an image that are copied at once. */

@@ -8,7 +8,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import { type Config, parseConfig } from '../config.ts';
 import { HOUR, MINUTE } from '../durations.ts';
-import { MAX_ATTEMPTS, mayPass, reasonOf } from '../import/failure.ts';
+import { MAX_ATTEMPTS, mayPass, reasonOf } from '../upstream/failure.ts';
 import { logFailure } from '../log.ts';
 import { type Namespace, namespaceName } from '../namespaces/namespace.ts';
 import { ContentError } from '../oci-client/content-error.ts';

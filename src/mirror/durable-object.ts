@@ -7,7 +7,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import { type Config, parseConfig } from '../config.ts';
 import { MINUTE } from '../durations.ts';
-import { Slice } from '../import/slice.ts';
+import { Slice } from '../upstream/slice.ts';
 import { logFailure } from '../log.ts';
 import type { Namespace } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';

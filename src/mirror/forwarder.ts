@@ -2,7 +2,7 @@
  * Carries pushes to the upstream of a mirror, one after another: the blobs and manifests that it lacks, and then the
  * manifest under its tag. It deletes there, too, and never while it writes the same repository.
  */
-import { type Slice, SliceOver } from '../import/slice.ts';
+import { type Slice, SliceOver } from '../upstream/slice.ts';
 import { BodyLimit } from '../oci-client/body-limit.ts';
 import { copyImage, type ImageDestination } from '../oci-client/copy-image.ts';
 import { RegistryDestination } from '../oci-client/registry-image.ts';

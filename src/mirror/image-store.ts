@@ -1,5 +1,5 @@
 /** Stores the images that a mirror has passed on, each like a push: its blobs first, then its manifest. */
-import { mayPass, reasonOf } from '../import/failure.ts';
+import { mayPass, reasonOf } from '../upstream/failure.ts';
 import { logFailure } from '../log.ts';
 import { ContentError } from '../oci-client/content-error.ts';
 import type { Digest } from '../oci/digest.ts';

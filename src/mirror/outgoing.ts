@@ -12,7 +12,7 @@
  * If the upstream does not answer, no push is to blame: all of them wait, and no attempt is counted.
  */
 import { MINUTE } from '../durations.ts';
-import { mayPass } from '../import/failure.ts';
+import { mayPass } from '../upstream/failure.ts';
 import { LoginError } from '../oci-client/authorization.ts';
 import { RegistryError } from '../oci-client/registry-error.ts';
 import { TransportError } from '../oci-client/transport.ts';

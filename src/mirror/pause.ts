@@ -1,6 +1,6 @@
 /** Leaves an upstream alone after it has failed. */
 import { HOUR } from '../durations.ts';
-import { mayPass, waitAfter } from '../import/failure.ts';
+import { mayPass, waitAfter } from '../upstream/failure.ts';
 import { Postponed } from '../upstream/connect.ts';
 
 /** The longest pause that an upstream may ask for. */

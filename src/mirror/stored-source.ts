@@ -1,5 +1,5 @@
 /** A repository of this registry as the source of a copy, within limits, and with its share of a run's work. */
-import type { Slice } from '../import/slice.ts';
+import type { Slice } from '../upstream/slice.ts';
 import { piecesOf } from '../oci-client/answer.ts';
 import { streamOf } from '../oci-client/blob-download.ts';
 import type { Content } from '../oci-client/content.ts';

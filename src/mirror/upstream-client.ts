@@ -1,7 +1,7 @@
 /** How a mirror asks its upstream: with a pause after failures, and within the pulls that the upstream allows. */
 import type { Config } from '../config.ts';
 import { MINUTE } from '../durations.ts';
-import { mayPass, reasonOf } from '../import/failure.ts';
+import { mayPass, reasonOf } from '../upstream/failure.ts';
 import { logFailure } from '../log.ts';
 import { LoginError } from '../oci-client/authorization.ts';
 import type { Host } from '../oci-client/host.ts';

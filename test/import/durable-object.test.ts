@@ -4,7 +4,7 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { importsOf } from '../../src/import/durable-object.ts';
 import { ImportsState } from '../../src/import/import-state.ts';
-import { MAX_ATTEMPTS, MAX_STARTS } from '../../src/import/failure.ts';
+import { MAX_ATTEMPTS, MAX_STARTS } from '../../src/upstream/failure.ts';
 import { OciError } from '../../src/oci/errors.ts';
 import type { OrganizationName } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';

@@ -1,4 +1,4 @@
-/** The share of work that one run of an import may do. */
+/** The share of work that one run of a Durable Object's alarm may do. */
 import type { StatementMeter } from '../stores/statement-meter.ts';
 
 /** Thrown between two pieces of work once the share is used up. It undoes nothing. */
@@ -6,10 +6,7 @@ export class SliceOver extends Error {
   override readonly name = 'SliceOver';
 }
 
-/**
- * The time in which a run begins new work. Cloudflare kills a run after 15 minutes, whatever piece of work is under
- * way; an import that loses several runs in a row that way skips the piece.
- */
+/** A run begins no new work after this time. Cloudflare kills a run after 15 minutes, even in the middle of its work. */
 const SLICE_MILLISECONDS = 2 * 60_000;
 
 export class Slice {

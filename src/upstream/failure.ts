@@ -1,9 +1,9 @@
-/** Decides whether a failed step is tried again, and which reason people see. This file is pure. */
+/** Decides whether work on an upstream is tried again after a failure, and which reason people see. This file is pure. */
 import { isTransient } from '../oci-client/retry.ts';
 import { ContentError } from '../oci-client/content-error.ts';
 import { RegistryError } from '../oci-client/registry-error.ts';
 import { OciError } from '../oci/errors.ts';
-import type { UpstreamCredential } from '../upstream/connect.ts';
+import type { UpstreamCredential } from './connect.ts';
 
 /** Refusals of this registry that another attempt may not meet. */
 const PASSING: ReadonlySet<string> = new Set([
@@ -12,7 +12,7 @@ const PASSING: ReadonlySet<string> = new Set([
   'BODY_STALLED',
   'UPLOAD_UNKNOWN',
   'CHUNK_OUT_OF_ORDER',
-  // The first blobs can be collected before the manifest comes, if the import was put off for long.
+  // If the work was put off for long, the first blobs of an image may be collected before its manifest comes.
   'MANIFEST_BLOB_UNKNOWN',
 ]);
 
@@ -30,12 +30,12 @@ export function mayPass(error: unknown): boolean {
   return true;
 }
 
-/** Returns how long an import waits after `failures` failures in a row, in milliseconds. */
+/** Returns how long to wait after `failures` failures in a row, in milliseconds. */
 export function waitAfter(failures: number): number {
   return Math.min(LONGEST_WAIT_MILLISECONDS, FIRST_WAIT_MILLISECONDS * 4 ** Math.min(failures, 10));
 }
 
-/** Returns why a step failed, for people, without the credential: a hostile upstream could send it back. */
+/** Returns why a step failed, for people. It hides the credential, which a hostile upstream could send back. */
 export function reasonOf(error: unknown, credential: UpstreamCredential | undefined): string {
   const reason = isExpected(error) ? error.message : 'something went wrong in the registry';
   if (credential === undefined) return reason;
@@ -44,7 +44,7 @@ export function reasonOf(error: unknown, credential: UpstreamCredential | undefi
   return [basic, secret, encodeURIComponent(secret)].reduce((text, hidden) => text.replaceAll(hidden, '…'), reason);
 }
 
-/** Returns whether an error is one of those that upstreams, callers and stores cause. Any other is a bug. */
+/** Returns whether an upstream, a caller or a store caused an error. Any other error is a bug. */
 export function isExpected(error: unknown): error is Error {
   return error instanceof Error && EXPECTED.has(error.name);
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { isExpected, mayPass, reasonOf, waitAfter } from '../../src/import/failure.ts';
+import { isExpected, mayPass, reasonOf, waitAfter } from '../../src/upstream/failure.ts';
 import { ContentError } from '../../src/oci-client/content-error.ts';
 import { RegistryError } from '../../src/oci-client/registry-error.ts';
 import { TransportError } from '../../src/oci-client/transport.ts';
