@@ -1,4 +1,4 @@
-/** Manages which organizations are mirrors: the management API without HTTP. No answer holds an upstream's password. */
+/** Manages which organizations are mirrors: the management API without HTTP. It never returns an upstream's password. */
 import type { Config } from '../config.ts';
 import { OciError } from '../oci/errors.ts';
 import { isGlob } from '../oci/glob.ts';
@@ -7,7 +7,14 @@ import { composeControlData, composeStores } from '../registry/compose.ts';
 import type { Database } from '../stores/database.ts';
 import type { Actor } from '../stores/organizations/audit-rows.ts';
 import { MAX_MIRRORS } from '../stores/organizations/limits.ts';
-import { allMirrors, type Mirror, mirrorOf, removeMirror, setMirror } from '../stores/organizations/mirrors.ts';
+import {
+  allMirrors,
+  type Mirror,
+  type MirrorChange,
+  mirrorOf,
+  removeMirror,
+  setMirror,
+} from '../stores/organizations/mirrors.ts';
 import { parseUpstream } from '../upstream/address.ts';
 import { reachOf } from '../upstream/reach.ts';
 
@@ -17,7 +24,7 @@ export interface MirrorSummary extends Omit<Mirror, 'credential'> {
 }
 
 export interface NewMirror extends Omit<MirrorSummary, 'changedAt'> {
-  /** undefined keeps the password that is stored. */
+  /** Undefined keeps the stored password. */
   readonly password: string | undefined;
 }
 
@@ -51,38 +58,31 @@ export class Mirrors {
    */
   async set({ username, password, ...mirror }: NewMirror, by: Actor): Promise<MirrorSummary> {
     checkSettings(mirror, this.#config);
-    const credential =
-      username === undefined ? undefined : { user: username, secret: password ?? (await this.#kept(mirror, username)) };
     if (username === undefined && password !== undefined)
       throw invalid('username', 'is missing: whose password is it?');
+    const credential = username === undefined ? undefined : { user: username, secret: password };
     const made = { ...mirror, credential, changedAt: Date.now() };
-    if (!(await setMirror(this.#database, made, by))) {
-      if ((await composeControlData(this.#env, this.#config.central).organization(mirror.organization)) === undefined)
-        throw new OciError('NOT_FOUND', { message: `there is no organization ${mirror.organization}` });
-      throw new OciError('CONFLICT', {
-        message: `there are ${MAX_MIRRORS} mirrors already, and no more are possible: remove one first`,
-      });
-    }
+    const changedAt = await setMirror(this.#database, made, by);
+    if (changedAt === undefined) throw await this.#refusalOf(made);
     this.#changed();
-    return summaryOf(made);
+    return summaryOf({ ...made, changedAt });
   }
 
-  /** Makes a mirror an ordinary organization, with what was pulled. @throws OciError NOT_FOUND */
+  /** Returns why a mirror could not be set. */
+  async #refusalOf({ organization, credential }: MirrorChange): Promise<OciError> {
+    if ((await composeControlData(this.#env, this.#config.central).organization(organization)) === undefined)
+      return new OciError('NOT_FOUND', { message: `there is no organization ${organization}` });
+    if (credential !== undefined && credential.secret === undefined)
+      return invalid('password', 'is needed: a stored one is kept only for the same upstream, login host and user');
+    return new OciError('CONFLICT', {
+      message: `there are ${MAX_MIRRORS} mirrors already, and no more are possible: remove one first`,
+    });
+  }
+
+  /** Makes a mirror an ordinary organization, which keeps the images that were pulled. @throws OciError NOT_FOUND */
   async remove(organization: OrganizationName, by: Actor): Promise<void> {
     if (!(await removeMirror(this.#database, organization, Date.now(), by))) throw noMirror(organization);
     this.#changed();
-  }
-
-  /**
-   * Returns the password that is stored, unless it is another user's, or would be sent to other hosts than it was given
-   * for.
-   * @throws OciError FIELD_INVALID
-   */
-  async #kept({ organization, from, loginHost }: Pick<Mirror, 'organization' | 'from' | 'loginHost'>, user: string) {
-    const stored = await mirrorOf(this.#database, organization);
-    const isSame = stored?.from === from && stored.loginHost === loginHost && stored.credential?.user === user;
-    if (isSame) return stored.credential.secret;
-    throw invalid('password', 'is needed: a stored one is kept only for the same upstream, login host and user');
   }
 
   get #database(): Database {
@@ -104,7 +104,7 @@ function checkSettings(
     throw invalid('expires_seconds', 'must be null with forwarded pushes, because some may still wait');
 }
 
-function summaryOf({ credential, ...mirror }: Mirror): MirrorSummary {
+function summaryOf({ credential, ...mirror }: MirrorChange): MirrorSummary {
   return { ...mirror, username: credential?.user };
 }
 

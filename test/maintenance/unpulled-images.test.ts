@@ -32,7 +32,7 @@ beforeEach(async () => {
   start = fixture.now;
 });
 
-function becomeMirror(expires: number): Promise<boolean> {
+function becomeMirror(expires: number): Promise<unknown> {
   return setMirror(central.database, mirror('alice', { expires }));
 }
 

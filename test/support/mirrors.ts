@@ -35,7 +35,7 @@ export async function becomeMirror(organization: string, settings: Partial<Mirro
   const { database } = openStore('central', env.DB_CENTRAL, env.BLOBS_CENTRAL);
   changes += 1;
   const changedAt = Date.now() + changes;
-  if (!(await setMirror(database, mirror(organization, { from: UPSTREAM, changedAt, ...settings }))))
+  if ((await setMirror(database, mirror(organization, { from: UPSTREAM, changedAt, ...settings }))) === undefined)
     throw new Error(`${organization} could not be made a mirror`);
   forgetMirrorLists(env);
 }

@@ -62,6 +62,14 @@ export function control(database: Database, data: ControlData): [string, Operati
     ['mirrors', () => mirrors.allMirrors(database)],
     ['a mirror', () => mirrors.mirrorOf(database, organization('org7'))],
     ['set a mirror', () => mirrors.setMirror(database, mirror('org7', { changedAt: NOW }))],
+    [
+      'change a mirror that keeps its password',
+      () =>
+        mirrors.setMirror(database, {
+          ...mirror('org7', { changedAt: NOW }),
+          credential: { user: 'berth', secret: undefined },
+        }),
+    ],
     ['a mirror too many', () => mirrors.setMirror(database, mirror(MALLORY, { changedAt: NOW }))],
     ['remove a mirror', () => mirrors.removeMirror(database, organization('org7'), NOW)],
     ['set a further mirror', () => mirrors.setMirror(database, mirror(MALLORY, { changedAt: NOW }))],

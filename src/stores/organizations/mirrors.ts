@@ -2,8 +2,8 @@
  * Mirrors: organizations whose repositories are pulled from another registry. Control data, written at central only.
  * Nodes follow the change log.
  *
- * The upstream's credential is stored as it is, because Berth has to send it. Only {@link allMirrors} and
- * {@link mirrorOf} return it: nothing may show it.
+ * The upstream's credential is stored in plain text, because Berth has to send it. Only {@link allMirrors} and
+ * {@link mirrorOf} return it, and nothing may show it.
  */
 import type { OrganizationName } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from '../database.ts';
@@ -11,10 +11,10 @@ import { atMost } from '../rows-read.ts';
 import { type Actor, auditChanged, BERTH_ITSELF } from './audit-rows.ts';
 import { MAX_MIRRORS } from './limits.ts';
 
-/** What becomes of a push: it is refused, stays here, or is forwarded to the upstream. */
+/** Whether a push is refused, stays here, or is forwarded to the upstream. */
 export type Pushes = 'refused' | 'kept' | 'forwarded';
 
-/** An organization whose repositories are those of another registry, pulled when they are asked for. */
+/** An organization whose repositories are those of another registry. Berth pulls them when clients ask for them. */
 export interface Mirror {
   readonly organization: OrganizationName;
   /** The URL of a registry, or the name of a preset: see `parseUpstream`. */
@@ -35,8 +35,13 @@ export interface Mirror {
   readonly pushes: Pushes;
   /** Whether anybody may pull from it without a login. */
   readonly isPublic: boolean;
-  /** When it was last changed, in milliseconds since the epoch. */
+  /** When it was last changed, in milliseconds since the epoch. Each change has a later time than the one before. */
   readonly changedAt: number;
+}
+
+/** Settings to store. A password that is undefined is the stored one. */
+export interface MirrorChange extends Omit<Mirror, 'credential'> {
+  readonly credential: { readonly user: string; readonly secret: string | undefined } | undefined;
 }
 
 interface MirrorRow {
@@ -77,12 +82,16 @@ const COLUMNS = [
 /** SQL for a row `m` of mirrors as a JSON object. */
 export const MIRROR_AS_JSON = `json_object(${COLUMNS.map((column) => `'${column}', m.${column}`).join(', ')})`;
 
-/** SQL that stores the row in `?1`, which is like {@link MIRROR_AS_JSON}, if a condition holds. */
-export function putMirrorIf(condition: string): string {
+/**
+ * SQL that stores the row in `?1`, which is like {@link MIRROR_AS_JSON}, if a condition holds.
+ * @param changes the columns that an existing row sets to something else than the value in `?1`
+ */
+export function putMirrorIf(condition: string, changes: Readonly<Record<string, string>> = {}): string {
   const [, ...others] = COLUMNS;
+  const set = others.map((column) => `${column} = ${changes[column] ?? `excluded.${column}`}`);
   return `INSERT INTO mirrors (${COLUMNS.join(', ')})
     SELECT ${COLUMNS.map((column) => `?1 ->> '${column}'`).join(', ')} WHERE ${condition}
-    ON CONFLICT (organization) DO UPDATE SET ${others.map((column) => `${column} = excluded.${column}`).join(', ')}`;
+    ON CONFLICT (organization) DO UPDATE SET ${set.join(', ')}`;
 }
 
 const SELECT_MIRRORS =
@@ -90,19 +99,35 @@ const SELECT_MIRRORS =
     atMost(2 * MAX_MIRRORS),
   );
 const SELECT_MIRROR = sql<MirrorRow>`SELECT ${COLUMNS.join(', ')} FROM mirrors WHERE organization = ?1`;
-const PUT_MIRROR = sql<{ organization: string }>`
-  ${putMirrorIf(`EXISTS (SELECT 1 FROM organizations WHERE name = ?1 ->> 'organization' AND removed_at IS NULL)
-    AND (EXISTS (SELECT 1 FROM mirrors WHERE organization = ?1 ->> 'organization')
-      OR NOT EXISTS (SELECT 1 FROM mirrors WHERE organization > '' LIMIT 1 OFFSET ${String(MAX_MIRRORS - 1)}))`)}
-  RETURNING organization`.reading(atMost(2 * MAX_MIRRORS));
+const IF_ORGANIZATION =
+  "EXISTS (SELECT 1 FROM organizations WHERE name = ?1 ->> 'organization' AND removed_at IS NULL)";
+/** The clocks of two Workers that change a mirror may differ. */
+const LATER = { changed_at: 'max(excluded.changed_at, mirrors.changed_at + 1)' };
+const PUT_MIRROR = sql<{ changed_at: number }>`
+  ${putMirrorIf(
+    `${IF_ORGANIZATION} AND (EXISTS (SELECT 1 FROM mirrors WHERE organization = ?1 ->> 'organization')
+      OR NOT EXISTS (SELECT 1 FROM mirrors WHERE organization > '' LIMIT 1 OFFSET ${String(MAX_MIRRORS - 1)}))`,
+    LATER,
+  )}
+  RETURNING changed_at`.reading(atMost(2 * MAX_MIRRORS));
+// One statement checks whose password is stored and keeps it: another change may have replaced it a moment ago.
+const PUT_MIRROR_KEEPING_PASSWORD = sql<{ changed_at: number }>`
+  ${putMirrorIf(
+    `${IF_ORGANIZATION} AND EXISTS (SELECT 1 FROM mirrors m WHERE m.organization = ?1 ->> 'organization'
+      AND m.upstream = ?1 ->> 'upstream' AND m.login_host IS ?1 ->> 'login_host'
+      AND m.username = ?1 ->> 'username' AND m.password IS NOT NULL)`,
+    { ...LATER, password: 'mirrors.password' },
+  )}
+  RETURNING changed_at`;
 const DELETE_MIRROR = sql<{ organization: string }>`
   DELETE FROM mirrors WHERE organization = ?1 RETURNING organization`;
 const IF_REMOVED = 'EXISTS (SELECT 1 FROM organizations WHERE name = ?1 AND removed_at IS NOT NULL)';
 const DELETE_MIRROR_OF_REMOVED_ORGANIZATION = sql`DELETE FROM mirrors WHERE organization = ?1 AND ${IF_REMOVED}`;
-// The entry for a removal is written while the row still exists.
-const CHANGE_LOG_MIRROR = sql`
+const INTO_CHANGE_LOG = `
   INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'mirror', organization, '', 0, CAST(?2 AS INTEGER) FROM mirrors WHERE organization = ?1`;
+const CHANGE_LOG_MIRROR = sql`${INTO_CHANGE_LOG}`;
+const CHANGE_LOG_MIRROR_IF_SET = sql`${INTO_CHANGE_LOG} AND changes() > 0`;
 const CHANGE_LOG_MIRROR_OF_REMOVED_ORGANIZATION = sql`
   INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'mirror', organization, '', 0, CAST(?2 AS INTEGER) FROM mirrors WHERE organization = ?1 AND ${IF_REMOVED}`;
@@ -119,17 +144,24 @@ export async function mirrorOf(database: Database, organization: OrganizationNam
 }
 
 /**
- * Makes an organization a mirror, or replaces the settings of the mirror that it is. Returns false if the organization
- * does not exist, or there are {@link MAX_MIRRORS} others.
+ * Makes an organization a mirror, or replaces the settings of the mirror that it is.
+ * @returns when it was changed: later than `changedAt` if the change before has a later time. Undefined if the
+ *   organization does not exist, there are {@link MAX_MIRRORS} others, or there is no password to keep: the stored one
+ *   is for one upstream, login host and user
  */
-export async function setMirror(database: Database, mirror: Mirror, by = BERTH_ITSELF): Promise<boolean> {
-  const { organization, from, changedAt } = mirror;
+export async function setMirror(
+  database: Database,
+  mirror: MirrorChange,
+  by = BERTH_ITSELF,
+): Promise<number | undefined> {
+  const { organization, from, credential, changedAt } = mirror;
+  const keepsPassword = credential !== undefined && credential.secret === undefined;
   const { set } = await database.batch({
-    set: [PUT_MIRROR, JSON.stringify(rowOf(mirror))],
+    set: [keepsPassword ? PUT_MIRROR_KEEPING_PASSWORD : PUT_MIRROR, JSON.stringify(rowOf(mirror))],
     audit: auditChanged('set mirror', { organization, repository: '', key: from }, by, changedAt),
-    changeLog: [CHANGE_LOG_MIRROR, organization, changedAt],
+    changeLog: [CHANGE_LOG_MIRROR_IF_SET, organization, changedAt],
   });
-  return set.length > 0;
+  return set[0]?.changed_at;
 }
 
 /** Makes a mirror an ordinary organization, with what was pulled. Returns false if it is none. */
@@ -140,6 +172,7 @@ export async function removeMirror(
   by: Actor = BERTH_ITSELF,
 ): Promise<boolean> {
   const { removed } = await database.batch({
+    // While the row still exists.
     changeLog: [CHANGE_LOG_MIRROR, organization, now],
     removed: [DELETE_MIRROR, organization],
     audit: auditChanged('remove mirror', { organization, repository: '', key: '' }, by, now),
@@ -173,7 +206,7 @@ function mirrorFrom(row: MirrorRow): Mirror {
   };
 }
 
-function rowOf(mirror: Mirror): MirrorRow {
+function rowOf(mirror: MirrorChange): MirrorRow {
   const { organization, from, loginHost, prefix, credential, repositories, ttl, stale, expires } = mirror;
   return {
     organization,
@@ -181,7 +214,8 @@ function rowOf(mirror: Mirror): MirrorRow {
     login_host: loginHost ?? null,
     prefix,
     username: credential?.user ?? null,
-    password: credential?.secret ?? null,
+    // A password to keep is the stored row's, but the table takes no user without one.
+    password: credential === undefined ? null : (credential.secret ?? ''),
     repositories: JSON.stringify(repositories),
     ttl,
     stale: stale === Infinity ? null : stale,

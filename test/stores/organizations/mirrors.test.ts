@@ -1,11 +1,17 @@
 import { env } from 'cloudflare:workers';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { OrganizationName, RepositoryName } from '../../../src/oci/reference.ts';
 import { Database } from '../../../src/stores/database.ts';
 import { auditBefore } from '../../../src/stores/organizations/audit-page-rows.ts';
 import { ControlData } from '../../../src/stores/organizations/control-data.ts';
 import { MAX_MIRRORS } from '../../../src/stores/organizations/limits.ts';
-import { allMirrors, mirrorOf, removeMirror, setMirror } from '../../../src/stores/organizations/mirrors.ts';
+import {
+  allMirrors,
+  type Mirror,
+  mirrorOf,
+  removeMirror,
+  setMirror,
+} from '../../../src/stores/organizations/mirrors.ts';
 import { mirror } from '../../support/mirrors.ts';
 
 const HUB = 'dockerhub' as OrganizationName;
@@ -30,19 +36,61 @@ beforeEach(async () => {
 });
 
 test('a mirror is read as it was set', async () => {
-  expect(await setMirror(database, FULL)).toBe(true);
+  expect(await setMirror(database, FULL)).toBe(7);
   expect(await mirrorOf(database, HUB)).toEqual(FULL);
   expect(await allMirrors(database)).toEqual([FULL]);
 });
 
 test('setting it again replaces every setting', async () => {
   await setMirror(database, FULL);
-  expect(await setMirror(database, mirror(HUB))).toBe(true);
-  expect(await allMirrors(database)).toEqual([mirror(HUB)]);
+  expect(await setMirror(database, mirror(HUB, { changedAt: 9 }))).toBe(9);
+  expect(await allMirrors(database)).toEqual([mirror(HUB, { changedAt: 9 })]);
+});
+
+test('each change is later than the one before, by whichever clock it was made', async () => {
+  await setMirror(database, FULL);
+  expect(await setMirror(database, mirror(HUB, { changedAt: 5 }))).toBe(8);
+  expect(await setMirror(database, mirror(HUB, { changedAt: 6 }))).toBe(9);
+  expect(await mirrorOf(database, HUB)).toEqual(mirror(HUB, { changedAt: 9 }));
+});
+
+describe('a change without a password', () => {
+  const keeping = (settings: Partial<Mirror> = {}) => ({
+    ...FULL,
+    credential: { user: 'berth', secret: undefined },
+    changedAt: 9,
+    ...settings,
+  });
+
+  test('keeps the stored one', async () => {
+    await setMirror(database, FULL);
+    expect(await setMirror(database, keeping({ ttl: 5 }))).toBe(9);
+    expect(await mirrorOf(database, HUB)).toEqual({ ...FULL, ttl: 5, changedAt: 9 });
+  });
+
+  test.each([
+    ['another upstream', { from: 'https://evil.example' }],
+    ['another login host', { loginHost: 'evil.example' }],
+    ['no login host', { loginHost: undefined }],
+    ['another user', { credential: { user: 'other', secret: undefined } }],
+  ])('changes nothing for %s, and tells no node', async (_what, settings) => {
+    await setMirror(database, FULL);
+    const entries = "SELECT count(*) AS count FROM change_log WHERE kind = 'mirror'";
+    const before = await env.DB_CENTRAL.prepare(entries).first('count');
+    expect(await setMirror(database, { ...keeping(), ...settings })).toBeUndefined();
+    expect(await mirrorOf(database, HUB)).toEqual(FULL);
+    expect(await env.DB_CENTRAL.prepare(entries).first('count')).toBe(before);
+  });
+
+  test('is refused if there is none', async () => {
+    expect(await setMirror(database, keeping())).toBeUndefined();
+    await setMirror(database, mirror(HUB, { from: FULL.from, loginHost: FULL.loginHost }));
+    expect(await setMirror(database, keeping())).toBeUndefined();
+  });
 });
 
 test('only an organization that exists can become a mirror', async () => {
-  expect(await setMirror(database, mirror('nobody'))).toBe(false);
+  expect(await setMirror(database, mirror('nobody'))).toBeUndefined();
   expect(await allMirrors(database)).toEqual([]);
 });
 
@@ -50,10 +98,10 @@ test('there are no more mirrors than the limit, but each can be changed', async 
   const names = Array.from({ length: MAX_MIRRORS }, (_, i) => `m${i}`);
   for (const name of names) {
     await control.addOrganization(name as OrganizationName, 1, 0);
-    expect(await setMirror(database, mirror(name))).toBe(true);
+    expect(await setMirror(database, mirror(name))).toBeDefined();
   }
-  expect(await setMirror(database, mirror(HUB))).toBe(false);
-  expect(await setMirror(database, mirror(names[0]!, { ttl: 5 }))).toBe(true);
+  expect(await setMirror(database, mirror(HUB))).toBeUndefined();
+  expect(await setMirror(database, mirror(names[0]!, { ttl: 5 }))).toBeDefined();
   expect(await allMirrors(database)).toHaveLength(MAX_MIRRORS);
 });
 
