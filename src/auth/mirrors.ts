@@ -1,9 +1,10 @@
 /** Manages which organizations are mirrors: the management API without HTTP. It never returns an upstream's password. */
 import type { Config } from '../config.ts';
+import type { Namespace } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import { isGlob } from '../oci/glob.ts';
 import { nameProblem, type OrganizationName } from '../oci/reference.ts';
-import { composeControlData, composeStores } from '../registry/compose.ts';
+import { composeControlData, composeMirrorList, composeStores } from '../registry/compose.ts';
 import type { Database } from '../stores/database.ts';
 import type { Actor } from '../stores/organizations/audit-rows.ts';
 import { MAX_MIRRORS } from '../stores/organizations/limits.ts';
@@ -50,6 +51,12 @@ export class Mirrors {
     const mirror = await mirrorOf(this.#database, organization);
     if (mirror === undefined) throw noMirror(organization);
     return summaryOf(mirror);
+  }
+
+  /** @throws OciError NOT_FOUND if the organization is no mirror, as far as a namespace has heard */
+  async requireAt(namespace: Namespace, organization: OrganizationName): Promise<void> {
+    const mirrors = await composeMirrorList(this.#env, namespace);
+    if (!mirrors.some((each) => each.organization === organization)) throw noMirror(organization);
   }
 
   /**

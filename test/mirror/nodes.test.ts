@@ -83,3 +83,15 @@ test('a node goes to the upstream by itself while central is away', async () => 
   const { status, headers } = await hosts.call('node1', 'GET', '/v2/alice/app/manifests/v1', { as: 'alice' });
   expect([status, headers.get('Docker-Content-Digest')]).toEqual([200, digest]);
 });
+
+test('a node shows how its mirror gets on while central is away', async () => {
+  await upstream.index('app', 'v1', []);
+  const hosts = await ThreeHosts.open();
+  hosts.takeAway('central D1', 'central R2');
+  const ask = (method: string, path: string) =>
+    hosts.call('node1', method, `/api/organizations/alice/mirror/${path}`, { as: 'alice' });
+  expect((await hosts.call('node1', 'GET', '/v2/alice/app/manifests/v1', { as: 'alice' })).status).toBe(200);
+  const { status, bytes } = await ask('GET', 'status');
+  expect([status, JSON.parse(new TextDecoder().decode(bytes))]).toMatchObject([200, { tags: 1, failure: null }]);
+  expect((await ask('POST', 'retry')).status).toBe(200);
+});

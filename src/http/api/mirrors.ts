@@ -52,8 +52,9 @@ export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(getStatus, async (c) => {
     const { organization } = c.req.valid('param');
     requireAdministratorOf(c, organization);
-    await mirrorsOf(c).of(organization);
-    const status = await statusOf(c.env, organization, c.get('namespace'));
+    const namespace = c.get('namespace');
+    await mirrorsOf(c).requireAt(namespace, organization);
+    const status = await statusOf(c.env, organization, namespace);
     const { tags, waiting, failure, askedAgainAt, rateLimit } = status;
     const pulls = rateLimit && { ...rateLimit, at: formatTime(rateLimit.at) };
     const again = askedAgainAt === undefined ? null : formatTime(askedAgainAt);
@@ -85,8 +86,9 @@ export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(retry, async (c) => {
     const { organization } = c.req.valid('param');
     requireAdministratorOf(c, organization);
-    await mirrorsOf(c).of(organization);
-    return c.json({ retried: await retryPushes(c.env, organization, c.get('namespace')) }, 200);
+    const namespace = c.get('namespace');
+    await mirrorsOf(c).requireAt(namespace, organization);
+    return c.json({ retried: await retryPushes(c.env, organization, namespace) }, 200);
   });
 
   const put = describe(
