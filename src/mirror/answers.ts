@@ -16,7 +16,7 @@ export interface MirrorAt {
 }
 
 export interface Failure {
-  /** Why the upstream could not be asked, for people. */
+  /** Why the upstream could not be asked, for anybody who may pull. */
   readonly reason: string;
   /** When to ask again, in milliseconds from now. */
   readonly retryAfter: number;

@@ -1,7 +1,7 @@
 /** Leaves an upstream alone after it has failed. */
 import { HOUR } from '../durations.ts';
-import { mayPass, waitAfter } from '../upstream/failure.ts';
 import { Postponed } from '../upstream/connect.ts';
+import { mayPass, publicReasonOf, waitAfter } from '../upstream/failure.ts';
 
 /** The longest pause that an upstream may ask for. */
 const LONGEST_MILLISECONDS = 6 * HOUR;
@@ -11,6 +11,7 @@ export class Pause {
   #failures = 0;
   #mayPass = false;
   #reason = '';
+  #publicReason = '';
   #until = 0;
 
   /** @param longest the longest pause that the upstream has not asked for, in milliseconds; ten minutes by default */
@@ -27,9 +28,14 @@ export class Pause {
     return this.#until;
   }
 
-  /** The last failure, for people. */
+  /** The last failure, for operators. */
   get reason(): string {
     return this.#reason;
+  }
+
+  /** The last failure, for anybody who may pull. */
+  get publicReason(): string {
+    return this.#publicReason;
   }
 
   /** Whether another attempt may get past the last failure. */
@@ -44,6 +50,7 @@ export class Pause {
     this.#failures += 1;
     this.#mayPass = mayPass(error);
     this.#reason = reason;
+    this.#publicReason = publicReasonOf(error);
   }
 
   /** Forgets all failures. */

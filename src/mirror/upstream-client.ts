@@ -1,7 +1,7 @@
 /** How a mirror asks its upstream: with a pause after failures, and within the pulls that the upstream allows. */
 import type { Config } from '../config.ts';
 import { MINUTE } from '../durations.ts';
-import { mayPass, reasonOf } from '../upstream/failure.ts';
+import { mayPass, publicReasonOf, reasonOf } from '../upstream/failure.ts';
 import { logFailure } from '../log.ts';
 import { LoginError } from '../oci-client/authorization.ts';
 import type { Host } from '../oci-client/host.ts';
@@ -105,7 +105,7 @@ export class UpstreamClient {
 
   /** @throws Paused if the upstream has just failed */
   repository(mirror: Mirror, repository: RepositoryName, access: 'pull' | 'push' = 'pull'): Repository {
-    if (this.#pause.isOn) throw new Paused(this.#pause.reason, this.#pause.until - Date.now());
+    if (this.#pause.isOn) throw new Paused(this.#pause.publicReason, this.#pause.until - Date.now());
     if (this.#host?.changedAt !== mirror.changedAt)
       this.#host = {
         changedAt: mirror.changedAt,
@@ -121,7 +121,7 @@ export class UpstreamClient {
     this.#pause.end();
   }
 
-  /** Returns why something failed, for people. */
+  /** Logs why something failed, and returns it for operators. */
   reasonOf({ organization, credential }: Mirror, error: unknown): string {
     const reason = reasonOf(error, credential);
     logFailure({ mirror: organization, error: reason });
@@ -143,13 +143,13 @@ export class UpstreamClient {
     throw new Paused(`it allows ${limit} pulls in ${seconds} s, and they are used up`, wait);
   }
 
-  /** Returns what is said of a failure, and gives the upstream a pause. */
+  /** Describes a failure to callers, logs its reason, and gives the upstream a pause. */
   failure(mirror: Mirror, error: unknown, hasAnswered: boolean): Failure {
     if (error instanceof Paused) return { reason: error.message, retryAfter: error.milliseconds, hasAnswered };
     const reason = this.reasonOf(mirror, error);
     // A login that is refused again and again could be locked.
     if (mayPass(error) || error instanceof LoginError) this.#pause.begin(error, reason);
     const retryAfter = Math.max(SOON_MILLISECONDS, this.#pause.until - Date.now());
-    return { reason, retryAfter, hasAnswered };
+    return { reason: publicReasonOf(error), retryAfter, hasAnswered };
   }
 }

@@ -274,7 +274,7 @@ async function unlessAway<Answer>(answer: Promise<Answer>): Promise<Answer> {
 
 function unavailable({ from }: Mirror, { reason, retryAfter }: Failure): OciError {
   return new OciError('UNAVAILABLE', {
-    message: `the mirror's upstream, ${from}, does not answer as it should: ${reason}`,
+    message: `the upstream of this mirror, ${from}, fails at the moment: ${reason}`,
     headers: { 'Retry-After': String(Math.ceil(retryAfter / 1000)) },
   });
 }

@@ -21,7 +21,7 @@ export class Postponed extends Error {
   readonly milliseconds: number;
 
   constructor(milliseconds: number, failure: Error) {
-    super(failure.message);
+    super(failure.message, { cause: failure });
     this.milliseconds = milliseconds;
   }
 }

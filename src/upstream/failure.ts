@@ -1,9 +1,11 @@
-/** Decides whether work on an upstream is tried again after a failure, and which reason people see. This file is pure. */
-import { isTransient } from '../oci-client/retry.ts';
+/** Decides whether failed work on an upstream is tried again, and which reason people see. This file is pure. */
+import { LoginError } from '../oci-client/authorization.ts';
 import { ContentError } from '../oci-client/content-error.ts';
 import { RegistryError } from '../oci-client/registry-error.ts';
+import { isTransient } from '../oci-client/retry.ts';
+import { TransportError } from '../oci-client/transport.ts';
 import { OciError } from '../oci/errors.ts';
-import type { UpstreamCredential } from './connect.ts';
+import { Postponed, type UpstreamCredential } from './connect.ts';
 
 /** Refusals of this registry that another attempt may not meet. */
 const PASSING: ReadonlySet<string> = new Set([
@@ -35,13 +37,23 @@ export function waitAfter(failures: number): number {
   return Math.min(LONGEST_WAIT_MILLISECONDS, FIRST_WAIT_MILLISECONDS * 4 ** Math.min(failures, 10));
 }
 
-/** Returns why a step failed, for people. It hides the credential, which a hostile upstream could send back. */
+/** Returns why a step failed, for operators. It hides the credential, which a hostile upstream could send back. */
 export function reasonOf(error: unknown, credential: UpstreamCredential | undefined): string {
   const reason = isExpected(error) ? error.message : 'something went wrong in the registry';
   if (credential === undefined) return reason;
   const { user, secret } = credential;
   const basic = new TextEncoder().encode(`${user}:${secret}`).toBase64();
   return [basic, secret, encodeURIComponent(secret)].reduce((text, hidden) => text.replaceAll(hidden, '…'), reason);
+}
+
+/** Returns why an upstream failed, for anybody who may pull. No upstream can put words of its own into it. */
+export function publicReasonOf(error: unknown): string {
+  if (error instanceof LoginError) return 'it refuses the login of the mirror';
+  if (error instanceof TransportError) return 'it cannot be reached';
+  if (error instanceof Postponed) return publicReasonOf(error.cause);
+  if (error instanceof RegistryError && error.status >= 400) return `it answers with status ${error.status}`;
+  if (error instanceof RegistryError || error instanceof ContentError) return 'it sends something wrong';
+  return 'something went wrong in this registry';
 }
 
 /** Returns whether an upstream, a caller or a store caused an error. Any other error is a bug. */

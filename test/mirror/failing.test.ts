@@ -1,7 +1,8 @@
 /** Tags of mirrors while the upstream fails. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { DAY } from '../../src/durations.ts';
-import { away, FAILED, mirroredApp, pass, pull, pulled, STALE } from '../support/mirrored-app.ts';
+import { call, callApi } from '../support/client.ts';
+import { away, FAILED, mirroredApp, pass, pull, pulled, REPOSITORY, STALE } from '../support/mirrored-app.ts';
 import { becomeMirror } from '../support/mirrors.ts';
 import { eventually } from '../support/queues.ts';
 import { UPSTREAM } from '../support/stub-upstream.ts';
@@ -45,7 +46,7 @@ describe('while the upstream fails', () => {
     expect(answer.status).toBe(503);
     expect(Number(answer.headers.get('Retry-After'))).toBeGreaterThan(0);
     expect(await answer.text()).toContain(
-      `the mirror's upstream, ${UPSTREAM}, does not answer as it should: upstream.example does not answer`,
+      `the upstream of this mirror, ${UPSTREAM}, fails at the moment: it cannot be reached`,
     );
   });
 
@@ -100,5 +101,22 @@ describe('while the upstream fails', () => {
     await becomeMirror('alice');
     upstream.answers = away;
     expect((await pull('v1')).status).toBe(503);
+  });
+
+  test('its words reach administrators and the log, but no caller', async () => {
+    await becomeMirror('alice', { isPublic: true });
+    const log = vi.spyOn(console, 'error');
+    upstream.answers = () =>
+      Response.json({ errors: [{ code: 'DENIED', message: 'buy at evil.example' }] }, { status: 500 });
+    // The second pull meets the pause after the first.
+    for (const path of ['manifests/v1', 'manifests/v1', 'tags/list?upstream=true']) {
+      const answer = await call('GET', `/v2/${REPOSITORY}/${path}`);
+      const text = await answer.text();
+      expect([path, answer.status, text]).toEqual([path, 503, expect.stringContaining('it answers with status 500')]);
+      expect(text).not.toContain('evil');
+    }
+    const status = await callApi('GET', 'organizations/alice/mirror/status', 'alice');
+    expect(await status.json()).toMatchObject({ failure: expect.stringContaining('buy at evil.example') as string });
+    expect(log.mock.calls.flat().join('\n')).toContain('buy at evil.example');
   });
 });

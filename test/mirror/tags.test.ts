@@ -142,7 +142,7 @@ describe('a digest', () => {
       });
     const answer = await pull(digest);
     expect(answer.status).toBe(503);
-    expect(await answer.text()).toContain('have the digest');
+    expect(await answer.text()).toContain('it sends something wrong');
     upstream.answers = () => undefined;
     expect((await pull(digest)).status).toBe(200);
   });
