@@ -48,6 +48,8 @@ export interface TagsAnswer {
 
 export interface ReferrersAnswer {
   readonly referrers?: readonly Descriptor[];
+  /** The last digest, if more follow. */
+  readonly last?: string | undefined;
   readonly failure?: Failure;
 }
 

@@ -12,11 +12,11 @@ import { logFailure } from '../log.ts';
 import type { Namespace } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
-import { isTag, type OrganizationName, type RepositoryName, type Tag } from '../oci/reference.ts';
+import type { OrganizationName, RepositoryName, Tag } from '../oci/reference.ts';
 import { composeMirrorList } from '../registry/compose.ts';
 import { mayBeStale, verdictOn } from '../registry/mirrored/freshness.ts';
 import type { MirroredTag } from '../registry/mirrored/upstreams.ts';
-import type { ManifestDescriptor, Registry } from '../registry/registry.ts';
+import type { ManifestDescriptor, PageRequest, Registry } from '../registry/registry.ts';
 import { within } from '../stores/deadline.ts';
 import { SMALL_DOCUMENT_BYTES } from '../stores/manifests/manifest-rows.ts';
 import { StatementMeter } from '../stores/statement-meter.ts';
@@ -36,6 +36,7 @@ import { type KnownTag, MirrorState } from './mirror-state.ts';
 import { OutgoingState } from './outgoing-state.ts';
 import { isAbsence } from './reach-upstream.ts';
 import { UpstreamClient } from './upstream-client.ts';
+import { pageOfReferrers, referrersAt, tagsAt } from './upstream-lists.ts';
 
 /** How long a client waits for the upstream while an older answer could be served. */
 const PATIENCE_MILLISECONDS = 3000;
@@ -46,8 +47,6 @@ const AGAIN_MILLISECONDS = 10_000;
 /** The time for which it is remembered that the upstream has no such tag. */
 const MISSING_MILLISECONDS = MINUTE;
 
-/** The most referrers that are listed. */
-const MAX_REFERRERS = 1000;
 /** The most parked pushes that are shown. */
 const MAX_PARKED = 100;
 
@@ -147,31 +146,23 @@ export class OrganizationMirror extends DurableObject<Env> {
 
   /** Lists tags of the upstream, in its order. */
   async listTags(asker: MirrorAt, repository: RepositoryName, after: string, limit: number): Promise<TagsAnswer> {
-    const { mirror } = await this.#use(asker);
-    const upstream = this.#upstream;
-    try {
-      const source = upstream.repository(mirror, repository);
-      const query = new URLSearchParams({ n: String(limit), ...(after === '' ? {} : { last: after }) });
-      const page = await source.tagsPage(`/v2/${source.name}/tags/list?${query.toString()}`);
-      const all = page?.names.filter(isTag) ?? [];
-      const tags = all.slice(0, limit);
-      const isLast = page?.next === undefined && all.length <= limit;
-      return { tags: page && tags, last: isLast ? undefined : tags.at(-1) };
-    } catch (error) {
-      return isAbsence(error) ? {} : { failure: upstream.failure(mirror, error, false) };
-    }
+    const at = await this.#use(asker);
+    const about = `tags ${repository} ${limit} ${after}`;
+    return this.#once(at, about, () => tagsAt(this.#upstream, at.mirror, repository, after, limit));
   }
 
-  /** Lists the first referrers of a manifest that the upstream has. */
-  async listReferrers(asker: MirrorAt, repository: RepositoryName, subject: Digest): Promise<ReferrersAnswer> {
-    const { mirror } = await this.#use(asker);
-    const upstream = this.#upstream;
-    try {
-      const found = await upstream.repository(mirror, repository).referrers(subject);
-      return { referrers: found.slice(0, MAX_REFERRERS) };
-    } catch (error) {
-      return isAbsence(error) ? {} : { failure: upstream.failure(mirror, error, false) };
-    }
+  /** Lists a page of the first referrers of a manifest that the upstream has, in the order of their digests. */
+  async listReferrers(
+    asker: MirrorAt,
+    repository: RepositoryName,
+    subject: Digest,
+    artifactType: string | undefined,
+    page: PageRequest,
+  ): Promise<ReferrersAnswer> {
+    const at = await this.#use(asker);
+    const about = `referrers ${repository} ${subject}`;
+    const answer = await this.#once(at, about, () => referrersAt(this.#upstream, at.mirror, repository, subject));
+    return answer.referrers === undefined ? answer : pageOfReferrers(answer.referrers, artifactType, page);
   }
 
   /** Notes a push that is about to be committed. @returns its ids; undefined if too many wait */

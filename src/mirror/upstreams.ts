@@ -183,18 +183,25 @@ class UpstreamsOfNamespace implements Upstreams {
     return tags && { items: tags, last };
   }
 
-  async listReferrers(mirror: Mirror, repository: RepositoryName, subject: Digest): Promise<readonly Referrer[]> {
-    const { referrers = [], failure } = await this.#ask(mirror, (object, at) =>
-      object.listReferrers(at, repository, subject),
+  async listReferrers(
+    mirror: Mirror,
+    repository: RepositoryName,
+    subject: Digest,
+    artifactType: string | undefined,
+    page: PageRequest,
+  ): Promise<Page<Referrer>> {
+    const { referrers, last, failure } = await this.#ask(mirror, (object, at) =>
+      object.listReferrers(at, repository, subject, artifactType, page),
     );
     if (failure !== undefined) throw unavailable(mirror, failure);
-    return referrers.map(({ digest, mediaType, size, artifactType = '', annotations }) => ({
+    const items = (referrers ?? []).map(({ digest, mediaType, size, artifactType: type = '', annotations }) => ({
       digest,
       mediaType: mediaType as MediaType,
       size,
-      artifactType,
+      artifactType: type,
       annotations,
     }));
+    return { items, last };
   }
 
   async blobSize(mirror: Mirror, repository: RepositoryName, digest: Digest): Promise<number | undefined> {

@@ -19,6 +19,8 @@ const MANIFESTS = [OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST, DOCKER_MANIFEST_LIST, DO
 const MAX_PAGES = 100;
 /** The most referrers of a manifest. A list without end would fill the memory. */
 const MAX_REFERRERS = 10_000;
+/** The most bytes of a list of referrers, all its pages together. */
+export const MAX_REFERRERS_BYTES = 2 * MAX_MANIFEST_BYTES;
 
 /** What a HEAD says of a manifest. Its size is in bytes. */
 export type ManifestDescription = Pick<Descriptor, 'digest' | 'size'> & Pick<StoredManifest, 'mediaType'>;
@@ -228,16 +230,22 @@ export class Repository {
     return `${this.#root}/blobs/${digest}`;
   }
 
-  /** Lists the manifests whose subject is this one (distribution-spec, "Listing Referrers"). */
-  async referrers(digest: Digest): Promise<readonly Descriptor[]> {
+  /**
+   * Lists the manifests whose subject is this one (distribution-spec, "Listing Referrers").
+   * @param enough the number after which no further page is read; all pages by default
+   */
+  async referrers(digest: Digest, enough = Infinity): Promise<readonly Descriptor[]> {
     const found: Descriptor[] = [];
+    let read = 0;
     let target: string | URL | undefined = `${this.#root}/referrers/${digest}`;
-    for (let page = 0; target !== undefined && page < MAX_PAGES; page += 1) {
+    for (let page = 0; target !== undefined && page < MAX_PAGES && found.length < enough; page += 1) {
       const response = await this.#callAgain({ method: 'GET', target, expect: [200, 404] });
       if (response.status === 404) return this.#referrersByTag(digest);
       const bytes = await bytesUpTo(response, MAX_MANIFEST_BYTES);
       found.push(...descriptorsIn(bytes, `the list of referrers of ${digest}`));
-      if (found.length > MAX_REFERRERS) throw this.#nonsense(response, `${digest} has too many referrers to list`);
+      read += bytes.byteLength;
+      if (found.length > MAX_REFERRERS || read > MAX_REFERRERS_BYTES)
+        throw this.#nonsense(response, `${digest} has too many referrers to list`);
       target = nextPage(response, new URL(target, this.host.url));
     }
     return found;

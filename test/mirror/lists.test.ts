@@ -1,5 +1,8 @@
-/** Lists of mirrors: what is stored and, if asked for, what the upstream has. */
+/** Lists of mirrors: of what is stored or, if the caller asks for it, of what the upstream has. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { MAX_MANIFEST_BYTES } from '../../src/oci/manifest-limits.ts';
+import { SMALL_DOCUMENT_BYTES } from '../../src/stores/manifests/manifest-rows.ts';
+import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { addUsers, call, type CallOptions } from '../support/client.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
 import { stubUpstream } from '../support/stub-upstream.ts';
@@ -54,14 +57,87 @@ test('referrers of the upstream are filtered here', async () => {
   expect((one as { manifests: unknown }).manifests).toEqual([manifests[2]]);
 });
 
-test.each(['tags/list', `referrers/${DIGEST}`])('the upstream is asked for %s only for who may pull', async (path) => {
-  await becomeMirror('alice');
-  expect((await list(`${path}?upstream=true`, { as: 'bob' }))[0]).toBe(403);
-  expect((await list(`${path}?upstream=true`, {}))[0]).toBe(401);
-  expect(upstream.asked()).toEqual([]);
-});
+test.each(['tags/list', `referrers/${DIGEST}`])(
+  'the upstream is asked for %s only if the caller may pull',
+  async (path) => {
+    await becomeMirror('alice');
+    expect((await list(`${path}?upstream=true`, { as: 'bob' }))[0]).toBe(403);
+    expect((await list(`${path}?upstream=true`, {}))[0]).toBe(401);
+    expect(upstream.asked()).toEqual([]);
+  },
+);
 
 test('of an organization that is no mirror, what is stored is listed', async () => {
   expect((await list('tags/list?upstream=true'))[0]).toBe(404);
   expect(upstream.asked()).toEqual([]);
+});
+
+/** Returns an answer with the referrers `from` to before `to`, each with so many bytes of annotations. */
+function referrersPage(from: number, to: number, bytes: number, headers: Record<string, string> = {}): Response {
+  const manifests = Array.from({ length: to - from }, (_, i) => ({
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    digest: `sha256:${String(from + i).padStart(64, '0')}`,
+    size: 100,
+    annotations: { text: 'x'.repeat(bytes) },
+  }));
+  return Response.json({ schemaVersion: 2, manifests }, { headers });
+}
+
+test.each(['tags/list', `referrers/${DIGEST}`])('the upstream is asked once for %s, however many ask', async (path) => {
+  await becomeMirror('alice');
+  upstream.answers = async () => {
+    await scheduler.wait(20);
+    return Response.json({ tags: ['v1'], manifests: [] });
+  };
+  const answers = await Promise.all(Array.from({ length: 16 }, () => list(`${path}?upstream=true`)));
+  expect(new Set(answers.map(([status]) => status))).toEqual(new Set([200]));
+  expect(upstream.asked()).toHaveLength(1);
+});
+
+test.each([
+  ['tags/list', MAX_MANIFEST_BYTES],
+  [`referrers/${DIGEST}`, 2 * MAX_MANIFEST_BYTES],
+])('the room for %s is borrowed before the upstream is asked', async (path, bytes) => {
+  await becomeMirror('alice');
+  const before = isolateBudget.inUse();
+  let lent = 0;
+  upstream.answers = () => {
+    lent = isolateBudget.inUse() - before;
+    return Response.json({ tags: [], manifests: [] });
+  };
+  expect((await list(`${path}?upstream=true`))[0]).toBe(200);
+  expect(lent).toBeGreaterThanOrEqual(bytes);
+  await vi.waitUntil(() => isolateBudget.inUse() <= before);
+});
+
+test('pages of referrers are read until there are a thousand', async () => {
+  await becomeMirror('alice');
+  let pages = 0;
+  upstream.answers = () => {
+    pages += 1;
+    return referrersPage(600 * (pages - 1), 600 * pages, 1, { Link: `</v2/more?${pages}>; rel="next"` });
+  };
+  const [status, all] = await list(`referrers/${DIGEST}?upstream=true`);
+  expect([status, (all as { manifests: unknown[] }).manifests.length, pages]).toEqual([200, 100, 2]);
+});
+
+test('a page of referrers is small, and comes without the annotations that are not', async () => {
+  await becomeMirror('alice');
+  upstream.answers = () => referrersPage(0, 3, SMALL_DOCUMENT_BYTES / 2);
+  const [, first, next] = await list(`referrers/${DIGEST}?upstream=true`);
+  expect((first as { manifests: unknown[] }).manifests).toHaveLength(1);
+  expect(next).toContain('rel="next"');
+  upstream.answers = () => referrersPage(0, 1, SMALL_DOCUMENT_BYTES);
+  const [status, large] = await list(`referrers/${DIGEST}?upstream=true`);
+  expect([status, (large as { manifests: object[] }).manifests[0]]).toEqual([
+    200,
+    expect.not.objectContaining({ annotations: expect.anything() as unknown }),
+  ]);
+});
+
+test('a list of referrers without end is refused', async () => {
+  await becomeMirror('alice');
+  upstream.answers = () => referrersPage(0, 1, 3_000_000, { Link: '</v2/more>; rel="next"' });
+  expect((await list(`referrers/${DIGEST}?upstream=true`))[0]).toBe(503);
+  expect(upstream.asked()).toHaveLength(3);
 });

@@ -3,7 +3,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { Mirror } from '../../stores/organizations/mirrors.ts';
 import type { ReadAccess } from '../access.ts';
-import { nameUnknown, pageOf } from '../answers.ts';
+import { nameUnknown } from '../answers.ts';
 import type { MakeRoom, Page, PageRequest, Referrer, Registry } from '../registry.ts';
 import { type Layer, mirrorIfKnown, requireAllowed } from './layer.ts';
 import { covers } from './coverage.ts';
@@ -33,11 +33,7 @@ export class MirroredLists implements Pick<Registry, 'listTags' | 'listReferrers
     const mirror = await this.#asked(access, page);
     if (mirror === undefined)
       return this.#layer.beneath.listReferrers(await this.#allowed(access), subject, artifactType, page, makeRoom);
-    const found = (await this.#layer.upstreams.listReferrers(mirror, access.repository, subject))
-      .filter((each) => artifactType === undefined || each.artifactType === artifactType)
-      .toSorted((a, b) => (a.digest < b.digest ? -1 : 1))
-      .filter(({ digest }) => digest > page.after);
-    return pageOf(found, page.limit, ({ digest }) => digest);
+    return this.#layer.upstreams.listReferrers(mirror, access.repository, subject, artifactType, page);
   }
 
   /** Returns the access with which the registry beneath is read: anybody may pull from a public mirror. */

@@ -93,10 +93,16 @@ export interface Upstreams {
    */
   listTags(mirror: Mirror, repository: RepositoryName, page: PageRequest): Promise<Page<Tag> | undefined>;
   /**
-   * Lists the referrers of a manifest that the upstream has.
+   * Lists the referrers of a manifest that the upstream has, in the order of their digests.
    * @throws OciError UNAVAILABLE
    */
-  listReferrers(mirror: Mirror, repository: RepositoryName, subject: Digest): Promise<readonly Referrer[]>;
+  listReferrers(
+    mirror: Mirror,
+    repository: RepositoryName,
+    subject: Digest,
+    artifactType: string | undefined,
+    page: PageRequest,
+  ): Promise<Page<Referrer>>;
   /**
    * Notes a push that is about to be committed, and is to be forwarded: whatever happens after that, it will be.
    * @throws OciError UNAVAILABLE
