@@ -29,8 +29,10 @@ export const CHANGE_MILLISECONDS = MINUTE;
 
 export type PutBody = ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>;
 
-/** The prefix of all keys. Other objects are not Berth's and are never listed. */
+/** The prefix of the keys of blobs and chunks. */
 const PREFIX = 'blobs/';
+/** The prefix of the keys of parts, in which mirrors keep blobs that are arriving. No row names them. */
+export const PARTS_PREFIX = 'mirror/';
 
 /** The largest object that R2 takes (R2, "Limits": 5 GiB less than 5 TiB). */
 export const MAX_OBJECT_BYTES = 5 * 1024 ** 4 - 5 * 1024 ** 3;
@@ -155,10 +157,14 @@ export class Bucket {
    * Returns a page of at most 1,000 objects, ordered by key. R2 bills it as a write; only maintenance may call it,
    * never a request.
    * @param after the key to start after; '' for the beginning
+   * @param prefix of the keys; that of blobs by default
    * @throws OciError UNAVAILABLE
    */
-  async list(after: string): Promise<{ readonly objects: readonly ListedObject[]; readonly more: boolean }> {
-    const asked = this.#r2.list({ prefix: PREFIX, ...(after === '' ? {} : { startAfter: after }) });
+  async list(
+    after: string,
+    prefix = PREFIX,
+  ): Promise<{ readonly objects: readonly ListedObject[]; readonly more: boolean }> {
+    const asked = this.#r2.list({ prefix, ...(after === '' ? {} : { startAfter: after }) });
     const page = await within(READ_MILLISECONDS, asked).catch((cause: unknown) => {
       throw unavailable(cause);
     });

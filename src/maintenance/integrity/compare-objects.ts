@@ -23,6 +23,7 @@ import type { Slice, Task } from '../round.ts';
 import { answerOf } from '../stopped.ts';
 import { noteDamage } from './damage.ts';
 import { KeySet } from './key-set.ts';
+import { deleteLateParts } from './late-parts.ts';
 import { type KeyRange, type NamedKey, namedLocations, otherKeys, type RowPosition } from './named-keys.ts';
 import { beginDeleting, forgetOrphans, insertOrphans, orphansBetween } from './orphan-rows.ts';
 
@@ -103,6 +104,7 @@ export const comparison: Task = {
   alone: 10 * MINUTE,
   async slice(context, store, { position }) {
     const saved: Saved = position === '' ? { after: '' } : JSON.parse(position);
+    if (position === '') await deleteLateParts(context, store);
     const { objects, to } = await list(context, store, saved.after, saved.walk?.to);
     const walk = begin(saved, to, context.now());
     if (!(await walkRows(context, store, walk, objects))) return { position: savedAs(walk) };

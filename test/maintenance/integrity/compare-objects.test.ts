@@ -145,3 +145,15 @@ describe('an object without a row', () => {
     expect(await BUCKETS.node1.head(key)).not.toBeNull();
   });
 });
+
+test('parts of mirrored blobs stay while a fetch may have them, and go after seven days', async () => {
+  const key = 'mirror/one/0';
+  await BUCKETS.central.put(key, bytesOf(1, 10));
+  hosts.now = Date.now() + 7 * DAY - HOUR;
+  await compare(hosts);
+  expect(await BUCKETS.central.head(key)).not.toBeNull();
+  hosts.now += DAY;
+  await compare(hosts);
+  expect(await BUCKETS.central.head(key)).toBeNull();
+  expect(await orphansAt('central')).toEqual([]);
+});
