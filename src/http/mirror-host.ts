@@ -5,7 +5,7 @@
 import type { OrganizationName } from '../oci/reference.ts';
 
 const ROOT = '/v2/';
-/** What follows {@link ROOT} in paths that name no repository. */
+/** The rest, after {@link ROOT}, of paths that name no repository. */
 const WITHOUT_REPOSITORY: ReadonlySet<string> = new Set(['', '_catalog']);
 /** The headers of answers that have paths. */
 const WITH_PATHS = ['Link', 'Location'];
@@ -16,7 +16,7 @@ export function pathWithin(organization: OrganizationName, path: string): string
   return path.startsWith(ROOT) && !WITHOUT_REPOSITORY.has(rest) ? `${ROOT}${organization}/${rest}` : path;
 }
 
-/** Returns the scopes that a client's scopes stand for. It may also have learned a whole name from a challenge. */
+/** Returns the scopes that a client's scopes stand for. A client may have taken a whole name from a challenge. */
 export function scopesWithin(organization: OrganizationName, scopes: readonly string[]): readonly string[] {
   const within = scopes.map((scope) =>
     scope.replaceAll(/(^| )(repository(?:\([a-z0-9]+\))?:)/g, `$1$2${organization}/`),
@@ -24,7 +24,7 @@ export function scopesWithin(organization: OrganizationName, scopes: readonly st
   return [...within, ...scopes.filter((scope) => scope.includes(`:${organization}/`))];
 }
 
-/** Makes the paths in an answer those of the organization's host. */
+/** Shortens the paths in an answer to those of the organization's host. */
 export function showPathsWithin(organization: OrganizationName, headers: Headers): void {
   for (const name of WITH_PATHS) {
     const value = headers.get(name);

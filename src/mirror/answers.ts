@@ -1,4 +1,4 @@
-/** What the Durable Object of a mirror is asked with, and answers. */
+/** The arguments and answers of a mirror's Durable Object. */
 import type { Namespace } from '../namespaces/namespace.ts';
 import type { Descriptor } from '../oci-client/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -20,25 +20,25 @@ export interface Failure {
   readonly reason: string;
   /** When to ask again, in milliseconds from now. */
   readonly retryAfter: number;
-  /** Whether the upstream has ever answered here for what was asked. */
+  /** Whether the upstream has answered this question at this store before. */
   readonly hasAnswered: boolean;
 }
 
-/** Without a tag and a failure, the upstream has no such tag. */
+/** Without a tag or a failure, the upstream has no such tag. */
 export interface TagAnswer {
   readonly tag?: MirroredTag | undefined;
   readonly failure?: Failure;
 }
 
-/** Without a descriptor and a failure, the upstream has no such manifest. */
+/** Without a descriptor or a failure, the upstream has no such manifest. */
 export interface ManifestAnswer {
   readonly descriptor?: ManifestDescriptor | undefined;
-  /** Left out of a document that is not small, until its reader has made room for it. */
+  /** Undefined for a large document until its reader has made room for it. */
   readonly text?: string | undefined;
   readonly failure?: Failure;
 }
 
-/** Without tags and a failure, the upstream has no such repository. */
+/** Without tags or a failure, the upstream has no such repository. */
 export interface TagsAnswer {
   readonly tags?: readonly Tag[] | undefined;
   /** The last tag, if more may follow. */
@@ -53,7 +53,7 @@ export interface ReferrersAnswer {
   readonly failure?: Failure;
 }
 
-/** Without a refusal and a failure, it is deleted. */
+/** Without a refusal or a failure, the deletion has succeeded. */
 export interface DeleteAnswer {
   /** Whether the upstream had it. */
   readonly wasThere?: boolean;
@@ -62,7 +62,7 @@ export interface DeleteAnswer {
   readonly failure?: Failure;
 }
 
-/** A push that was given up after its attempts. */
+/** A push that is not tried any more. */
 export interface ParkedPush {
   readonly repository: RepositoryName;
   readonly tag: Tag | undefined;
@@ -73,16 +73,16 @@ export interface ParkedPush {
 
 /** A mirror at one store. Times are in milliseconds since the epoch. */
 export interface MirrorStatus {
-  /** The tags that the upstream was asked for. */
+  /** The number of tags that the mirror knows. */
   readonly tags: number;
-  /** The images that are to be stored. */
+  /** The number of images that wait to be stored. */
   readonly waiting: number;
   /** Why the upstream is not asked now; undefined if it is. */
   readonly failure: string | undefined;
   readonly askedAgainAt: number | undefined;
-  /** Undefined if the upstream says nothing of a limit, or has not been asked lately. */
+  /** Undefined if the upstream has not stated a limit lately. */
   readonly rateLimit: RateLimit | undefined;
-  /** Pushes that are forwarded, by how far they are. `settled` counts all since the organization is a mirror. */
+  /** Forwarded pushes by state. `settled` counts all of them since the organization became a mirror. */
   readonly pushes: OutgoingCounts;
   /** The first parked pushes. */
   readonly parked: readonly ParkedPush[];

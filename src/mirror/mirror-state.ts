@@ -1,8 +1,8 @@
 /**
- * What a mirror knows of its upstream, in the SQLite storage of its Durable Object: tags, manifests that are not stored
- * yet, and images that are to be.
+ * Keeps a mirror's knowledge of its upstream in the SQLite storage of its Durable Object: tags, manifests that are not
+ * stored yet, and images to store.
  *
- * A tag that is forgotten is asked for again, so every table keeps its latest rows only.
+ * Every table keeps its latest rows only. The mirror asks again for a tag that it has forgotten.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
@@ -13,9 +13,9 @@ import type { ManifestDescriptor } from '../registry/registry.ts';
 const MAX_TAGS = 50_000;
 /** The most bytes of the manifests that are not stored yet. */
 const MAX_BYTES = 64 * 1024 ** 2;
-/** The most images that are to be stored. */
+/** The most images that wait to be stored. */
 const MAX_DUE = 10_000;
-/** The number of writes after which a table is looked at, and the rows that are deleted if it has too many. */
+/** A table is counted once in so many writes. If it has too many rows, as many are deleted. */
 const WRITES_A_LOOK = 1000;
 /** The bytes of a row's part of a manifest. A row can hold 2 MB. */
 const PART_BYTES = 1_000_000;
@@ -63,7 +63,7 @@ export interface DueImage {
   readonly repository: RepositoryName;
   readonly digest: Digest;
   readonly attempts: number;
-  /** How often it was asked for. */
+  /** How often clients have asked for it. */
   readonly asked: number;
 }
 
@@ -79,7 +79,7 @@ export class MirrorState {
     sql.exec(SCHEMA);
   }
 
-  /** Forgets everything, because the mirror stands for another upstream now. */
+  /** Forgets everything, because the mirror has another upstream now. */
   clear(): void {
     for (const table of ['tags', 'manifests', 'parts', 'due', 'counts']) this.#sql.exec(`DELETE FROM ${table}`);
   }
@@ -95,7 +95,7 @@ export class MirrorState {
     };
   }
 
-  /** Takes note of what the upstream says of a tag. */
+  /** Notes the manifest that a tag has at the upstream. */
   noteTag(repository: RepositoryName, tag: Tag, { digest, mediaType, size }: ManifestDescriptor, now: number): void {
     this.#sql.exec(
       `INSERT INTO tags VALUES (?, ?, ?, ?, ?, ?, 0, NULL) ON CONFLICT DO UPDATE SET digest = excluded.digest,
@@ -110,7 +110,7 @@ export class MirrorState {
     this.#limit('tags', 'checked_at', MAX_TAGS);
   }
 
-  /** Takes note that the upstream has no such tag. The descriptor stays until {@link forgetDescriptor}. */
+  /** Notes that the upstream has no such tag. The descriptor stays until {@link forgetDescriptor}. */
   noteMissing(repository: RepositoryName, tag: Tag, now: number, until: number): void {
     this.#sql.exec(
       `INSERT INTO tags VALUES (?, ?, NULL, NULL, NULL, ?, ?, NULL)
@@ -123,13 +123,13 @@ export class MirrorState {
     this.#limit('tags', 'checked_at', MAX_TAGS);
   }
 
-  /** Takes note of what tags were stored with. */
+  /** Notes the manifest that tags were stored with. */
   noteStored(repository: RepositoryName, tags: readonly Tag[], digest: Digest): void {
     for (const tag of tags)
       this.#sql.exec('UPDATE tags SET stored = ? WHERE repository = ? AND tag = ?', digest, repository, tag);
   }
 
-  /** Forgets what a missing tag meant. */
+  /** Forgets the manifest of a missing tag. */
   forgetDescriptor(repository: RepositoryName, tag: Tag): void {
     this.#sql.exec(
       'UPDATE tags SET digest = NULL, stored = NULL WHERE repository = ? AND tag = ? AND missing_until > 0',
@@ -138,14 +138,14 @@ export class MirrorState {
     );
   }
 
-  /** Forgets what is known of a tag, or of a digest and all tags that mean it, so that the upstream is asked again. */
+  /** Forgets a tag, or a digest with all its tags, so that the mirror asks the upstream again. */
   forgetReference(repository: RepositoryName, reference: string): void {
     const column = reference.includes(':') ? 'digest' : 'tag';
     this.#sql.exec(`DELETE FROM tags WHERE repository = ? AND ${column} = ?`, repository, reference);
     if (column === 'digest') this.forgetManifest(repository, reference as Digest);
   }
 
-  /** Returns up to `limit` tags that mean a manifest. */
+  /** Returns up to `limit` tags of a manifest. */
   tagsOf(repository: RepositoryName, digest: Digest, limit: number): readonly Tag[] {
     return this.#rows(
       'SELECT tag FROM tags WHERE repository = ? AND digest = ? AND missing_until = 0 LIMIT ?',
@@ -201,7 +201,7 @@ export class MirrorState {
     this.#count('bytes', -known.size);
   }
 
-  /** Has an image stored, from now on. */
+  /** Makes an image due to be stored. */
   addDue(repository: RepositoryName, digest: Digest, now: number): void {
     this.#sql.exec(
       `INSERT INTO due (repository, digest, due_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET asked = asked + 1`,
@@ -241,7 +241,7 @@ export class MirrorState {
     );
   }
 
-  /** Takes note that an image is stored, or will not be. It stays due if it was asked for meanwhile. */
+  /** Ends the work on an image. The image stays due if a client has asked for it again meanwhile. */
   endDue({ repository, digest, asked }: DueImage): void {
     this.#sql.exec('DELETE FROM due WHERE repository = ? AND digest = ? AND asked = ?', repository, digest, asked);
   }
@@ -294,7 +294,7 @@ function descriptorIn(row: Row): ManifestDescriptor {
   };
 }
 
-/** Returns what describes a manifest, without the rest. */
+/** Returns only the descriptor of a manifest. */
 export function descriptorOf({ digest, mediaType, size }: ManifestDescriptor): ManifestDescriptor {
   return { digest, mediaType, size };
 }

@@ -1,4 +1,4 @@
-/** Wakes all that wait. Whoever is woken looks for itself whether what it waited for has happened. */
+/** Wakes everything that waits. Each waiter then checks its own condition, and waits again if it does not hold. */
 export class Signal {
   #next: PromiseWithResolvers<void> | undefined;
 
@@ -13,7 +13,7 @@ export class Signal {
   }
 }
 
-/** Returns what a promise comes to, or `otherwise` if that takes longer. */
+/** Returns the result of a promise, or `otherwise` if it takes longer. */
 export async function orAfter<Answer, Otherwise>(
   milliseconds: number,
   asked: Promise<Answer>,

@@ -1,6 +1,6 @@
 /**
- * Copies an image from one place to another: a manifest, the blobs that it names, the manifests that it lists, and what
- * refers to it. Nothing is named before it is there: blobs come first, then the manifests that name them, then the
+ * Copies an image from one place to another: a manifest, the blobs that it names, the manifests that it lists, and those
+ * that refer to it. Nothing is named before it is there: blobs come first, then the manifests that name them, then the
  * indexes that list those. The tag is set last.
  */
 import type { Digest } from '../oci/digest.ts';

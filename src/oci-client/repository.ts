@@ -22,7 +22,7 @@ const MAX_REFERRERS = 10_000;
 /** The most bytes of a list of referrers, all its pages together. */
 export const MAX_REFERRERS_BYTES = 2 * MAX_MANIFEST_BYTES;
 
-/** What a HEAD says of a manifest. Its size is in bytes. */
+/** The description of a manifest by a HEAD. Its size is in bytes. */
 export type ManifestDescription = Pick<Descriptor, 'digest' | 'size'> & Pick<StoredManifest, 'mediaType'>;
 
 /** Returns the bytes of a whole answer; undefined if it does not say. */

@@ -37,7 +37,7 @@ test.each(['nobody', 'bob'] as const)('while the database fails, %s gets nothing
   const { digest } = await upstream.blob('secret');
   const hosts = await ThreeHosts.open();
   const token = who === 'nobody' ? undefined : await tokenOf(who);
-  // Has the isolate know its mirrors.
+  // The isolate learns its mirrors.
   await hosts.call('central', 'GET', `/v2/${REPOSITORY}/manifests/v1`, { as: 'alice' });
   upstream.asked();
   hosts.takeAway('central D1');

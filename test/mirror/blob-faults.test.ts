@@ -57,11 +57,10 @@ describe('wrong bytes', () => {
     });
     await expectNothingStored(blob);
     expect(upstream.gets()).toHaveLength(1);
-    // The log says so in words.
     expect(log.mock.calls.flat().join('\n')).toContain('the upstream sent other bytes');
   });
 
-  test('leave the upstream alone for a moment, and then it is asked anew', async () => {
+  test('end in a pause, after which the upstream is asked again', async () => {
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
     const blob = await blobOf(1000);
     upstream.answers = () => new Response(bytesOf(1, 1000));
@@ -73,7 +72,7 @@ describe('wrong bytes', () => {
     expect(sameBytes(await read(blob), blob.content)).toBe(true);
   });
 
-  test('of a page for people are refused', async () => {
+  test('of an HTML page are refused', async () => {
     const blob = await blobOf(5000);
     upstream.answers = ({ headers }) =>
       headers.has('range')
@@ -177,7 +176,7 @@ test('a login that the upstream sends back is not shown', async () => {
   expect(log.mock.calls.flat().join('\n')).not.toContain(credential.secret);
 });
 
-test('a token service that is away is said', async () => {
+test('an answer names a token service that is away', async () => {
   const blob = await blobOf(5000);
   const realm = 'https://auth.example/token';
   upstream.answers = ({ url }) =>

@@ -1,4 +1,4 @@
-/** A blob of a mirror, from its upstream into a store, with those who read it meanwhile. */
+/** A blob of a mirror on its way from the upstream into a store, and its readers. */
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import { mirrorBlobOf } from '../../src/mirror/blob.ts';
@@ -36,7 +36,7 @@ describe.each([0, 1, 1000, PART_BYTES, LARGE])('a blob of %d bytes', (size) => {
   });
 });
 
-test('64 who ask at once get the bytes that the upstream sends once', async () => {
+test('64 readers at once get the bytes that the upstream sends once', async () => {
   const blob = await blobOf(LARGE);
   const readers = Array.from({ length: 64 }, async (_, i) => {
     const range = i % 4 === 0 ? { start: i * 100_000, end: i * 100_000 + 5_000_000 } : undefined;
@@ -52,7 +52,7 @@ test('64 who ask at once get the bytes that the upstream sends once', async () =
   expectNothingLent();
 });
 
-test('a blob is stored though all who asked have gone', async () => {
+test('a blob is stored even if all its readers have gone', async () => {
   const blob = await blobOf(LARGE);
   const opened = await objectOf(blob).open(blob.wanted);
   await opened!.content.cancel();
@@ -60,7 +60,7 @@ test('a blob is stored though all who asked have gone', async () => {
   expect(sameBytes(await stored(blob), blob.content)).toBe(true);
 });
 
-test('a blob that is stored by now is read from the store', async () => {
+test('a blob that has been stored is read from the store', async () => {
   const blob = await blobOf(5000);
   expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
   expect(sameBytes(await read(blob, { start: 10, end: 20 }), blob.content.subarray(10, 20))).toBe(true);
@@ -91,7 +91,7 @@ test('the name at the upstream follows from the prefix', async () => {
 });
 
 describe('the size', () => {
-  test('is asked for where no manifest says it', async () => {
+  test('is asked for if no manifest states it', async () => {
     const { wanted: known, content } = await blobOf(5000);
     const { size: _, ...wanted } = known;
     expect(await mirrorBlobOf(env, wanted).size(wanted)).toBe(5000);
@@ -99,7 +99,7 @@ describe('the size', () => {
     expect(upstream.requests.map((each) => each.split(' ')[0])).toEqual(['HEAD', 'GET']);
   });
 
-  test('is in no answer of some registries', async () => {
+  test('is missing in the answers of some registries', async () => {
     const { wanted: known, content } = await blobOf(5000);
     const { size: _, ...wanted } = known;
     upstream.answers = ({ method }, bytes) => new Response(method === 'HEAD' ? null : upstream.stream(bytes!));
@@ -113,7 +113,7 @@ describe('the size', () => {
   });
 });
 
-describe('a blob that the upstream does not have, or not for this login', () => {
+describe('a blob that the upstream lacks, or hides from this login', () => {
   test.each([401, 403, 404])('%d', async (status) => {
     const blob = await blobOf(5000);
     upstream.answers = () => new Response(null, { status });

@@ -1,4 +1,4 @@
-/** What mirrors decide by times and headers alone. */
+/** Decisions of mirrors by times and headers alone. */
 import { describe, expect, test } from 'vitest';
 import { rateLimitIn } from '../../src/mirror/rate-limit.ts';
 import { mayBeStale, verdictOn } from '../../src/registry/mirrored/freshness.ts';

@@ -1,4 +1,4 @@
-/** What becomes of an image whose blob could not be fetched. */
+/** Images whose blobs cannot be fetched. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import type { MirrorAt } from '../../src/mirror/answers.ts';
@@ -24,7 +24,7 @@ test.each([
   { outcome: { failed: 'the upstream is busy', mayPass: true }, becomes: ['put off after attempt 1'] },
   { outcome: { failed: 'the upstream sent other bytes', mayPass: false }, becomes: ['ended'] },
   { outcome: 'absent', becomes: ['ended'] },
-])('an image of which a blob ends as $outcome is $becomes', async ({ outcome, becomes }) => {
+])('an image whose blob ends as $outcome is $becomes', async ({ outcome, becomes }) => {
   const seen: string[] = [];
   const state = {
     manifest: () => ({ bytes: MANIFEST, size: MANIFEST.byteLength, mediaType: MEDIA_TYPE, digest: DIGEST }),

@@ -1,4 +1,4 @@
-/** Lists of mirrors: of what is stored or, if the caller asks for it, of what the upstream has. */
+/** Lists of mirrors: of the store or, if the caller asks for it, of the upstream. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { MAX_MANIFEST_BYTES } from '../../src/oci/manifest-limits.ts';
 import { SMALL_DOCUMENT_BYTES } from '../../src/stores/manifests/manifest-rows.ts';
@@ -67,7 +67,7 @@ test.each(['tags/list', `referrers/${DIGEST}`])(
   },
 );
 
-test('of an organization that is no mirror, what is stored is listed', async () => {
+test('for an organization that is no mirror, the stored tags are listed', async () => {
   expect((await list('tags/list?upstream=true'))[0]).toBe(404);
   expect(upstream.asked()).toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** What a mirror remembers, and how much of it. */
+/** The memory of a mirror, and its limits. */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -60,7 +60,7 @@ describe('tags', () => {
   const tag = (number: number): Tag => `v${number}` as Tag;
   const { bytes: _bytes, ...descriptor } = manifestOf(1, 10);
 
-  test('that are too many push out those that were asked for longest ago', async () => {
+  test('that are too many push out those that were checked longest ago', async () => {
     const [counts, first, last] = await withState((state) => {
       for (let i = 0; i < 52_000; i++) state.noteTag(REPOSITORY, tag(i), descriptor, i);
       return [state.counts(), state.tag(REPOSITORY, tag(0)), state.tag(REPOSITORY, tag(51_999))];
@@ -70,7 +70,7 @@ describe('tags', () => {
     expect(last?.descriptor).toEqual(descriptor);
   });
 
-  test('that the upstream lacks keep what they meant until that is forgotten', async () => {
+  test('that the upstream lacks keep their descriptors until these are forgotten', async () => {
     const [before, after] = await withState((state) => {
       state.noteTag(REPOSITORY, tag(1), descriptor, 1);
       state.noteMissing(REPOSITORY, tag(1), 2, 100);

@@ -1,4 +1,4 @@
-/** Blobs that only an upstream has, and what becomes of them. */
+/** Blobs that only an upstream has, and checks of how they arrive. */
 import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, vi } from 'vitest';
@@ -20,7 +20,7 @@ export interface MirroredBlob {
 
 let seed = 100;
 
-/** Returns a check that a test has given back what it borrowed of the isolate's memory. */
+/** Returns a check that a test has given back the memory that it borrowed. */
 export function checkLoans(): () => void {
   // A fetch of an earlier file that was killed leaves loans, which count as lost after two minutes.
   let before = 0;

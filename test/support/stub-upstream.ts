@@ -24,7 +24,7 @@ const ITSELF: Answers = () => undefined;
 
 export type { StubUpstream };
 
-/** Has every test of a file ask an upstream, which is empty at first, in place of the network. */
+/** Replaces the network in every test of a file with an upstream, which is empty at first. */
 export function stubUpstream(): StubUpstream {
   const upstream = new StubUpstream();
   beforeEach(() => upstream.begin());
@@ -44,7 +44,7 @@ class StubUpstream {
   /** Bytes of blobs that it has handed to the connection. */
   sent = 0;
   readonly #blobs = new Map<string, Uint8Array<ArrayBuffer>>();
-  /** What clients have pushed, by `<repository>@<digest>`. */
+  /** Blobs that clients have pushed, by `<repository>@<digest>`. */
   readonly #pushed = new Map<string, Uint8Array<ArrayBuffer>>();
   /** Unfinished uploads, by path. */
   readonly #uploads = new Map<string, Uint8Array<ArrayBuffer>>();
@@ -130,7 +130,7 @@ class StubUpstream {
   /**
    * Sends bytes as they are asked for.
    * @param breaksAt after this many, the connection breaks
-   * @param breaks what it does there
+   * @param breaks breaks the stream; by default with an error
    */
   stream(
     bytes: Uint8Array,
@@ -191,7 +191,7 @@ class StubUpstream {
     return new Response(this.stream(blob.subarray(start, end)), { status: from === undefined ? 200 : 206, headers });
   }
 
-  /** Answers what changes something; undefined for any other request. */
+  /** Answers requests that change something; undefined for any other. */
   async #write(
     request: Request,
     { repository, kind, key }: { repository: string | undefined; kind: string | undefined; key: string },
@@ -242,7 +242,7 @@ class StubUpstream {
   }
 }
 
-/** What a manifest names. */
+/** The references of a manifest. */
 interface Named {
   readonly config?: { readonly digest: string };
   readonly layers?: readonly { readonly digest: string }[];

@@ -1,4 +1,4 @@
-/** What an upstream, or somebody who has a mirror, tries through mirrors. */
+/** Attacks through mirrors, by an upstream or by somebody who has a mirror. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { addUsers, call } from '../support/client.ts';
@@ -54,7 +54,7 @@ const LOCATIONS = [
 describe.each(LOCATIONS)('Berth sends nothing to %s', (location) => {
   const elsewhere = (): string[] => upstream.requests.filter((each) => each.includes('://'));
 
-  test.each(['manifests', 'blobs'])('that the upstream redirects to from its %s', async (kind) => {
+  test.each(['manifests', 'blobs'])('if the upstream redirects its %s there', async (kind) => {
     await becomeMirror('alice', { credential: CREDENTIAL });
     const image = await upstream.image('app', 'v1');
     const blob = await upstream.blob('layer of v1');
@@ -67,7 +67,7 @@ describe.each(LOCATIONS)('Berth sends nothing to %s', (location) => {
     expect(elsewhere()).toEqual([]);
   });
 
-  test('that it names as its token service', async () => {
+  test('if it is named as the token service', async () => {
     for (const credential of [undefined, CREDENTIAL]) {
       await becomeMirror('alice', { credential });
       upstream.answers = () =>
@@ -77,7 +77,7 @@ describe.each(LOCATIONS)('Berth sends nothing to %s', (location) => {
     expect(elsewhere()).toEqual([]);
   });
 
-  test('that its lists link to', async () => {
+  test('if lists link to it', async () => {
     await becomeMirror('alice', { credential: CREDENTIAL });
     const { digest } = await upstream.image('app', 'v1');
     upstream.answers = ({ url }) => {
@@ -91,7 +91,7 @@ describe.each(LOCATIONS)('Berth sends nothing to %s', (location) => {
   });
 });
 
-test('the login goes to the upstream alone, and not along with its redirects, links or to its token service', async () => {
+test('the login goes to the upstream alone: not to its redirects, its links or its token service', async () => {
   await becomeMirror('alice', { credential: CREDENTIAL });
   await upstream.image('app', 'v1');
   const sent: string[] = [];
@@ -124,7 +124,7 @@ describe('wrong bytes do not stay', () => {
     for (const path of ['manifests/v1', `manifests/${right.digest}`])
       expect([path, await status(path)]).toEqual([path, 503]);
     expect(await linksOf('alice')).toEqual([]);
-    // It may be asked again after a change, at once.
+    // A change ends the pause.
     upstream.answers = () => undefined;
     await becomeMirror('alice');
     expect(await status(`manifests/${right.digest}`)).toBe(200);
@@ -161,7 +161,7 @@ describe('knowing a digest of another organization', () => {
     expect((await call('POST', mount, { as: 'alice' })).status).toBe(202);
   });
 
-  test('gives nothing that their mirror has pulled with its login', async () => {
+  test('gives nothing that its mirror has pulled with a login', async () => {
     await becomeMirror('bob', { credential: CREDENTIAL });
     await becomeMirror('alice');
     const image = await upstream.image('app', 'v1');
@@ -182,7 +182,7 @@ describe('knowing a digest of another organization', () => {
   });
 });
 
-test('whoever may not pull from a mirror has the upstream asked for nothing', async () => {
+test('the upstream is asked nothing for callers who may not pull', async () => {
   await becomeMirror('alice');
   const { digest } = await upstream.image('app', 'v1');
   const layer = await upstream.blob('layer of v1');
@@ -197,7 +197,7 @@ test('whoever may not pull from a mirror has the upstream asked for nothing', as
   expect(upstream.requests).toEqual([]);
 });
 
-test('Berth’s rule decides who may pull what is stored, after the upstream has taken its permission back', async () => {
+test('Berth alone decides who may pull stored images, even after the upstream has withdrawn its permission', async () => {
   await becomeMirror('alice', { ttl: 0 });
   const { digest } = await upstream.image('app', 'v1');
   expect(await status('manifests/v1')).toBe(200);
@@ -207,8 +207,8 @@ test('Berth’s rule decides who may pull what is stored, after the upstream has
   expect(await status(`manifests/${digest}`)).toBe(200);
 });
 
-describe('after a change of the mirror, nothing of the upstream before is shown', () => {
-  /** Holds back what the first upstream answers of a path. */
+describe('after a change of the mirror, nothing of its earlier upstream is shown', () => {
+  /** Holds back the first upstream's answers about a path. */
   function holdBack(path: string): { readonly asked: () => Promise<unknown>; readonly release: () => void } {
     const held = { isOn: true };
     let isAsked = false;

@@ -35,16 +35,14 @@ const settings = {
     .nonnegative()
     .max(MAX_SECONDS)
     .nullable()
-    .openapi({ description: 'For how long beyond that a tag is served while the upstream fails; null for ever' }),
+    .openapi({ description: 'For how long after that a tag is served while the upstream fails; null for ever' }),
   expires_seconds: z
     .int()
     .min(86_400)
     .max(MAX_SECONDS)
     .nullable()
-    .openapi({ description: 'For how long an image is kept that nobody pulls; null for ever' }),
-  pushes: z
-    .enum(PUSHES)
-    .openapi({ description: 'What becomes of pushes: they are refused, stay here, or are forwarded' }),
+    .openapi({ description: 'For how long an image that nobody pulls is kept; null for ever' }),
+  pushes: z.enum(PUSHES).openapi({ description: 'Whether pushes are refused, stay here, or are forwarded' }),
   public: z.boolean().openapi({ description: 'Whether anybody may pull from it without a login' }),
 };
 
@@ -68,8 +66,8 @@ export const newMirror = z
 
 export const mirrorStatus = z
   .object({
-    tags: z.int().openapi({ description: 'The tags that the upstream was asked for' }),
-    waiting: z.int().openapi({ description: 'The images that are to be stored, once their blobs are fetched' }),
+    tags: z.int().openapi({ description: 'The number of tags that the mirror knows' }),
+    waiting: z.int().openapi({ description: 'The number of images that wait to be stored' }),
     failure: z.string().nullable().openapi({ description: 'Why the upstream is not asked now; null if it is' }),
     asked_again_at: time.nullable(),
     pulls: z
@@ -77,18 +75,18 @@ export const mirrorStatus = z
         limit: z.int(),
         remaining: z.int(),
         seconds: z.int().openapi({ description: 'The time that the limit is for' }),
-        at: time.openapi({ description: 'When the upstream said so' }),
+        at: time.openapi({ description: 'When the upstream stated it' }),
       })
       .nullable()
-      .openapi({ description: 'What the upstream says of its limit of pulls; null if it has not lately' }),
+      .openapi({ description: "The upstream's limit of pulls; null if it has not stated one lately" }),
     pushes: z
       .object({
         pending: z.int().openapi({ description: 'The upstream lacks the manifest' }),
         announced: z.int().openapi({ description: 'The upstream has taken the manifest' }),
-        settled: z.int().openapi({ description: 'The upstream shows it: all since the organization is a mirror' }),
-        parked: z.int().openapi({ description: 'Given up until somebody retries' }),
+        settled: z.int().openapi({ description: 'The upstream shows the manifest; counted since the organization became a mirror' }),
+        parked: z.int().openapi({ description: 'Not tried any more until somebody asks for it' }),
       })
-      .openapi({ description: 'The pushes to this registry that are forwarded, by how far they are' }),
+      .openapi({ description: 'Forwarded pushes to this registry, by state' }),
     parked: z
       .array(
         z.object({

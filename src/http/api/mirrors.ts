@@ -32,7 +32,7 @@ export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
     'get',
     MIRROR,
-    'Show what an organization is a mirror of',
+    'Show the settings of a mirror',
     { params: organizationParam },
     { 200: { description: 'The mirror, without its password', ...json(mirror) } },
   );
@@ -45,9 +45,9 @@ export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
   const getStatus = describe(
     'get',
     `${MIRROR}/status`,
-    'Show how a mirror gets on with its upstream, at the registry that is asked',
+    'Show the state of a mirror at the registry that is asked',
     { params: organizationParam },
-    { 200: { description: 'What this registry knows', ...json(mirrorStatus) } },
+    { 200: { description: 'The state at this registry', ...json(mirrorStatus) } },
   );
   api.openapi(getStatus, async (c) => {
     const { organization } = c.req.valid('param');
@@ -125,7 +125,7 @@ export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
   const remove = describe(
     'delete',
     MIRROR,
-    'Make a mirror an ordinary organization, with what was pulled',
+    'Make a mirror an ordinary organization, which keeps its images',
     { params: organizationParam },
     { 204: { description: 'It is not a mirror any more' } },
   );

@@ -30,7 +30,10 @@ export class MirroredDeletions implements Pick<Registry, 'deleteTag' | 'deleteMa
     );
   }
 
-  /** Deletes at the upstream first, if pushes go there. @param here deletes beneath, under what is left to check */
+  /**
+   * Deletes at the upstream first, if pushes go there.
+   * @param here deletes beneath, under the precondition that is left to check
+   */
   async #delete(
     repository: RepositoryName,
     reference: Reference,

@@ -1,7 +1,7 @@
-/** Decides how a mirror answers for a tag, by how long ago its upstream was asked. This file is pure. */
+/** Decides how a mirror answers for a tag by the age of the upstream's last answer. This file is pure. */
 import type { Mirror } from '../../stores/organizations/mirrors.ts';
 
-/** What a mirror does when it is asked for a tag. */
+/** A mirror's reaction to a request for a tag. */
 export type Verdict = 'serve' | 'serve, then ask' | 'ask first';
 
 type Times = Pick<Mirror, 'ttl' | 'stale'>;

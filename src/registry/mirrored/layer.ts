@@ -1,4 +1,4 @@
-/** The parts of a mirrored registry share the registry beneath, the upstreams, and the rule who may pull. */
+/** The parts of a mirrored registry share the registry beneath, the upstreams, and the rule for who may pull. */
 import { isUnavailable } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
 import type { Mirror } from '../../stores/organizations/mirrors.ts';
@@ -14,7 +14,7 @@ export interface Layer {
   readonly now: () => number;
 }
 
-/** Returns the mirror of a repository. While the store does not tell, the registry beneath answers as for any other. */
+/** Returns the mirror of a repository, if any. While the store does not answer, the repository counts as no mirror's. */
 export async function mirrorIfKnown(
   { upstreams }: Layer,
   repository: RepositoryName,

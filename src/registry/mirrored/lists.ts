@@ -42,7 +42,7 @@ export class MirroredLists implements Pick<Registry, 'listTags' | 'listReferrers
     return mirror?.isPublic === true ? { ...access, condition: 'granted' } : access;
   }
 
-  /** Returns the mirror whose upstream a list is asked of; undefined if what is stored is wanted. */
+  /** Returns the mirror if the caller asks for its upstream's list; undefined for the list of stored content. */
   async #asked(access: ReadAccess, { fromUpstream = false }: PageRequest): Promise<Mirror | undefined> {
     const mirror = fromUpstream ? await mirrorIfKnown(this.#layer, access.repository) : undefined;
     if (mirror === undefined || !covers(mirror, access.repository)) return undefined;

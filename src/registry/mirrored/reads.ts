@@ -38,7 +38,7 @@ export class MirroredReads implements Pick<Registry, 'getManifest' | 'resolveMan
     });
   }
 
-  /** Resolves a reference, and reads what it means beneath or, if that is unknown there, at the upstream. */
+  /** Resolves a reference, and reads its manifest beneath or, if it is unknown there, at the upstream. */
   async #resolve<Found extends ManifestDescriptor>(
     access: ReadAccess,
     reference: Reference,
@@ -47,7 +47,7 @@ export class MirroredReads implements Pick<Registry, 'getManifest' | 'resolveMan
     const { repository } = access;
     const known = this.#layer.upstreams.of(repository);
     if (known === undefined) return read.beneath(access, reference);
-    // An isolate's first request reads beneath while it finds out whether the repository is a mirror's.
+    // An isolate's first request reads beneath while the list of mirrors is being read.
     const first = known instanceof Promise ? outcomeOf(read.beneath(access, reference)) : undefined;
     const mirror = await mirrorIfKnown(this.#layer, repository, known);
     if (mirror === undefined) return first === undefined ? read.beneath(access, reference) : (await first)();
@@ -117,7 +117,7 @@ export class MirroredReads implements Pick<Registry, 'getManifest' | 'resolveMan
       this.#layer.beneath.resolveBlob(allowed, digest, mayPush),
     );
     if (stored !== undefined) return stored;
-    // A client that pushes would not upload what only the upstream has.
+    // A client that pushes must upload a blob that only the upstream has.
     if (mayPush && mirror.pushes !== 'refused') throw blobUnknown(repository, digest);
     const size = await this.#layer.upstreams.blobSize(mirror, repository, digest);
     if (size === undefined) throw blobUnknown(repository, digest);
@@ -135,7 +135,7 @@ export class MirroredReads implements Pick<Registry, 'getManifest' | 'resolveMan
       const isAbsent = error instanceof NotPublic || isNotHere(error);
       const mirror = isAbsent ? await this.#layer.upstreams.of(access.repository) : undefined;
       if (mirror === undefined || !covers(mirror, access.repository)) throw error;
-      // Only who may pull has the upstream asked, also while the store can't tell who that is.
+      // The upstream is asked only for callers who may pull, also while the store cannot tell who they are.
       const allowed = await requireAllowed(this.#layer, mirror, access);
       if (!(error instanceof NotPublic)) return [undefined, mirror];
       const found = await ifHere(read(allowed));
@@ -144,7 +144,7 @@ export class MirroredReads implements Pick<Registry, 'getManifest' | 'resolveMan
   }
 }
 
-/** Two ways to read one thing. */
+/** Two ways to read the same content. */
 interface Reads<Found> {
   readonly beneath: (access: ReadAccess, reference: Reference) => Promise<Found>;
   readonly upstream: (mirror: Mirror, wanted: Wanted) => Promise<Found | undefined>;
@@ -152,11 +152,11 @@ interface Reads<Found> {
 
 interface Wanted {
   readonly digest: Digest;
-  /** What the upstream has said of it, if it was asked for a tag. */
+  /** The upstream's description, if it was asked for a tag. */
   readonly descriptor: ManifestDescriptor | undefined;
 }
 
-/** Returns what was found; undefined if the registry beneath lacks it, or does not answer. */
+/** Returns the result; undefined if the registry beneath lacks it or does not answer. */
 async function ifHere<Found>(found: Promise<Found>): Promise<Found | undefined> {
   try {
     return await found;
@@ -170,7 +170,7 @@ function isNotHere(error: unknown): boolean {
   return isUnknown(error) || isUnavailable(error);
 }
 
-/** Returns a function that returns or throws what the promise came to. */
+/** Returns a function that returns the promise's value or throws its error. */
 function outcomeOf<Found>(promise: Promise<Found>): Promise<() => Found> {
   return promise.then(
     (found) => () => found,

@@ -1,10 +1,9 @@
 /**
  * The registry of a namespace whose organizations may be mirrors. It stands above another, `stored.ts` or
- * `federated/`: it serves what that one has, and asks the upstream for what a mirror's repository lacks.
+ * `federated/`. It asks the upstream for content that a mirror's repository lacks there.
  *
- * A mirror's manifest is stored like any push, once all its blobs are, so everything beneath holds for it as well. Until
- * then it is served as the upstream gave it. The digest of a tag comes from the mirror, not from the stored tag, which
- * may be older.
+ * The mirror stores a manifest like a push, after its blobs. Until then it serves the upstream's bytes. The digest of a
+ * tag comes from the mirror, because the stored tag may be older.
  */
 import { joined } from '../parts.ts';
 import type { Registry } from '../registry.ts';

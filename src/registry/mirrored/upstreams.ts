@@ -1,4 +1,4 @@
-/** What a mirror's registry asks of the mirror's Durable Objects, which alone talk to the upstream. */
+/** The questions of a mirrored registry to the mirror's Durable Objects. Only these talk to the upstream. */
 import type { Digest } from '../../oci/digest.ts';
 import type { OciError } from '../../oci/errors.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
@@ -17,12 +17,12 @@ import type {
 /** A tag as the upstream last described it. */
 export interface MirroredTag {
   readonly descriptor: ManifestDescriptor;
-  /** When that was, in milliseconds since the epoch. */
+  /** When it did so, in milliseconds since the epoch. */
   readonly checkedAt: number;
   readonly freshness: Mirrored['freshness'];
 }
 
-/** Said of a tag that the upstream was never asked for with success, at this store, and now can't be asked for. */
+/** The answer about a tag for which the upstream has never answered at this store, and does not answer now. */
 export interface NeverAnswered {
   /** UNAVAILABLE */
   readonly refusal: OciError;
@@ -36,7 +36,7 @@ export interface OpenedBlob {
 
 /** A push that was noted before its commit. */
 export interface NotedPush {
-  /** Has it forwarded. @param version of the commit */
+  /** Forwards it. @param version of the commit */
   committed(version: number): Promise<void>;
   /** Forgets it. */
   refused(): void;
@@ -44,21 +44,21 @@ export interface NotedPush {
 
 export interface Upstreams {
   /**
-   * Returns the mirror that a repository belongs to; undefined if it belongs to none. Only the first call of an
-   * isolate, or the first after it was idle, waits for the list of mirrors.
-   * @throws OciError UNAVAILABLE if that list can't be read
+   * Returns the mirror that a repository belongs to, if any. Only the first call of an isolate, or its first after a
+   * time of idleness, waits for the list of mirrors.
+   * @throws OciError UNAVAILABLE if that list cannot be read
    */
   of(repository: RepositoryName): Mirror | undefined | Promise<Mirror | undefined>;
   /**
    * Resolves a tag, and asks the upstream first where it has to.
    * @returns undefined if the upstream has no such tag
-   * @throws OciError UNAVAILABLE if what the upstream last answered is too old
+   * @throws OciError UNAVAILABLE if the upstream fails and its last answer is too old
    */
   tag(mirror: Mirror, repository: RepositoryName, tag: Tag): Promise<MirroredTag | NeverAnswered | undefined>;
   /** Forgets a tag that was removed here, so that a later pull brings it again. */
   forgetTag(mirror: Mirror, repository: RepositoryName, tag: Tag): void;
   /**
-   * Asks the upstream for a manifest that the registry beneath lacks, and has it stored once its blobs are.
+   * Asks the upstream for a manifest that the registry beneath lacks. The mirror stores it after its blobs.
    * @returns undefined if the upstream has no such manifest
    * @throws OciError UNAVAILABLE
    */
@@ -68,7 +68,7 @@ export interface Upstreams {
     digest: Digest,
     makeRoom: MakeRoom | undefined,
   ): Promise<StoredManifest | undefined>;
-  /** Does the same without the document, and has nothing stored. */
+  /** Does the same without the document, and stores nothing. */
   describe(mirror: Mirror, repository: RepositoryName, digest: Digest): Promise<ManifestDescriptor | undefined>;
   /**
    * Returns the size of a blob at the upstream, in bytes; undefined if it has none.
@@ -104,7 +104,7 @@ export interface Upstreams {
     page: PageRequest,
   ): Promise<Page<Referrer>>;
   /**
-   * Notes a push that is about to be committed, and is to be forwarded: whatever happens after that, it will be.
+   * Notes a push before its commit. From then on nothing can keep a committed push from being forwarded.
    * @throws OciError UNAVAILABLE
    */
   notePush(

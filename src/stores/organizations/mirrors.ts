@@ -19,7 +19,7 @@ export interface Mirror {
   readonly organization: OrganizationName;
   /** The URL of a registry, or the name of a preset: see `parseUpstream`. */
   readonly from: string;
-  /** A host besides the registry's own that may be told the credential. */
+  /** A host besides the registry's own to which the credential may be sent. */
   readonly loginHost: string | undefined;
   /** The path before a repository's name at the upstream, without a slash at its ends; '' for none. */
   readonly prefix: string;
@@ -137,7 +137,7 @@ export async function allMirrors(database: Database): Promise<readonly Mirror[]>
   return (await database.all(SELECT_MIRRORS)).map(mirrorFrom);
 }
 
-/** Returns the mirror that an organization is; undefined if it is none. */
+/** Returns the settings of a mirror; undefined if the organization is none. */
 export async function mirrorOf(database: Database, organization: OrganizationName): Promise<Mirror | undefined> {
   const row = await database.first(SELECT_MIRROR, organization);
   return row && mirrorFrom(row);
@@ -164,7 +164,7 @@ export async function setMirror(
   return set[0]?.changed_at;
 }
 
-/** Makes a mirror an ordinary organization, with what was pulled. Returns false if it is none. */
+/** Makes a mirror an ordinary organization, which keeps its images. Returns false if it is no mirror. */
 export async function removeMirror(
   database: Database,
   organization: OrganizationName,
