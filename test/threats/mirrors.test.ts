@@ -197,7 +197,7 @@ test('the upstream is asked nothing for callers who may not pull', async () => {
   expect(upstream.requests).toEqual([]);
 });
 
-test('Berth alone decides who may pull stored images, even after the upstream has withdrawn its permission', async () => {
+test('Berth decides who may pull stored images, even if the upstream withdraws its permission', async () => {
   await becomeMirror('alice', { ttl: 0 });
   const { digest } = await upstream.image('app', 'v1');
   expect(await status('manifests/v1')).toBe(200);

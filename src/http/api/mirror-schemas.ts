@@ -83,7 +83,7 @@ export const mirrorStatus = z
       .object({
         pending: z.int().openapi({ description: 'The upstream lacks the manifest' }),
         announced: z.int().openapi({ description: 'The upstream has taken the manifest' }),
-        settled: z.int().openapi({ description: 'The upstream shows the manifest; counted since the organization became a mirror' }),
+        settled: z.int().openapi({ description: 'The upstream shows the manifest; counted since the mirror was set' }),
         parked: z.int().openapi({ description: 'Not tried any more until somebody asks for it' }),
       })
       .openapi({ description: 'Forwarded pushes to this registry, by state' }),
