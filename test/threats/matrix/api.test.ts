@@ -1,17 +1,13 @@
 /** Permissions of the management API: every caller × every route × every subject. The rule is in `rule.ts`. */
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { type Route, ROUTES, type Subject, SUBJECTS } from './api-routes.ts';
 import { type Caller, managersOf } from './callers.ts';
+import { describeCombinations } from './combinations.ts';
 import { AT_CENTRAL } from './repositories.ts';
 import { expectedOfApi } from './rule.ts';
-import { createWorld, type World } from './world.ts';
+import type { World } from './world.ts';
 
 let world: World;
-beforeAll(async () => {
-  world = await createWorld(AT_CENTRAL);
-});
-// The setup empties the store before each test.
-beforeEach(() => world.restore());
 
 const expectedOf = (caller: Caller, route: Route, subject: Subject) =>
   expectedOfApi(caller, route, subject, route.answer(subject), route.grants?.(subject));
@@ -42,26 +38,27 @@ async function run(authorization: string | undefined, caller: Caller, route: Rou
   });
 }
 
-const CALLERS = managersOf(AT_CENTRAL.host);
-const combinations = CALLERS.length * ROUTES.length * SUBJECTS.length;
-let asked = 0;
-
-describe(`${CALLERS.length} callers × ${ROUTES.length} routes × ${SUBJECTS.length} subjects: ${combinations} combinations`, () => {
-  test.each(CALLERS)('$name', async (caller) => {
-    const authorization = await caller.authorization(world.registry);
-    for (const subject of SUBJECTS) {
-      const allowed = (route: Route): boolean => expectedOf(caller, route, subject).allowed;
-      for (const route of ROUTES.filter((each) => !allowed(each))) await run(authorization, caller, route, subject);
-      expect(await world.changes(), `what refused requests changed: ${subject.repository}`).toEqual([]);
-      for (const route of ROUTES.filter(allowed)) {
-        await run(authorization, caller, route, subject);
-        if (route.method !== 'GET') await world.restore();
-      }
-      asked += ROUTES.length;
+async function checkCaller(caller: Caller): Promise<number> {
+  const authorization = await caller.authorization(world.registry);
+  for (const subject of SUBJECTS) {
+    const allowed = (route: Route): boolean => expectedOf(caller, route, subject).allowed;
+    for (const route of ROUTES.filter((each) => !allowed(each))) await run(authorization, caller, route, subject);
+    expect(await world.changes(), `what refused requests changed: ${subject.repository}`).toEqual([]);
+    for (const route of ROUTES.filter(allowed)) {
+      await run(authorization, caller, route, subject);
+      if (route.method !== 'GET') await world.restore();
     }
-  });
+  }
+  return ROUTES.length * SUBJECTS.length;
+}
 
-  test('every combination was tried', () => {
-    expect(asked).toBe(combinations);
-  });
+describeCombinations({
+  place: AT_CENTRAL,
+  callers: managersOf(AT_CENTRAL.host),
+  routes: ROUTES,
+  subjects: SUBJECTS,
+  open: (opened) => {
+    world = opened;
+  },
+  check: checkCaller,
 });

@@ -2,11 +2,12 @@
  * Permissions to list and remove through the platform API: every caller × every route × every repository. Callers that
  * use Basic also send the same base64 as a whole token.
  */
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { type Caller, callersOf } from './callers.ts';
+import { describeCombinations } from './combinations.ts';
 import { organizationOf, type Place, REPOSITORIES, repositoriesOf, type Target } from './repositories.ts';
 import { may } from './rule.ts';
-import { createWorld, type World } from './world.ts';
+import type { World } from './world.ts';
 
 interface Expected {
   readonly status: number;
@@ -154,43 +155,36 @@ async function formsOf(caller: Caller): Promise<(string | undefined)[]> {
   return token === undefined ? [authorization] : [authorization, token];
 }
 
+async function checkCaller(caller: Caller, targets: readonly Target[]): Promise<number> {
+  const isRead = ({ method }: Route): boolean => method === 'GET';
+  const [reads, removals] = [ROUTES.filter(isRead), ROUTES.filter((route) => !isRead(route))];
+  for (const authorization of await formsOf(caller)) {
+    // Reads change nothing, so they may overlap.
+    for (const target of targets) await Promise.all(reads.map((route) => run(authorization, caller, route, target)));
+    expect(await world.changes(), 'what reads changed').toEqual([]);
+    for (const target of targets) {
+      for (const route of removals) {
+        const status = await run(authorization, caller, route, target);
+        if (status < 400) await world.restore();
+      }
+    }
+    expect(await world.changes(), 'what refused removals changed').toEqual([]);
+  }
+  return (reads.length + removals.length) * targets.length;
+}
+
 /** Declares the tests of every caller and route. */
 export function describePlatformMatrix(where: Place): void {
-  const callers = callersOf(where.host);
   const targets = repositoriesOf(where);
-  const [reads, removals] = [
-    ROUTES.filter(({ method }) => method === 'GET'),
-    ROUTES.filter(({ method }) => method !== 'GET'),
-  ];
-  const combinations = callers.length * ROUTES.length * targets.length;
-  let asked = 0;
-  beforeAll(async () => {
-    place = where;
-    world = await createWorld(place);
-  });
-  // The setup empties the store before each test.
-  beforeEach(() => world.restore());
-
-  describe(`${callers.length} callers × ${ROUTES.length} routes × ${targets.length} repositories: ${combinations} combinations`, () => {
-    test.each(callers)('$name', async (caller) => {
-      for (const authorization of await formsOf(caller)) {
-        // Reads change nothing, so they may overlap.
-        for (const target of targets)
-          await Promise.all(reads.map((route) => run(authorization, caller, route, target)));
-        expect(await world.changes(), 'what reads changed').toEqual([]);
-        for (const target of targets) {
-          for (const route of removals) {
-            const status = await run(authorization, caller, route, target);
-            if (status < 400) await world.restore();
-          }
-        }
-        expect(await world.changes(), 'what refused removals changed').toEqual([]);
-      }
-      asked += (reads.length + removals.length) * targets.length;
-    });
-
-    test('every combination was tried', () => {
-      expect(asked).toBe(combinations);
-    });
+  describeCombinations({
+    place: where,
+    callers: callersOf(where.host),
+    routes: ROUTES,
+    subjects: targets,
+    open: (opened) => {
+      place = where;
+      world = opened;
+    },
+    check: (caller) => checkCaller(caller, targets),
   });
 }

@@ -2,12 +2,13 @@
  * Invariant 6 over the whole OCI API: every caller × every route × every repository. The expected answers come from the
  * rule in `rule.ts` alone.
  */
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { type Caller, callersOf, OWNER } from './callers.ts';
+import { describeCombinations } from './combinations.ts';
 import { REMOTE, type Place, REPOSITORIES, repositoriesOf, type Target } from './repositories.ts';
 import { type Route, ROUTES } from './routes.ts';
 import { type Expected, expectedCatalog, expectedOfV2 } from './rule.ts';
-import { createWorld, type World } from './world.ts';
+import type { World } from './world.ts';
 
 let place: Place;
 let world: World;
@@ -141,24 +142,16 @@ async function checkCaller(caller: Caller, targets: readonly Target[]): Promise<
 
 /** Declares the tests of every caller and route on the repositories of the given visibilities. */
 export function describeMatrix(where: Place, visibilities: readonly Target['visibility'][]): void {
-  const callers = callersOf(where.host);
   const targets = repositoriesOf(where).filter(({ visibility }) => visibilities.includes(visibility));
-  const combinations = callers.length * ROUTES.length * targets.length;
-  let asked = 0;
-  beforeAll(async () => {
-    place = where;
-    world = await createWorld(place);
-  });
-  // The setup empties the store before each test.
-  beforeEach(() => world.restore());
-
-  describe(`${callers.length} callers × ${ROUTES.length} routes × ${targets.length} repositories: ${combinations} combinations`, () => {
-    test.each(callers)('$name', async (caller) => {
-      asked += await checkCaller(caller, targets);
-    });
-
-    test('every combination was tried', () => {
-      expect(asked).toBe(combinations);
-    });
+  describeCombinations({
+    place: where,
+    callers: callersOf(where.host),
+    routes: ROUTES,
+    subjects: targets,
+    open: (opened) => {
+      place = where;
+      world = opened;
+    },
+    check: (caller) => checkCaller(caller, targets),
   });
 }
