@@ -123,11 +123,14 @@ export async function listeningAddresses(group: number): Promise<string[]> {
     .map(([, local = '']) => local.split(':')[0] ?? '');
 }
 
-/** Waits for a condition. @throws after a minute */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const end = Date.now() + START_MILLISECONDS;
+/** Waits for a condition. @throws after a minute, or the time that is given */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  milliseconds = START_MILLISECONDS,
+): Promise<void> {
+  const end = Date.now() + milliseconds;
   while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`the condition was not met within ${START_MILLISECONDS / 1000} seconds`);
+    if (Date.now() > end) throw new Error(`the condition was not met within ${milliseconds / 1000} seconds`);
     await new Promise((done) => setTimeout(done, 20));
   }
 }
