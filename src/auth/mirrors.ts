@@ -1,4 +1,4 @@
-/** Manages which organizations are mirrors: the management API without HTTP. It never returns an upstream's password. */
+/** Manages the settings of mirrors: the management API without HTTP. It never returns an upstream's password. */
 import type { Config } from '../config.ts';
 import type { Namespace } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';

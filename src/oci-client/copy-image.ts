@@ -1,7 +1,7 @@
 /**
- * Copies an image from one place to another: a manifest, the blobs that it names, the manifests that it lists, and those
- * that refer to it. Nothing is named before it is there: blobs come first, then the manifests that name them, then the
- * indexes that list those. The tag is set last.
+ * Copies an image from one place to another: a manifest, the blobs that it names, the manifests that it lists, and the
+ * manifests that refer to it. Nothing is named before it is there: blobs come first, then the manifests that name them,
+ * then the indexes that list those. The tag is set last.
  */
 import type { Digest } from '../oci/digest.ts';
 import { isNonDistributable } from '../oci/media-type.ts';

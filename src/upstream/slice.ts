@@ -6,7 +6,7 @@ export class SliceOver extends Error {
   override readonly name = 'SliceOver';
 }
 
-/** A run begins no new work after this time. Cloudflare kills a run after 15 minutes, even in the middle of its work. */
+/** A run begins no new work after this time. Cloudflare kills a run after 15 minutes, whatever it is doing. */
 const SLICE_MILLISECONDS = 2 * 60_000;
 
 export class Slice {

@@ -262,7 +262,8 @@ test('stores are compared one at a time, a different one first each minute, and 
     const now = Date.UTC(2026, 0, 2) + minute * 60_000;
     const order: string[] = [];
     const listed = async (store: string): Promise<void> => {
-      order.push(store);
+      // A slice lists the bucket more than once.
+      if (order.at(-1) !== store) order.push(store);
       // The slice that failed is never recorded as ended.
       expect(await inSlice(now)).toEqual(order.filter((other) => other === store || other === 'node1').toSorted());
       if (store === 'node1') throw new Error('internal error: please try again (10001)');

@@ -14,7 +14,7 @@ export interface Layer {
   readonly now: () => number;
 }
 
-/** Returns the mirror of a repository, if any. While the store does not answer, the repository counts as no mirror's. */
+/** Returns the mirror of a repository, if any. While the store does not answer, the repository counts as unmirrored. */
 export async function mirrorIfKnown(
   { upstreams }: Layer,
   repository: RepositoryName,

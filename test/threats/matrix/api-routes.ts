@@ -1,4 +1,4 @@
-/** Every operation of the management API, with its answer to a caller who may use it, and the subjects that it is tried on. */
+/** Every operation of the management API with its answers to callers who may use it, and the subjects to try it on. */
 import { END, USERS_OF_MATRIX, VICTIM } from './callers.ts';
 import { organizationOf } from './repositories.ts';
 import type { Answer } from './routes.ts';
