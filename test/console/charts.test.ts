@@ -8,6 +8,7 @@ import { placesAround, SystemMap } from '../../src/console/charts/system-map.tsx
 import { RepositoriesTreemap } from '../../src/console/charts/treemap.tsx';
 import { UseOverTime } from '../../src/console/charts/use.tsx';
 import { HOUR } from '../../src/durations.ts';
+import { IDLE_QUEUE } from './support.ts';
 
 const BOUNDS = [1, 2, 10];
 
@@ -61,7 +62,7 @@ describe('a chart', () => {
     expect([countIn(html, 'class="dot-1"'), countIn(html, 'class="dot-2"')]).toEqual([1, 1]);
     expect(html).toContain('<td>1,234</td><td>7</td>');
     const partly = await htmlOf(PushesOverLastDay({ pushes, series: { ...series, complete: false }, now } as never));
-    expect(partly).toContain('<td>1,234</td><td>?</td>');
+    expect(partly).toContain('<td>1,234</td><td>—</td>');
     expect(await htmlOf(PushesOverLastDay({ pushes: undefined, series: undefined, now }))).toContain('does not answer');
     expect(await htmlOf(PushesOverLastDay({ pushes: { hours: [] }, series: undefined, now }))).toContain('appear');
   });
@@ -142,19 +143,7 @@ describe('a chart', () => {
 });
 
 describe('the map', () => {
-  const queue = (store: string, fields: object = {}) => ({
-    store,
-    answers: true,
-    depth: 0,
-    oldest_outbox_entry_seconds: null,
-    in_flight: 0,
-    copies_down: 0,
-    parked: 0,
-    paused: false,
-    copies_up: { blobs: 0, bytes: 0, complete: true },
-    change_log: [],
-    ...fields,
-  });
+  const queue = (store: string, fields: object = {}) => ({ ...IDLE_QUEUE, store, ...fields });
 
   test.each([1, 2, 3, 6, 7, 20, 36, 100])('leaves room between %i nodes and central', (count) => {
     const all = [[0, 0] as const, ...placesAround(count)];

@@ -8,6 +8,7 @@ import { overviewPages } from '../../src/console/pages/overview.tsx';
 import { replicationPages } from '../../src/console/pages/replication.tsx';
 import { repositoryPages } from '../../src/console/pages/repository.tsx';
 import { RegistryClient } from '../../src/console/registry-client.ts';
+import { IDLE_QUEUE } from './support.ts';
 
 const QUEUES = '/api/replication/queues';
 const SERIES = '/api/replication/series';
@@ -58,15 +59,8 @@ const after = (milliseconds: number, body: object) => (): Promise<Response> =>
 const silent = (): Promise<Response> => new Promise(() => undefined);
 
 const QUEUE = {
+  ...IDLE_QUEUE,
   store: 'node1',
-  answers: true,
-  depth: 0,
-  oldest_outbox_entry_seconds: null,
-  in_flight: 0,
-  copies_down: 0,
-  parked: 0,
-  paused: false,
-  copies_up: { blobs: 0, bytes: 0, complete: true },
   change_log: [
     { store: 'node1', position: 5, behind: 3, seconds_since: 1 },
     { store: 'node2', position: 1, behind: 7, seconds_since: 1 },
@@ -162,7 +156,9 @@ describe('an image', () => {
   const shared = `${about}/${encodeURIComponent(DIGEST)}/shared`;
   const document = (body: object) => async (): Promise<Response> => {
     const text = JSON.stringify(body);
-    return new Response(text, { headers: { 'Content-Length': String(text.length) } });
+    return new Response(text, {
+      headers: { 'Content-Length': String(text.length), 'Docker-Content-Digest': DIGEST },
+    });
   };
   const answers = {
     [`${about}/latest`]: json({ state: 'settled', digest: DIGEST, origin: 'central', locations: [] }),

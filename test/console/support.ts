@@ -1,14 +1,33 @@
 /** A browser without scripts: it keeps its cookie and follows forms. */
-import { call } from '../support/client.ts';
+import { call, type CallOptions } from '../support/client.ts';
 
 export const ORIGIN = 'http://console.localhost:8790';
 
+/** A queue in which nothing waits, as the management API shows it, without its store. */
+export const IDLE_QUEUE = {
+  answers: true,
+  depth: 0,
+  oldest_outbox_entry_seconds: null,
+  in_flight: 0,
+  copies_down: 0,
+  parked: 0,
+  paused: false,
+  copies_up: { blobs: 0, bytes: 0, complete: true },
+  change_log: [],
+};
+
 export class Reader {
   #cookie = '';
+  readonly #fetcher: CallOptions['fetcher'];
+
+  /** @param fetcher answers instead of the Worker as deployed */
+  constructor(fetcher?: CallOptions['fetcher']) {
+    this.#fetcher = fetcher;
+  }
 
   /** Signs in, and requires that it works. */
-  static async signedIn(user: string, secret = `${user}-secret`): Promise<Reader> {
-    const reader = new Reader();
+  static async signedIn(user: string, secret = `${user}-secret`, fetcher?: CallOptions['fetcher']): Promise<Reader> {
+    const reader = new Reader(fetcher);
     const answer = await reader.signIn(user, secret);
     if (answer.status !== 303) throw new Error(`signing in answered ${answer.status}: ${await answer.text()}`);
     return reader;
@@ -48,6 +67,7 @@ export class Reader {
   ): Promise<Response> {
     const answer = await call(method, path, {
       host: ORIGIN,
+      fetcher: this.#fetcher,
       headers: {
         ...(method !== 'GET' && { Origin: ORIGIN }),
         ...(form !== undefined && { 'Content-Type': 'application/x-www-form-urlencoded' }),

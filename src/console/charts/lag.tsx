@@ -2,8 +2,8 @@
 import type { FC } from 'hono/jsx';
 import type { HourOfQueue, QueueSeries } from '../answers.ts';
 import { counted, inUnits, Table, Time } from '../components.tsx';
-import { HOUR } from '../../durations.ts';
-import { byTheHour, lastDay, LineChart, type Point } from './line-chart.tsx';
+import { byTheHour, lastDay, middleOf, OverLastDay } from './by-the-hour.tsx';
+import { LineChart, type Point } from './line-chart.tsx';
 
 /** The lines show the time within which this share of announcements and blobs was done. */
 const SHARE = 0.95;
@@ -18,17 +18,13 @@ type Histogram = HourOfQueue['announce_seconds'];
 export const LagOverLastDay: FC<{ series: QueueSeries | undefined; now: number }> = ({ series, now }) => {
   const { hours, bucket_seconds: bounds, complete } = series ?? { hours: [], bucket_seconds: [], complete: false };
   const points = (of: (hour: HourOfQueue) => Histogram): Point[] =>
-    byTheHour(hours, now).map(([at, hour]) => [
-      Math.min(at + HOUR / 2, now),
-      hour && quantile(of(hour), bounds, SHARE),
-    ]);
+    byTheHour(hours, now).map(([at, hour]) => [middleOf(at, now), hour && quantile(of(hour), bounds, SHARE)]);
   const shown = (histogram: Histogram): string => {
     const value = quantile(histogram, bounds, SHARE);
     return value === undefined ? '—' : formatSeconds(value);
   };
   return (
-    <section>
-      <h2>Lag over the last day</h2>
+    <OverLastDay of="Lag">
       {!complete && <p class="problem">A queue does not answer, so its figures are missing.</p>}
       {hours.length === 0 && complete && (
         <p class="empty">Nothing has been announced or copied in the last day. Push an image to a node.</p>
@@ -76,7 +72,7 @@ export const LagOverLastDay: FC<{ series: QueueSeries | undefined; now: number }
           }
         />
       )}
-    </section>
+    </OverLastDay>
   );
 };
 

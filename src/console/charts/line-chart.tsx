@@ -2,7 +2,6 @@
 import { type ScaleContinuousNumeric, scaleLinear, scaleLog } from 'd3-scale';
 import { line } from 'd3-shape';
 import type { Child, FC } from 'hono/jsx';
-import { HOUR } from '../../durations.ts';
 import { Figure } from './figure.tsx';
 
 export type Point = readonly [at: number, value: number | undefined];
@@ -26,25 +25,6 @@ interface LineChartProps {
   readonly format: (value: number) => string;
   /** The same figures as a table. */
   readonly table: Child;
-}
-
-/** The hours of a chart of the last day. */
-const HOURS = 24;
-
-/** Returns the time axis of a chart of the last day. @param now in milliseconds since the epoch */
-export function lastDay(now: number): Pick<LineChartProps, 'from' | 'to' | 'times'> {
-  const times = [24, 18, 12, 6, 0].map((ago) => [now - ago * HOUR, ago === 0 ? 'now' : `${ago} h ago`] as const);
-  return { from: now - HOURS * HOUR, to: now, times };
-}
-
-/** Returns every hour of the last day, with its figures if there are any. */
-export function byTheHour<Hour extends { readonly at: string }>(
-  hours: readonly Hour[],
-  now: number,
-): [at: number, hour: Hour | undefined][] {
-  const known = new Map(hours.map((hour) => [Date.parse(hour.at), hour]));
-  const current = now - (now % HOUR);
-  return Array.from({ length: HOURS }, (_, i) => current - (HOURS - 1 - i) * HOUR).map((at) => [at, known.get(at)]);
 }
 
 const [WIDTH, HEIGHT] = [640, 200];

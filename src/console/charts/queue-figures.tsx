@@ -1,10 +1,9 @@
 /** The hourly figures of queues besides the lag: bytes, deletions, failed attempts, and how the lag was spread. */
 import type { FC } from 'hono/jsx';
 import type { HourOfQueue, QueueSeries } from '../answers.ts';
-import { counted, inUnits, Table, Time } from '../components.tsx';
-import { HOUR } from '../../durations.ts';
+import { counted, inUnits } from '../components.tsx';
+import { byTheHour, HourlyLines, OverLastDay } from './by-the-hour.tsx';
 import { Histograms } from './histograms.tsx';
-import { byTheHour, lastDay, LineChart, type Point } from './line-chart.tsx';
 
 /** A line over the last day. Hours without figures count as `none`; undefined leaves a gap. */
 interface Figure {
@@ -35,8 +34,7 @@ export const QueueFigures: FC<QueueFiguresProps> = ({ series, now }) => {
   const { hours, bucket_seconds: bounds } = series;
   return (
     <>
-      <section>
-        <h2>Spread of the lag over the last day</h2>
+      <OverLastDay of="Spread of the lag">
         <Histograms
           title="Announcements and copies to central by the time that they took"
           bounds={bounds}
@@ -45,7 +43,7 @@ export const QueueFigures: FC<QueueFiguresProps> = ({ series, now }) => {
             { name: 'Settled', histograms: hours.map((hour) => hour.settle_seconds) },
           ]}
         />
-      </section>
+      </OverLastDay>
       <Lines name="Bytes copied" figures={COPIED} {...{ hours, now }} format={inUnits} />
       <Lines name="Deletions and failures" figures={EVENTS} {...{ hours, now }} format={counted} />
       {hours.some(({ held_bytes: held }) => held !== null) && (
@@ -63,34 +61,18 @@ interface LinesProps {
   readonly format: (value: number) => string;
 }
 
-const Lines: FC<LinesProps> = ({ name, figures, hours, now, format }) => {
-  const rows = byTheHour(hours, now).map(([at, hour]) => ({
-    at,
-    values: figures.map(({ of, none }) => (hour === undefined ? none : (of(hour) ?? undefined))),
-  }));
-  const points = (i: number): Point[] => rows.map(({ at, values }) => [Math.min(at + HOUR / 2, now), values[i]]);
-  return (
-    <section>
-      <h2>{name} over the last day</h2>
-      <LineChart
-        title={`${name} over the last day, by the hour`}
-        lines={figures.map((figure, i) => ({ name: figure.name, points: points(i) }))}
-        {...lastDay(now)}
-        scale="linear"
-        values={[0, 4]}
-        format={format}
-        table={
-          <Table
-            caption={`${name} by the hour`}
-            columns={['Hour', ...figures.map((figure) => figure.name)]}
-            rows={rows.toReversed().map(({ at, values }) => {
-              const shown = values.map((value) => (value === undefined ? '—' : format(value)));
-              return [[<Time at={new Date(at).toISOString()} />], shown].flat();
-            })}
-            empty=""
-          />
-        }
-      />
-    </section>
-  );
-};
+const Lines: FC<LinesProps> = ({ name, figures, hours, now, format }) => (
+  <OverLastDay of={name}>
+    <HourlyLines
+      title={`${name} over the last day, by the hour`}
+      caption={`${name} by the hour`}
+      names={figures.map((figure) => figure.name)}
+      hours={byTheHour(hours, now).map(([at, hour]) => [
+        at,
+        figures.map(({ of, none }) => (hour === undefined ? none : (of(hour) ?? undefined))),
+      ])}
+      now={now}
+      format={format}
+    />
+  </OverLastDay>
+);
