@@ -38,7 +38,7 @@ import { type MirrorHost, organizationAt, resolveHost } from './namespaces/names
 import { OciError } from './oci/errors.ts';
 import type { OrganizationName } from './oci/reference.ts';
 import { composeUpstreams } from './mirror/upstreams.ts';
-import { composeRegistry } from './registry/compose.ts';
+import { composeRegistry, joinReads } from './registry/compose.ts';
 import { Pulls } from './registry/pulls.ts';
 import { composeQueues } from './replication/queues.ts';
 
@@ -84,7 +84,10 @@ export function createApp(
     const [url, port] = [c.get('url'), c.get('port')];
     const namespace = resolveHost(runtime.config, url, port);
     if (namespace === 'console') {
-      const send = (request: Request): Response | Promise<Response> => app.fetch(request, c.env, c.executionCtx);
+      // A page that changes something has to forget what the isolate remembers by its own bindings.
+      const bindings = c.req.method === 'GET' ? joinReads(runtime.config, c.env) : c.env;
+      runtimes.set(bindings, runtime);
+      const send = (request: Request): Response | Promise<Response> => app.fetch(request, bindings, c.executionCtx);
       return encryptedOnly(c, async () => {
         const given = { runtime, url, send, makeRoom: roomFor(c) };
         c.res = await pacedPage(c, await consoleApp.fetch(await withSmallBody(c), given, c.executionCtx));

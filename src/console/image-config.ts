@@ -1,6 +1,6 @@
 /**
  * The config of an image, as a build tool wrote it (image-spec, "OCI Image Configuration"; Docker's has the same
- * fields). It is checked by nobody, so any field may be missing or of another type than expected.
+ * fields). Nothing has checked it, so any field may be missing or have another type than expected.
  */
 import { z } from 'zod';
 import { type Descriptor, platformOf } from './manifest.ts';
@@ -93,7 +93,7 @@ export async function readConfig(
 ): Promise<ShownConfig | undefined> {
   if (!MEDIA_TYPES.has(mediaType)) return undefined;
   const stored = await unless(404, registry.textUpTo(MAX_CONFIG_BYTES, `/v2/${repository}/blobs/${digest}`, {}));
-  return stored === undefined ? undefined : parseConfig(stored);
+  return stored?.text === undefined ? undefined : parseConfig(stored.text);
 }
 
 /** Returns undefined if the text is not a JSON object. */

@@ -1,6 +1,6 @@
 /**
- * Manifests as tenants wrote them, of any media type, so any field may be missing or of another type than expected. The
- * API bounds their depth.
+ * Manifests as tenants wrote them. They have any media type, so any field may be missing or have another type than
+ * expected. The API bounds their depth.
  */
 import { z } from 'zod';
 import type { RegistryClient } from './registry-client.ts';
@@ -48,6 +48,12 @@ export function platformOf(platform: Descriptor['platform']): string {
   return [platform.os, platform.architecture, platform.variant].filter((part) => part !== undefined).join('/');
 }
 
+export interface FoundManifest {
+  readonly digest: string;
+  /** Undefined if it is larger than {@link MAX_SHOWN_BYTES}. */
+  readonly shown: ShownManifest | undefined;
+}
+
 export interface ShownManifest extends z.infer<typeof manifest> {
   /** The whole manifest, indented unless that makes it much larger. */
   readonly text: string;
@@ -56,18 +62,24 @@ export interface ShownManifest extends z.infer<typeof manifest> {
 /**
  * Reads a manifest to show it.
  * @param reference a tag or a digest
- * @returns undefined if it is larger than {@link MAX_SHOWN_BYTES}
  * @throws RegistryError
  */
 export async function readManifest(
   registry: RegistryClient,
   repository: string,
   reference: string,
-): Promise<ShownManifest | undefined> {
-  const stored = await registry.textUpTo(MAX_SHOWN_BYTES, `/v2/${repository}/manifests/${reference}`, {
-    Accept: ACCEPT,
-  });
-  if (stored === undefined) return undefined;
+): Promise<FoundManifest> {
+  const { digest, text: stored } = await registry.textUpTo(
+    MAX_SHOWN_BYTES,
+    `/v2/${repository}/manifests/${reference}`,
+    {
+      Accept: ACCEPT,
+    },
+  );
+  return { digest, shown: stored === undefined ? undefined : shownAs(stored) };
+}
+
+function shownAs(stored: string): ShownManifest {
   const document: unknown = JSON.parse(stored);
   const indented = JSON.stringify(document, undefined, 2);
   // Each line of a deeply nested document starts with many spaces.

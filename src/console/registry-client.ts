@@ -17,6 +17,12 @@ export class RegistryError extends Error {
   }
 }
 
+export interface StoredText {
+  readonly digest: string;
+  /** Undefined if it is longer than a page shows. */
+  readonly text: string | undefined;
+}
+
 interface ErrorBody {
   readonly errors?: readonly { readonly message?: string }[];
 }
@@ -86,9 +92,9 @@ export class RegistryClient {
   }
 
   /**
-   * Reads text.
+   * Reads a manifest or a blob as text.
+   * @param limit in bytes
    * @param makeRoom waits for room for the given number of bytes
-   * @returns undefined if it is longer than the limit, in bytes
    * @throws RegistryError, and what `makeRoom` throws
    */
   async textUpTo(
@@ -96,16 +102,17 @@ export class RegistryClient {
     path: string,
     headers: Readonly<Record<string, string>>,
     makeRoom?: (bytes: number) => Promise<void>,
-  ): Promise<string | undefined> {
+  ): Promise<StoredText> {
     const answer = await this.#ask('GET', path, { headers });
+    const digest = answer.headers.get('Docker-Content-Digest') ?? '';
     const length = Number(answer.headers.get('Content-Length') ?? Number.NaN);
     let isRead = false;
     try {
-      if (!(length <= limit)) return undefined;
+      if (!(length <= limit)) return { digest, text: undefined };
       await makeRoom?.(length);
       isRead = true;
       // Unlike `text`, this does not warn about the content type, which says nothing about a blob.
-      return new TextDecoder().decode(await answer.arrayBuffer());
+      return { digest, text: new TextDecoder().decode(await answer.arrayBuffer()) };
     } finally {
       if (!isRead) await answer.body?.cancel();
     }

@@ -5,6 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
 import { healthOf, type StoreHealth } from '../stores/health.ts';
+import { joinedReads } from '../stores/joined-reads.ts';
 import { ControlData } from '../stores/organizations/control-data.ts';
 import { allMirrors, type Mirror } from '../stores/organizations/mirrors.ts';
 import type { StatementMeter } from '../stores/statement-meter.ts';
@@ -113,6 +114,16 @@ export function composeMeteredStores(config: Config, env: object, meter: Stateme
 /** Checks whether the namespace's store answers and has the schema. Without both, its host cannot serve anything. */
 export function healthOfStore(env: object, { store }: Namespace): Promise<StoreHealth> {
   return healthOf(bindStore(env, store));
+}
+
+/** Returns the bindings for the reads of one page, which {@link joinedReads} sends to each store together. */
+export function joinReads<Bindings extends object>({ stores }: Config, env: Bindings): Bindings {
+  const bindings = env as Readonly<Record<string, unknown>>;
+  const joined = stores.map((name) => {
+    const binding = databaseBinding(name);
+    return [binding, joinedReads(bindings[binding] as D1Database)] as const;
+  });
+  return { ...env, ...Object.fromEntries(joined) };
 }
 
 /** A store holds nothing but bindings, so an isolate opens each store once. */

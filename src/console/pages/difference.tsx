@@ -63,13 +63,10 @@ interface NoImage {
 
 /** @throws RegistryError */
 async function readImage(registry: RegistryClient, repository: string, digest: string): Promise<Image | NoImage> {
-  const found = await unless(
-    404,
-    readManifest(registry, repository, digest).then((manifest) => ({ manifest })),
-  );
+  const found = await unless(404, readManifest(registry, repository, digest));
   if (found === undefined)
-    return { digest, problem: 'is not at central: it was deleted, or is yet to be announced by a node' };
-  const { manifest } = found;
+    return { digest, problem: 'is not at central: it was deleted, or a node has yet to announce it' };
+  const manifest = found.shown;
   if (manifest === undefined)
     return { digest, problem: `is larger than ${MAX_SHOWN_BYTES / 1024} KiB, so this page cannot compare it` };
   const config = manifest.config && (await ifSoon(readConfig(registry, repository, manifest.config)));

@@ -17,7 +17,7 @@ export function imageContentsPages(): Hono<ConsoleEnv> {
     const { repository, reference } = splitImage(c.req.param('image') ?? '');
     const digest = c.req.query('digest');
     const path = await pathOf(registry, repository, reference, digest);
-    const stored = await registry.textUpTo(MAX_READABLE_BYTES, path, { Accept: ACCEPT }, c.env.makeRoom);
+    const { text: stored } = await registry.textUpTo(MAX_READABLE_BYTES, path, { Accept: ACCEPT }, c.env.makeRoom);
     const text = stored === undefined ? undefined : readable(stored);
     const title = titleOf(repository, reference);
     return c.html(
@@ -58,8 +58,8 @@ async function pathOf(
   part: string | undefined,
 ): Promise<string> {
   if (part === undefined) return `/v2/${repository}/manifests/${reference}`;
-  const manifest = await readManifest(registry, repository, reference);
-  const parts = [manifest?.config, ...(manifest?.layers ?? [])];
+  const { shown } = await readManifest(registry, repository, reference);
+  const parts = [shown?.config, ...(shown?.layers ?? [])];
   if (parts.some((each) => each?.digest === part)) return `/v2/${repository}/blobs/${part}`;
   throw new HTTPException(404, { message: `${titleOf(repository, reference)} does not list ${part}` });
 }

@@ -5,11 +5,12 @@ import type { FC } from 'hono/jsx';
 import type { ImageState, Pin, SharedBlob } from '../answers.ts';
 import { Bytes, Digest, Facts, FirstRows, NotShown, State, Table, Time } from '../components.tsx';
 import type { ConsoleEnv, SignedIn } from '../context.ts';
+import { DAY } from '../../durations.ts';
 import { FormFields } from '../form.ts';
 import { Action, Form, Page } from '../layout.tsx';
 import { readConfig, type ShownConfig } from '../image-config.ts';
 import { type Descriptor, readManifest, type ShownManifest } from '../manifest.ts';
-import { ifSoon, unless } from '../registry-client.ts';
+import { ifSoon, type RegistryClient, unless } from '../registry-client.ts';
 import { apiImage, imagePath, imageRoute, isTag, repositoryPath, splitImage, titleOf } from '../paths.ts';
 import { may } from '../rights.ts';
 import { Build } from './image-build.tsx';
@@ -42,16 +43,22 @@ export function imagePages(): Hono<ConsoleEnv> {
     return c.redirect(imagePath(repository, tag), 303);
   });
 
-  pages.get(imageRoute('/delete'), (c) => {
+  pages.get(imageRoute('/delete'), async (c) => {
     const { repository, reference } = splitImage(c.req.param('image') ?? '');
     const [path, title] = [imagePath(repository, reference), titleOf(repository, reference)];
+    const until = isTag(reference) ? await restorableUntil(c.get('reader'), repository, reference) : null;
     return c.html(
       <Page title={`Delete ${title}?`} reader={c.get('reader')} section="/images">
         <p>
           {isTag(reference)
-            ? 'Only the tag goes, at every registry. Its history can put it back.'
+            ? 'This deletes the tag alone, at every registry. Its manifest stays, and its history can put the tag back.'
             : 'This deletes the manifest and all its tags, at every registry. Only a push brings them back.'}
         </p>
+        {until !== null && (
+          <p>
+            It can be put back until <Time at={until} />.
+          </p>
+        )}
         <Action reader={c.get('reader')} action={`${path}/delete`} label={`Delete ${title}`} />
         <a href={path}>Cancel</a>
       </Page>,
@@ -111,8 +118,19 @@ export function imagePages(): Hono<ConsoleEnv> {
   return pages;
 }
 
-interface ImageContents {
+/** Returns when the history of a tag that is deleted now ends; null if it is not known. @throws RegistryError */
+async function restorableUntil({ registry }: SignedIn, repository: string, tag: string): Promise<string | null> {
+  const history = registry.get<{ kept_days: number }>(`${apiImage(repository, tag)}/history`, { n: 1 });
+  const known = await ifSoon(unless(403, history));
+  return known === undefined ? null : new Date(Date.now() + known.kept_days * DAY).toISOString();
+}
+
+interface ImageContents extends ImageParts {
   readonly state: ImageState;
+}
+
+/** The manifest, and what it leads to. */
+interface ImageParts {
   /** Undefined if it is too large to show. */
   readonly manifest: ShownManifest | undefined;
   /** Undefined if it is not the config of an image, too large to show, or not read in time. */
@@ -125,22 +143,24 @@ interface ImageContents {
 }
 
 async function contentsOf({ registry }: SignedIn, repository: string, reference: string): Promise<ImageContents> {
-  const [state, manifest] = await Promise.all([
+  const [state, parts] = await Promise.all([
     registry.get<ImageState>(apiImage(repository, reference)),
-    readManifest(registry, repository, reference),
+    partsOf(registry, repository, reference),
   ]);
+  return { state, ...parts };
+}
+
+async function partsOf(registry: RegistryClient, repository: string, reference: string): Promise<ImageParts> {
+  const { digest, shown: manifest } = await readManifest(registry, repository, reference);
   const { config, layers } = manifest ?? {};
   const [{ manifests: referrers }, build, sharing] = await Promise.all([
-    registry.get<{ manifests: Descriptor[] }>(`/v2/${repository}/referrers/${state.digest ?? ''}`),
+    registry.get<{ manifests: Descriptor[] }>(`/v2/${repository}/referrers/${digest}`),
     config
       ? ifSoon(readConfig(registry, repository, config).then((read) => ({ config: read })))
       : { config: undefined },
-    layers
-      ? ifSoon(registry.get<{ shared: SharedBlob[] }>(`${apiImage(repository, state.digest ?? reference)}/shared`))
-      : { shared: [] },
+    layers ? ifSoon(registry.get<{ shared: SharedBlob[] }>(`${apiImage(repository, digest)}/shared`)) : { shared: [] },
   ]);
   return {
-    state,
     manifest,
     config: build?.config,
     referrers,

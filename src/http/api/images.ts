@@ -4,6 +4,7 @@
  */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { allows, mayPrefetch, maySeeAuthors, pullableRanges } from '../../auth/credential.ts';
+import { DAY } from '../../durations.ts';
 import { OciError } from '../../oci/errors.ts';
 import { readStoredManifest } from '../../oci/manifest.ts';
 import { namespaceId } from '../../namespaces/namespace.ts';
@@ -90,12 +91,15 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     { 200: { description: 'The state, as this host sees it', ...json(image) } },
   );
   api.openapi(get, async (c) => {
-    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
+    const asked = c.req.valid('param');
     const { wait, for: wanted, version } = c.req.valid('query');
     const { config } = c.get('runtime');
     const look = (): Promise<ImageState> =>
-      imageState(config, c.env, c.get('namespace'), repository, parseAnyReference(reference), version);
-    const key = `${namespaceId(c.get('namespace'))} ${repository} ${reference} ${version ?? ''}`;
+      readImage(c, asked, ({ repository, reference }) =>
+        imageState(config, c.env, c.get('namespace'), repository, parseAnyReference(reference), version),
+      );
+    const { organization, repository: path, reference } = asked;
+    const key = `${namespaceId(c.get('namespace'))} ${organization}/${path} ${reference} ${version ?? ''}`;
     const isDone = ({ state }: ImageState): boolean => isFinal(state) || state === wanted;
     return c.json(view(await states.until(key, look, isDone, wait)), 200);
   });
@@ -116,21 +120,28 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
             complete: z
               .boolean()
               .openapi({ description: "false if a node's store does not answer, since it may know of other writes" }),
+            kept_days: z.number().openapi({ description: 'How long a write can be restored once it was replaced' }),
           }),
         ),
       },
     },
   );
   api.openapi(history, async (c) => {
-    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
     const { n, last: before } = c.req.valid('query');
-    const { entries, last, complete } = await historyOf(c).page(repository, parseTag(reference), before, n);
+    const { repository, entries, last, complete } = await readImage(c, c.req.valid('param'), async (asked) => ({
+      ...asked,
+      ...(await historyOf(c).page(asked.repository, parseTag(asked.reference), before, n)),
+    }));
     // A reader must not learn the digests of deleted manifests. An entry for the tag's deletion has no digest.
     const mayPush = allows(c.get('caller'), 'push', repository);
     const shown = entries.filter(({ digest, restorable }) => mayPush || digest === null || restorable);
     const next = last === undefined ? null : `${last.version}.${last.origin}`;
     const withAuthors = maySeeAuthors(c.get('caller'), repository);
-    return c.json({ history: shown.map((entry) => viewOfEntry(entry, withAuthors)), last: next, complete }, 200);
+    const days = c.get('runtime').config.historyMilliseconds / DAY;
+    return c.json(
+      { history: shown.map((entry) => viewOfEntry(entry, withAuthors)), last: next, complete, kept_days: days },
+      200,
+    );
   });
 
   const shared = describe(
@@ -147,16 +158,18 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     },
   );
   api.openapi(shared, async (c) => {
-    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
-    const parsed = parseAnyReference(reference);
-    const resolved = c.get('registry').resolveManifest({ repository, condition: 'granted' }, parsed, false);
-    const manifest = parsed.kind === 'digest' ? parsed.digest : (await resolved).digest;
-    const ranges = pullableRanges(c.get('caller'));
-    const [rows] = await Promise.all([
-      sharedBlobsOf(c.get('runtime').config, c.env, { repository, manifest }, ranges),
-      resolved,
-    ]);
-    return c.json({ digest: manifest, shared: byBlob(rows) }, 200);
+    const found = await readImage(c, c.req.valid('param'), async ({ repository, reference }) => {
+      const parsed = parseAnyReference(reference);
+      const resolved = c.get('registry').resolveManifest({ repository, condition: 'granted' }, parsed, false);
+      const manifest = parsed.kind === 'digest' ? parsed.digest : (await resolved).digest;
+      const ranges = pullableRanges(c.get('caller'));
+      const [rows] = await Promise.all([
+        sharedBlobsOf(c.get('runtime').config, c.env, { repository, manifest }, ranges),
+        resolved,
+      ]);
+      return { digest: manifest, shared: byBlob(rows) };
+    });
+    return c.json(found, 200);
   });
 
   const restore = describe(
@@ -225,13 +238,39 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   });
 }
 
+interface AskedImage {
+  readonly repository: RepositoryName;
+  readonly reference: string;
+}
+
+function imageIn({ organization, repository, reference }: z.infer<typeof imageParam>): AskedImage {
+  return { repository: parseRepositoryName(`${organization}/${repository}`), reference };
+}
+
+/**
+ * Reads something of an image that the caller may pull. It begins before it knows whether the repository is public, so
+ * that this look-up costs no round trip of its own.
+ * @throws OciError DENIED, and what `read` throws
+ */
+export async function readImage<Answer>(
+  c: AppContext,
+  param: z.infer<typeof imageParam>,
+  read: (image: AskedImage) => Promise<Answer>,
+): Promise<Answer> {
+  const answer = read(imageIn(param));
+  // A caller who may not pull learns nothing else, not even a failure.
+  answer.catch(() => undefined);
+  await requireImage(c, param, 'pull');
+  return answer;
+}
+
 /** Checks that the caller may do the action with the image. @throws OciError DENIED */
 export async function requireImage(
   c: AppContext,
-  { organization, repository: path, reference }: z.infer<typeof imageParam>,
+  param: z.infer<typeof imageParam>,
   action: 'pull' | 'push' | 'prefetch',
-): Promise<{ repository: RepositoryName; reference: string }> {
-  const repository = parseRepositoryName(`${organization}/${path}`);
+): Promise<AskedImage> {
+  const { repository, reference } = imageIn(param);
   const caller = c.get('caller');
   const may = action === 'prefetch' ? mayPrefetch(caller, repository) : allows(caller, action, repository);
   if (may) return { repository, reference };
