@@ -17,10 +17,12 @@ const MOST_DESCRIPTORS = 300;
 /** The most outbox entries, and the most lacking blobs, that are named for one image. */
 const MOST_NAMED = 20;
 const most = String(MOST_DESCRIPTORS);
-/** The largest index whose platforms are read, in bytes. */
+/** The largest index, and the largest config, whose platforms are read, in bytes. */
 const MOST_BYTES = 64 * 1024;
-/** The most platforms of an index, and the most characters of one. */
-const [MOST_PLATFORMS, MOST_CHARACTERS] = [20, 100];
+/** The most platforms of an index. */
+const MOST_PLATFORMS = 20;
+/** The most characters of a platform. */
+export const MOST_CHARACTERS = 100;
 
 const SELECT_TAG_ENTRIES = sql<Entry<Tag>>`
   SELECT k.key, k.version FROM json_each(?2) AS asked
@@ -61,9 +63,14 @@ const PLATFORMS = `(
       AND each.type = 'object'
     LIMIT ${String(MOST_PLATFORMS)})
   WHERE platform IS NOT NULL AND platform <> 'unknown/unknown')`;
+// The config that names the platform of an image, if no page has read it. Lists of descriptors begin with the config.
+const UNREAD_CONFIG = `iif(i.image_platform IS NULL, (
+  SELECT l.key FROM (SELECT value FROM json_each(${descriptorsOf('i')}) LIMIT 1) AS d
+  CROSS JOIN locations l ON l.digest = d.value ->> 'digest' AND l.store = ?3 AND l.damage IS NULL
+  WHERE d.value ->> 'kind' = 'config' AND l.size <= ${String(MOST_BYTES)}), NULL)`;
 const SELECT_IMAGES = sql<ImageRow>`
   SELECT image.digest, i.size AS bytes, i.image_size AS size, i.image_kind AS kind, i.last_pull AS pulled,
-    ${PLATFORMS} AS platforms, ${PARTS} AS parts
+    i.image_platform AS platform, ${UNREAD_CONFIG} AS config, ${PLATFORMS} AS platforms, ${PARTS} AS parts
   FROM (SELECT DISTINCT t.digest FROM json_each(?2) AS asked
     CROSS JOIN tags t ON t.repository = ?1 AND t.name = asked.value AND t.visible = 1) AS image
   CROSS JOIN manifests i ON i.repository = ?1 AND i.digest = image.digest`.reading(
@@ -81,6 +88,10 @@ interface ImageRow {
   readonly size: number | null;
   readonly kind: ImageKind | null;
   readonly pulled: number;
+  /** That of its config; '' if the config names none, null if no page has read it. */
+  readonly platform: string | null;
+  /** The key of the object with its config, if a page may read it. */
+  readonly config: string | null;
   /** A JSON array of texts. */
   readonly platforms: string;
   /** {@link Parts}, as JSON. */
@@ -104,8 +115,10 @@ export interface ImageAtStore {
   readonly kind: ImageKind | null;
   /** The hour of its last pull from this store, in milliseconds since the epoch; 0 for never. */
   readonly pulled: number;
-  /** The platforms of an index, such as `linux/arm64/v8`; none for an image of one platform. */
+  /** Its platforms, such as `linux/arm64/v8`, as far as they are known. */
   readonly platforms: readonly string[];
+  /** The key of the object with its config, if a page may read it for the platform. */
+  readonly unreadConfig: string | undefined;
   /** The number of its manifests that are alive in the store. */
   readonly manifests: number;
   /** Whether all of it was read. If not, the store may lack more of it than the other fields say. */
@@ -150,12 +163,13 @@ export async function readTagsAtStore(
   };
 }
 
-function imageIn({ parts, platforms, ...row }: ImageRow): ImageAtStore {
+function imageIn({ parts, platforms, platform, config, ...row }: ImageRow): ImageAtStore {
   const { descriptors, ...read } = JSON.parse(parts) as Parts;
   return {
     ...row,
     ...read,
-    platforms: JSON.parse(platforms) as string[],
+    platforms: platform ? [platform] : (JSON.parse(platforms) as string[]),
+    unreadConfig: config ?? undefined,
     isWhole: descriptors < MOST_DESCRIPTORS,
   };
 }

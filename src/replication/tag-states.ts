@@ -1,6 +1,6 @@
 /**
- * Returns the state of a repository's tags at each store. A page costs each store two round trips, and a third to note
- * the sizes of images. If a node's store does not answer within a second, its tags have the state `unknown`. Without
+ * Returns the state of a repository's tags at each store. A page costs each store two round trips, and others after the
+ * answer, to note the sizes and platforms of images that no page has shown before. If a node's store does not answer within a second, its tags have the state `unknown`. Without
  * central there is no page, because only central is sure to know of a removal. A node that has yet to hear of one would
  * show the tags of a deleted repository, or of a previous owner of the organization's name.
  */
@@ -17,6 +17,7 @@ import type { Store } from '../stores/store.ts';
 import { isVisible, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion } from '../stores/versions.ts';
 import { queueOf } from './durable-object.ts';
 import { copyDownJob, copyUpJob, outboxEntryJob } from './machine.ts';
+import { notePlatforms, type Platforms, readPlatforms, type UnreadConfig } from './tag-platforms.ts';
 import { type ImageAtStore, readTagsAtStore, type TagsAtStore } from './tag-state-rows.ts';
 
 /**
@@ -41,7 +42,7 @@ export interface TagAtStores {
   /** Bytes of the image's distinct blobs; undefined if no store has added them up. */
   readonly size: number | undefined;
   readonly kind: ImageKind | undefined;
-  /** The platforms of an index, up to 20; none for an image of one platform. */
+  /** Up to 20; none until a page has read the config of an image that no index lists. */
   readonly platforms: readonly string[];
   /** The hour of the image's last pull from any store that answers, in milliseconds since the epoch. */
   readonly pulledAt: number | undefined;
@@ -85,6 +86,7 @@ export async function tagStates(
   env: object,
   repository: RepositoryName,
   { limit, after }: { readonly limit: number; readonly after: string },
+  defer: (work: Promise<unknown>) => void,
 ): Promise<TagStatesPage> {
   const stores = composeStores(config, env);
   const [central] = stores;
@@ -108,17 +110,18 @@ export async function tagStates(
     const winner = winnerOf(name, answers);
     return winner === undefined ? [] : [{ name, ...winner, cells: cellsOf(repository, name, winner.digest, answers) }];
   });
-  const [parked] = await Promise.all([
+  defer(measureUnmeasured(repository, answers));
+  const [parked, read] = await Promise.all([
     parkedAmong(
       config,
       env,
       tags.flatMap(({ cells }) => cells.flatMap(({ jobs }) => jobs)),
     ),
-    measureUnmeasured(repository, answers),
+    platformsOf(repository, new Set(tags.map(({ digest }) => digest)), answers, defer),
   ]);
   return {
     tags: tags.map(({ name, digest, version, origin, cells }) => {
-      const { size, kind, platforms, pulledAt } = knownOf(digest, answers);
+      const { size, kind, platforms, pulledAt } = knownOf(digest, answers, read.get(digest));
       const pushedAt = Math.floor(version / VERSIONS_PER_MILLISECOND);
       const states = cells.map(({ store, state, jobs }) => ({
         store,
@@ -198,9 +201,11 @@ function keyOf({ queue, id }: NamedJob): string {
   return `${queue} ${id}`;
 }
 
+/** @param read the platform in the image's config, if this page has read it */
 function knownOf(
   digest: Digest,
   answers: readonly Answer[],
+  read: string | undefined,
 ): Pick<TagAtStores, 'size' | 'kind' | 'platforms' | 'pulledAt'> {
   const images = answers.flatMap(({ known }) => known?.images.get(digest) ?? []);
   const measured = images.find(({ size }) => size !== null);
@@ -208,9 +213,36 @@ function knownOf(
   return {
     size: measured?.size ?? undefined,
     kind: measured?.kind ?? undefined,
-    platforms: images.find(({ platforms }) => platforms.length > 0)?.platforms ?? [],
+    platforms: read ? [read] : (images.find(({ platforms }) => platforms.length > 0)?.platforms ?? []),
     pulledAt: pulled === 0 ? undefined : pulled,
   };
+}
+
+/** Reads the platforms of images that no store knows the platforms of, and notes them for the next page. */
+async function platformsOf(
+  repository: RepositoryName,
+  digests: ReadonlySet<Digest>,
+  answers: readonly Answer[],
+  defer: (work: Promise<unknown>) => void,
+): Promise<Platforms> {
+  const unread = [...digests].flatMap((digest): UnreadConfig[] => {
+    if (answers.some(({ known }) => (known?.images.get(digest)?.platforms.length ?? 0) > 0)) return [];
+    const [first] = answers.flatMap(({ store, known }) => {
+      const key = known?.images.get(digest)?.unreadConfig;
+      return key === undefined ? [] : [{ store, key, digest }];
+    });
+    return first === undefined ? [] : [first];
+  });
+  const read = await readPlatforms(unread);
+  const byStore = Map.groupBy(
+    unread.filter(({ digest }) => read.has(digest)),
+    ({ store }) => store,
+  );
+  for (const [store, found] of byStore)
+    defer(
+      forPage(notePlatforms(store, repository, new Map(found.map(({ digest }) => [digest, read.get(digest) ?? ''])))),
+    );
+  return read;
 }
 
 /** Measures the images that nobody has measured, for the next page that shows them. */

@@ -7,6 +7,7 @@ import * as records from '../../src/stores/manifests/manifest-records.ts';
 import * as announcements from '../../src/replication/announcement-rows.ts';
 import { raiseClockTo, selectClock } from '../../src/stores/clock.ts';
 import * as lacking from '../../src/replication/only-at-rows.ts';
+import { notePlatforms } from '../../src/replication/tag-platforms.ts';
 import { readTagsAtStore } from '../../src/replication/tag-state-rows.ts';
 import * as copies from '../../src/replication/copy-rows.ts';
 import * as changeLog from '../../src/stores/change-log-rows.ts';
@@ -145,6 +146,18 @@ export function replication(central: Store, node: Store): [string, Operation][] 
         ).run();
         await readTagsAtStore(central, BIG, [TAG, tag('a00001'), tag('d00001'), tag('top')], [TAGGED, digest('0', 1)]);
       },
+    ],
+    [
+      'note platforms',
+      () =>
+        notePlatforms(
+          central,
+          BIG,
+          new Map([
+            [TAGGED, 'linux/amd64'],
+            [digest('0', 1), ''],
+          ]),
+        ),
     ],
     ['copies up', () => copies.copiesUpFrom(database, 'node1', '', 100, [COMMON])],
     ['count blobs that only a node has', () => lacking.onlyAt(central, 'node1')],

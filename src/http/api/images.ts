@@ -250,6 +250,7 @@ function imageIn({ organization, repository, reference }: z.infer<typeof imagePa
 /**
  * Reads something of an image that the caller may pull. It begins before it knows whether the repository is public, so
  * that this look-up costs no round trip of its own.
+ * @param read must write nothing
  * @throws OciError DENIED, and what `read` throws
  */
 export async function readImage<Answer>(

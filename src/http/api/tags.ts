@@ -22,7 +22,9 @@ export const tagAtStores = z
       .openapi({ description: "Bytes of the image's distinct blobs; null until they are added up" }),
     kind: z.enum(['', 'initrd', 'rom']).nullable(),
     platforms: z.array(z.string()).openapi({
-      description: 'The platforms of an index of up to 64 KiB, 20 at most; none for an image of one platform',
+      description:
+        'Those that an index of up to 64 KiB lists, 20 at most, or the one in the config of an image. A page reads up ' +
+        'to 10 configs that no page has read before, each of up to 64 KiB; other images show none until then',
     }),
     pulled_at: time.nullable().openapi({
       description: 'The hour of the last pull of the image from any store that answers; null if there was none',
@@ -61,7 +63,8 @@ export function tagRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(list, async (c) => {
     const { repository } = await requireImage(c, { ...c.req.valid('param'), reference: '' }, 'pull');
     const { n: limit, last: after } = c.req.valid('query');
-    const page = await tagStates(c.get('runtime').config, c.env, repository, { limit, after });
+    const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
+    const page = await tagStates(c.get('runtime').config, c.env, repository, { limit, after }, defer);
     return c.json({ tags: page.tags.map(view), stores: [...page.stores], last: page.last ?? null }, 200);
   });
 }

@@ -177,7 +177,8 @@ const STRIP_DESCRIPTORS = sql`
     AND ${IS_DEAD('large_descriptors.repository', 'large_descriptors.digest')}`.reading(inFull(8));
 const STRIP_MANIFESTS = sql`
   UPDATE manifests AS m SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '',
-    subject = NULL, size = 0, last_pull = 0, image_size = NULL, image_kind = NULL, descriptors = NULL
+    subject = NULL, size = 0, last_pull = 0, image_size = NULL, image_kind = NULL, image_platform = NULL,
+    descriptors = NULL
   WHERE ${DELETION_IS_LISTED} AND m.created_version <= m.deleted_version AND m.media_type <> ''`;
 
 /** Removes everything that deleted manifests have left except their versions. */

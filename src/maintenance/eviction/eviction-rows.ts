@@ -211,7 +211,8 @@ const MAY_GO = `repository = ?2 AND digest IN ${LISTED} AND created_version > de
 // If a manifest was ever deleted, its row stays as a tombstone, because the deletion may hide tags.
 const LEAVE_TOMBSTONES = sql`
   UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '',
-    subject = NULL, size = 0, last_pull = 0, image_size = NULL, image_kind = NULL, descriptors = NULL
+    subject = NULL, size = 0, last_pull = 0, image_size = NULL, image_kind = NULL, image_platform = NULL,
+    descriptors = NULL
   WHERE ${MAY_GO} AND deleted_version > 0`.reading(inFull(16));
 const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE ${MAY_GO}`.reading(inFull(16));
 

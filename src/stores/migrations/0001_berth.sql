@@ -32,6 +32,7 @@ CREATE TABLE manifests (
   used_at INTEGER GENERATED ALWAYS AS (max(last_pull, created_version / 1000)) VIRTUAL,
   image_size INTEGER,
   image_kind TEXT,
+  image_platform TEXT,
   evictable INTEGER NOT NULL DEFAULT 0,
   descriptors TEXT,
   PRIMARY KEY (repository, digest)

@@ -80,7 +80,8 @@ export async function createWorld({ host, store }: Place): Promise<World> {
     public: await putBlob(SOURCES.public, bytesOf(13, 50), asOwnerOf(SOURCES.public)),
   };
   if (image === undefined || blob === undefined) throw new Error('no repository is whole');
-  await database.prepare('UPDATE manifests SET last_pull = ?1').bind(Date.now()).run();
+  // Reads that are allowed note what they learn, once.
+  await database.prepare("UPDATE manifests SET last_pull = ?1, image_platform = ''").bind(Date.now()).run();
   return {
     image,
     blob,
