@@ -25,6 +25,7 @@ export type ImageState = z.infer<typeof images.image>;
 export type HistoryEntry = z.infer<typeof images.historyEntry>;
 export type Pin = z.infer<typeof images.pin>;
 export type StoreMaintenance = z.infer<typeof schemas.storeMaintenance>;
+export type DamagedBlob = z.infer<typeof schemas.damagedBlob>;
 export type AuditEntry = z.infer<typeof auditEntry>;
 export type SharedBlob = z.infer<typeof images.sharedBlob>;
 export type LatestPush = z.infer<typeof images.latestPush>;

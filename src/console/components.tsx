@@ -109,7 +109,7 @@ function clipped(text: string): string {
   return text.length <= MAX_CHARACTERS ? text : `${text.slice(0, MAX_CHARACTERS)}…`;
 }
 
-/** One word that says how something is. Its color repeats what the word says. */
+/** A word for a state, and a color that says the same. */
 export const State: FC<{ children: string }> = ({ children }) => (
   <span class={`state ${GOOD.has(children) ? 'good' : BAD.has(children) ? 'bad' : ''}`}>{children}</span>
 );
@@ -138,7 +138,7 @@ export const Live: FC<{ id: string; path: string; children?: Child }> = ({ id, p
     hx-get={path}
     hx-trigger="every 5s, visibilitychange from:document"
     hx-select={`#${id}`}
-    hx-swap="outerHTML"
+    hx-swap="outerMorph"
   >
     {children}
   </div>

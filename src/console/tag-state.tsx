@@ -37,7 +37,7 @@ export const TagStateCell: FC<{ state: TagState; answers: boolean }> = ({ state,
 
 export const TagStateLegend: FC = () => (
   <details>
-    <summary>What the states mean</summary>
+    <summary>Meanings of the states</summary>
     <dl>
       {Object.values(SHOWN).map(({ mark, word, meaning }) => (
         <div>

@@ -4,10 +4,11 @@ import type { StoreName } from '../namespaces/namespace.ts';
 import { composeStores } from '../registry/compose.ts';
 import type { Database } from '../stores/database.ts';
 import { forPage } from '../stores/deadline.ts';
+import { type DamageShown, damageShown } from './integrity/scrub-rows.ts';
 import { maintenanceCounters, type ShownTask, taskStates } from './task-rows.ts';
 import { TASK_NAMES } from './tasks.ts';
 
-export type { ShownTask };
+export type { DamageShown, ShownTask };
 
 export interface StoreMaintenance {
   readonly store: StoreName;
@@ -23,6 +24,12 @@ export function maintenanceOf(config: Config, env: object): Promise<StoreMainten
 /** Does the same as {@link maintenanceOf} for a page for people, which waits only a second for each store. */
 export function maintenanceForPage(config: Config, env: object): Promise<StoreMaintenance[]> {
   return ofStores(config, env, (database) => forPage(knownOf(database)));
+}
+
+/** Returns the first damaged locations of all stores; undefined if central does not answer within a second. */
+export function damageForPage(config: Config, env: object, limit: number): Promise<DamageShown[] | undefined> {
+  const [central] = composeStores(config, env);
+  return forPage(damageShown(central.database, limit));
 }
 
 function ofStores(

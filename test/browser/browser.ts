@@ -9,7 +9,7 @@ const PICTURES = fileURLToPath(new URL('../../results/console', import.meta.url)
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 export const NARROW = { width: 320, height: 640 };
-export const WIDE = { width: 1280, height: 800 };
+export const WIDE = { width: 1920, height: 1080 };
 
 type ContextOptions = Parameters<Browser['newContext']>[0];
 

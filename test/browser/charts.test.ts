@@ -4,10 +4,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePorts, type LocalRegistry, startLocalRegistry } from '../../src/local/simulators.ts';
 import { imageOf, loggedIn, pushImage } from '../support/local/push.ts';
 import { temporaryFolder } from '../support/local/server.ts';
+import { SqlApi } from '../support/local/sql-api.ts';
 import { noteUsage, WITH_SQL } from './usage-figures.ts';
 import { browserForFile, NARROW, pictureOf, problemsOf, WIDE } from './browser.ts';
 
+const TOKEN = 'the-token-of-analytics-engine';
+
 let registry: LocalRegistry;
+let sql: SqlApi;
 let folder: string;
 const address = (path: string): string => `${registry.console.url}${path}`;
 const { signedIn } = browserForFile(address);
@@ -15,7 +19,10 @@ const { signedIn } = browserForFile(address);
 beforeAll(async () => {
   folder = await temporaryFolder();
   const [port = 0] = await freePorts();
-  registry = await startLocalRegistry({ port, stateDir: folder, entryPoint: WITH_SQL });
+  sql = await SqlApi.start(TOKEN);
+  sql.pulls = 12;
+  const vars = { ANALYTICS_URL: sql.url, ANALYTICS_TOKEN: TOKEN };
+  registry = await startLocalRegistry({ port, stateDir: folder, entryPoint: WITH_SQL, vars });
   await noteUsage(port);
   const alice = loggedIn(`http://localhost:${port + 1}`, 'alice');
   await pushImage(alice, 'alice/app', 'latest', imageOf(200_000, 50_000));
@@ -25,13 +32,26 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await registry?.stop();
+  await sql?.close();
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
 
 const CHARTS: readonly (readonly [path: string, charts: readonly string[], inTables: readonly string[]])[] = [
-  ['/', ['Map: central and its nodes', 'Lag by the hour'], ['Hour', '95 % announced in']],
-  ['/replication', ['Lag by the hour', 'Bytes copied'], ['95 % settled in', 'Failed attempts']],
-  ['/replication/node1', ['Lag by the hour', 'Announcements and copies'], ['95 % settled in', 'longer']],
+  [
+    '/',
+    ['Map: central and its nodes', 'Pushes by the hour', 'Pulls by the hour', 'Lag by the hour'],
+    ['New at central', 'Pulls', '95 % announced in'],
+  ],
+  [
+    '/replication',
+    ['Lag by the hour', 'Announcements and copies', 'Bytes copied', 'Deletions and failures'],
+    ['95 % settled in', 'longer', 'Up, to central', 'Failed attempts'],
+  ],
+  [
+    '/replication/node1',
+    ['Lag by the hour', 'Announcements and copies', 'Bytes copied', 'Deletions and failures'],
+    ['95 % settled in', 'longer', 'Up, to central', 'Failed attempts'],
+  ],
   ['/organizations/alice', ['Use by the day', 'Bytes by repository'], ['alice/runtime', '86 others', '12 GB']],
 ];
 

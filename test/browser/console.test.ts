@@ -106,10 +106,10 @@ describe.each(PAGES)('%s at %s', (user, path) => {
   });
 });
 
-test.each([`/images/${APP}`, `/images/${APP}:latest`])(
-  'the first view of %s is at most 100 KB in all',
-  async (path) => {
-    const page = await signedIn('alice');
+test.each(PAGES.filter(([, path]) => path !== '/reference'))(
+  'the first view of %s at %s is at most 100 KB in all',
+  async (user, path) => {
+    const page = await signedIn(user);
     const bodies: Promise<Buffer>[] = [];
     page.on('response', (response) => void bodies.push(response.body()));
     await page.goto(address(path), { waitUntil: 'networkidle' });
@@ -126,6 +126,14 @@ test('a push appears on an open page without reloading it', async () => {
   await pushImage(loggedIn(server.current.url, 'alice'), APP, 'fresh', imageOf(1000));
   await page.getByRole('link', { name: 'fresh' }).waitFor({ timeout: 30_000 });
   expect(await page.evaluate('window.stillHere')).toBe(true);
+});
+
+test('an open page that is refreshed keeps the focus of the keyboard', async () => {
+  const page = await signedIn('admin');
+  await page.getByRole('button', { name: 'Wake node1' }).focus();
+  await page.waitForResponse((response) => response.url() === address('/'));
+  await page.evaluate("new Promise((done) => document.addEventListener('htmx:after:swap', done, { once: true }))");
+  expect(await page.evaluate('document.activeElement.textContent')).toBe('Wake node1');
 });
 
 test('a push appears on the open overview of an administrator', async () => {

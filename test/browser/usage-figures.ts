@@ -1,10 +1,11 @@
-/** Figures of three months, for the charts of an organization. */
+/** Figures for the charts: three months of an organization, and a day of pushes. */
 import { fileURLToPath } from 'node:url';
 import { Control } from '../bench/control.ts';
 
 /** The Worker with a route that runs SQL. */
 export const WITH_SQL = fileURLToPath(new URL('../bench/worker.js', import.meta.url));
-const DAY = 24 * 3_600_000;
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
 
 /** The largest repositories: most bytes of the second one are shared with others. */
 const REPOSITORIES = [
@@ -14,7 +15,7 @@ const REPOSITORIES = [
   { name: 'alice/small', bytes: 1e8, unshared: 5e7, share: 6e7 },
 ];
 
-/** Notes what alice used on each of 90 days, and what its repositories hold. @param port central's */
+/** Notes the use of alice on each of 90 days, the bytes of its repositories, and pushes. @param port central's */
 export async function noteUsage(port: number): Promise<void> {
   const measured = { organization: 'alice', count: 90, bytes: 9e9, largest: REPOSITORIES };
   const today = Math.floor(Date.now() / DAY);
@@ -26,5 +27,9 @@ export async function noteUsage(port: number): Promise<void> {
      SELECT ${today} - i, 'alice', 1, 9000000000 - i * 50000000 - (i % 7) * 200000000,
        iif(i > 60, NULL, iif(i > 30, 8000000000, 12000000000)) FROM n`,
     `INSERT OR REPLACE INTO largest_repositories VALUES ('alice', 1790000000000, '${JSON.stringify(measured)}')`,
+    // The current hour begins at document 0, and counts those that are pushed.
+    `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 22)
+     INSERT OR REPLACE INTO documents_by_hour (hour, documents)
+     SELECT ${Math.floor(Date.now() / HOUR)} - i, iif(i = 0, 0, 500 - i * 20) FROM n`,
   );
 }

@@ -163,22 +163,6 @@ describe('an administrator', () => {
     const page = await reader.text('/replication/node1');
     expect(page).toContain(`<td>manifest</td><td>${APP}</td><td><code title="${digest}">`);
   });
-
-  test('pauses a queue, and resumes it', async () => {
-    const reader = await Reader.signedIn('admin');
-    await reader.submit('/replication/node1', '/replication/node1/paused');
-    expect(await reader.text('/replication/node1')).toContain('>paused<');
-    await reader.submit('/replication/node1', '/replication/node1/paused');
-    expect(await reader.text('/replication/node1')).not.toContain('>paused<');
-  });
-
-  test.each(['retry', 'announce-all'])('has the queue of a node %s', async (action) => {
-    const reader = await Reader.signedIn('admin');
-    const answer = await reader.submit('/replication/node1', `/replication/node1/${action}`);
-    expect([answer.status, answer.headers.get('Location')]).toEqual([303, '/replication/node1']);
-    const { entries } = await (await callApi('GET', 'audit', 'admin')).json<{ entries: { action: string }[] }>();
-    expect(entries[0]?.action).toBe({ retry: 'retry jobs', 'announce-all': 'announce all' }[action]);
-  });
 });
 
 describe("an organization's admin", () => {

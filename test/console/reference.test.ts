@@ -25,6 +25,12 @@ describe('the reference', () => {
       expect(page).toContain(`<code>${field}</code>`);
   });
 
+  test('is at most 30 KB as Cloudflare sends it, compressed', async () => {
+    const page = new Blob([await (await Reader.signedIn('alice')).text('/reference')]);
+    const sent = new Response(page.stream().pipeThrough(new CompressionStream('gzip')));
+    expect((await sent.arrayBuffer()).byteLength).toBeLessThan(30_000);
+  });
+
   test('tries a read with the rights of its reader', async () => {
     await hosts.push('central', APP, 1, 'latest');
     const reader = await Reader.signedIn('alice');

@@ -182,6 +182,7 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
           scrub.repairLocation(digest('d', 2), 'central', 'blobs/d2', { key: 'k', size: 1 }),
         ]),
     ],
+    ['damage for people', () => scrub.damageShown(database, 10)],
     ['damaged locations', () => scrub.damagedLocations(database, { digest: '', store: '' }, 10)],
     ['wanted blobs', () => scrub.wantedBlobs(central, { digest: '', repository: '' }, 100)],
     ['wanted blobs of many', () => scrub.wantedBlobs(central, { digest: UNNEEDED, repository: 'mallory/a' }, 100)],

@@ -13,7 +13,7 @@ export const Build: FC<{ config: ShownConfig; layers: readonly Descriptor[] }> =
       <h2>Configuration</h2>
       <Facts of={[['Built', <Time at={config.created} none="not stated" />]]} />
       <Table
-        caption="What a container starts with"
+        caption="Settings that a container starts with"
         columns={['Setting', 'Value']}
         rows={config.settings.map(([name, values]) => [name, <Lines of={values} />])}
         empty="The config sets nothing."

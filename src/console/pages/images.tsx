@@ -1,13 +1,14 @@
 /** The repositories that the reader may pull from. */
 import { Hono } from 'hono';
-import type { FC } from 'hono/jsx';
+import type { Child, FC } from 'hono/jsx';
 import type { ListedRepository } from '../answers.ts';
-import { Live, Next, State, Table, Time } from '../components.tsx';
+import { Bytes, Live, Next, State, Table, Time } from '../components.tsx';
 import type { ConsoleEnv, SignedIn } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { LatestPushes, readLatestPushes } from '../latest-pushes.tsx';
 import { Form, Page } from '../layout.tsx';
 import { apiOrganization, repositoryPath } from '../paths.ts';
+import { RepositoryActions } from './repository-actions.tsx';
 
 interface RepositoryList {
   readonly repositories: readonly ListedRepository[];
@@ -15,11 +16,16 @@ interface RepositoryList {
   readonly complete: boolean;
 }
 
+/** The last column is for those who administer an organization. */
+const COLUMNS = ['Repository', 'Visibility', 'Tags', 'Size', 'Last push', 'Last pull', 'Actions'];
+
 export function imagesPages(): Hono<ConsoleEnv> {
   const pages = new Hono<ConsoleEnv>();
   pages.get('/images', async (c) => {
     const reader = c.get('reader');
     const prefix = c.req.query('prefix') ?? '';
+    const administers = reader.caller.kind === 'administrator' || reader.caller.rights.includes('admin');
+    const columns = administers ? COLUMNS : COLUMNS.slice(0, -1);
     const mayByPush = reader.caller.organization !== null;
     const sort = mayByPush && c.req.query('sort') === 'pushed' ? 'pushed' : 'name';
     const after = c.req.query('last') ?? '';
@@ -63,15 +69,9 @@ export function imagesPages(): Hono<ConsoleEnv> {
           {!complete && <p class="problem">A store does not answer, so pulls from it are missing.</p>}
           <Table
             caption="Repositories"
-            columns={['Repository', 'Visibility', 'Tags', 'Last push', 'Last pull']}
+            columns={columns}
             stacks
-            rows={repositories.map((each) => [
-              <a href={repositoryPath(each.name)}>{each.name}</a>,
-              <State>{each.visibility}</State>,
-              `${each.tags}${each.more_tags ? ' or more' : ''}`,
-              <Time at={each.pushed_at} />,
-              <Time at={each.pulled_at} />,
-            ])}
+            rows={repositories.map((each) => cellsOf(reader, each).slice(0, columns.length))}
             empty={emptyText(prefix, last)}
           />
           <Next path="/images" query={{ prefix, sort }} last={last} />
@@ -94,6 +94,19 @@ export function imagesPages(): Hono<ConsoleEnv> {
     return c.redirect(repositoryPath(`${caller.organization ?? ''}/${name}`), 303);
   });
   return pages;
+}
+
+function cellsOf(reader: SignedIn, repository: ListedRepository): Child[] {
+  const { name, visibility, tags, more_tags: hasMore, bytes, pushed_at: pushed, pulled_at: pulled } = repository;
+  return [
+    <a href={repositoryPath(name)}>{name}</a>,
+    <State>{visibility}</State>,
+    `${tags}${hasMore ? ' or more' : ''}`,
+    bytes === null ? <span class="faint">not known</span> : <Bytes of={bytes} />,
+    <Time at={pushed} />,
+    <Time at={pulled} />,
+    <RepositoryActions reader={reader} repository={repository} />,
+  ];
 }
 
 /** A form that creates a repository of the organization that the reader administers. */

@@ -308,10 +308,16 @@ const Created: FC<{ reader: SignedIn; credential: CreatedCredential }> = ({ read
       The credential <strong>{credential.name}</strong> was created. Copy its secret: it is not shown again.
     </p>
     <pre tabindex={0}>{credential.secret}</pre>
-    <pre tabindex={0}>
-      {reader.caller.registries
-        .map(({ host }) => `docker login ${host} -u ${credential.organization ?? credential.name} --password-stdin`)
-        .join('\n')}
-    </pre>
+    <p>Each of these commands logs in, and asks for the secret. crane uses the login of docker.</p>
+    {reader.caller.registries.map(({ name, host }) => (
+      <>
+        <h3>At {name}</h3>
+        <pre tabindex={0}>
+          {['docker login', 'podman login', 'berth login', 'helm registry login', 'oras login']
+            .map((command) => `${command} ${host} -u ${credential.organization ?? credential.name}`)
+            .join('\n')}
+        </pre>
+      </>
+    ))}
   </section>
 );

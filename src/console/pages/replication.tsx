@@ -6,7 +6,7 @@ import type { OnlyHere, ParkedJob, Queue, QueueSeries, Turns } from '../answers.
 import { LagOverLastDay } from '../charts/lag.tsx';
 import { QueueFigures } from '../charts/queue-figures.tsx';
 import { Bytes, Digest, inUnits, State, Table } from '../components.tsx';
-import type { ConsoleEnv } from '../context.ts';
+import type { ConsoleEnv, SignedIn } from '../context.ts';
 import { FormFields } from '../form.ts';
 import { Action, Page } from '../layout.tsx';
 import { ifSoon, unless } from '../registry-client.ts';
@@ -89,13 +89,7 @@ export function replicationPages(): Hono<ConsoleEnv> {
     return c.html(
       <Page title={`Queue of ${store}`} reader={reader} section="/replication">
         <Table caption="The queue" columns={QUEUE_COLUMNS} stacks rows={[queueRow(queue)]} empty="" />
-        <Action
-          reader={reader}
-          action={`${path}/paused`}
-          fields={{ paused: String(!queue.paused) }}
-          label={queue.paused ? 'Resume' : 'Pause'}
-        />
-        <Action reader={reader} action={`${path}/retry`} label="Wake" />
+        <QueueActions reader={reader} queue={queue} />
         <Action reader={reader} action={`${path}/announce-all`} label="Announce everything again" />
         <Copies turns={turns} />
         <Waiting page={waiting} />
@@ -140,6 +134,19 @@ export function replicationPages(): Hono<ConsoleEnv> {
   return pages;
 }
 
+/** Pauses or resumes a queue, or wakes it, which also tries its parked jobs again. */
+export const QueueActions: FC<{ reader: SignedIn; queue: Queue }> = ({ reader, queue: { store, paused } }) => (
+  <>
+    <Action
+      reader={reader}
+      action={`/replication/${store}/paused`}
+      fields={{ paused: String(!paused) }}
+      label={`${paused ? 'Resume' : 'Pause'} ${store}`}
+    />
+    <Action reader={reader} action={`/replication/${store}/retry`} label={`Wake ${store}`} />
+  </>
+);
+
 const NO_ANSWER = <State>does not answer</State>;
 
 /** The copies under way, and the organizations in the order of their turns. */
@@ -158,7 +165,7 @@ const Copies: FC<{ turns: Turns | undefined }> = ({ turns }) => (
       empty={turns ? 'Nothing is being copied now.' : NO_ANSWER}
     />
     <Table
-      caption="Whose turn is next: each organization copies one blob at a turn"
+      caption="Organizations in the order of their turns, each of which copies one blob"
       columns={['Organization', 'Blobs that wait']}
       rows={(turns?.waiting ?? []).map(({ organization, blobs }) => [organization, blobs])}
       empty={turns ? 'No copy waits for its turn.' : NO_ANSWER}
@@ -166,14 +173,14 @@ const Copies: FC<{ turns: Turns | undefined }> = ({ turns }) => (
   </>
 );
 
-/** The first of what central has yet to get from the node: announcements first, then blobs. */
+/** The first tags, manifests and blobs that central has yet to get from the node. */
 const Waiting: FC<{ page: WaitingPage | undefined }> = ({ page }) => (
   <>
-    <h2>What central lacks</h2>
+    <h2>Not at central yet</h2>
     {page?.complete === false && <p class="problem">The node does not answer, so only blobs are shown.</p>}
     <Table
-      caption="What waits to be announced, or copied to central"
-      columns={['Kind', 'Of', 'What', 'Size']}
+      caption="Tags and manifests to announce, and blobs to copy to central"
+      columns={['Kind', 'Of', 'Name', 'Size']}
       rows={(page?.items ?? []).map((item) =>
         item.kind === 'blob'
           ? [item.kind, item.organization, <Digest of={item.key} />, <Bytes of={item.size} />]

@@ -11,6 +11,7 @@ import { DAY } from '../../durations.ts';
 import { ifSoon, unless } from '../registry-client.ts';
 import { apiRepository, imagePath, repositoryPath, repositoryRoute, withQuery } from '../paths.ts';
 import { may } from '../rights.ts';
+import { RepositoryActions } from './repository-actions.tsx';
 import { TagStateCell, TagStateLegend } from '../tag-state.tsx';
 
 const ON_PAGE = 100;
@@ -97,7 +98,6 @@ export function repositoryPages(): Hono<ConsoleEnv> {
       administers ? ifSoon(reader.registry.find<Repository>(apiRepository(repository))) : undefined,
       isWhole ? ifSoon(unless(403, pullsOf())) : undefined,
     ]);
-    const other = about?.visibility === 'public' ? 'private' : 'public';
     return c.html(
       <Page title={repository} reader={reader} section="/images">
         {about && (
@@ -108,15 +108,7 @@ export function repositoryPages(): Hono<ConsoleEnv> {
                 ['Created', <Time at={about.created_at} />],
               ]}
             />
-            <Action
-              reader={reader}
-              action={`${path}/-/visibility`}
-              fields={{ visibility: other }}
-              label={`Make ${other}`}
-            />
-            <p>
-              <a href={`${path}/-/delete`}>Delete this repository…</a>
-            </p>
+            <RepositoryActions reader={reader} repository={about} />
           </>
         )}
         {page === undefined ? (

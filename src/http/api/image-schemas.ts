@@ -159,5 +159,9 @@ export const listedRepository = z
     }),
     tags: z.int().openapi({ description: 'Tags at central, 100 at most' }),
     more_tags: z.boolean().openapi({ description: 'Whether there may be more tags than these' }),
+    bytes: z.int().nullable().openapi({
+      description:
+        'Bytes of its distinct blobs, which are added up once a day; null if others of its organization are larger',
+    }),
   })
   .openapi('ListedRepository');

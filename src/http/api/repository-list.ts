@@ -62,13 +62,14 @@ export function repositoryListRoutes(api: OpenAPIHono<AppEnv>): void {
     const page = await repositoriesPage(c.get('runtime').config, c.env, { scope, prefix, byPushOf, after, limit });
     return c.json(
       {
-        repositories: page.repositories.map(({ name, public: isPublic, pushedAt, pulledAt, tags }) => ({
+        repositories: page.repositories.map(({ name, public: isPublic, pushedAt, pulledAt, tags, bytes }) => ({
           name,
           visibility: isPublic ? 'public' : 'private',
           pushed_at: formatTime(pushedAt),
           pulled_at: pulledAt === 0 ? null : formatTime(pulledAt),
           tags,
           more_tags: tags === MOST_TAGS_COUNTED,
+          bytes,
         })),
         last: page.last ?? null,
         complete: page.complete,

@@ -215,6 +215,19 @@ export const storeMaintenance = z
   })
   .openapi('StoreMaintenance');
 
+export const damagedBlob = z
+  .object({
+    digest: z.string(),
+    store: z.string().openapi({ description: 'The store whose object is damaged' }),
+    problem: z.enum(['missing', 'wrong bytes']),
+    lost: z.boolean().openapi({ description: 'Whether no store has sound bytes. Maintenance repairs the others' }),
+    repository: z
+      .string()
+      .nullable()
+      .openapi({ description: 'One of the repositories with the blob; null if none has it any more' }),
+  })
+  .openapi('DamagedBlob');
+
 const health = z.enum(['ok', 'unavailable']);
 
 export const deployment = z

@@ -4,7 +4,9 @@
  * Every statement that changes a location checks that the key is still the one that was read, so that it does not undo
  * a push that has replaced the object meanwhile.
  */
+import type { StoreName } from '../../namespaces/namespace.ts';
 import type { Digest } from '../../oci/digest.ts';
+import type { RepositoryName } from '../../oci/reference.ts';
 import type { CheckedLocationRow, Damage } from '../../stores/blob-rows.ts';
 import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
 import { atMost, paged } from '../../stores/rows-read.ts';
@@ -91,6 +93,29 @@ export function damagedLocations(
   limit: number,
 ): Promise<DamagedLocation[]> {
   return database.all<DamagedLocation>(SELECT_DAMAGED, after.digest, after.store, limit);
+}
+
+/** A damaged location, for people. */
+export interface DamageShown {
+  readonly digest: Digest;
+  readonly store: StoreName;
+  readonly damage: Damage;
+  /** 1 if a store has sound bytes. */
+  readonly elsewhere: number;
+  /** One of the repositories with the blob; null if none has it any more. */
+  readonly repository: RepositoryName | null;
+}
+
+const SELECT_SHOWN = sql<DamageShown>`
+  SELECT l.digest, l.store, l.damage,
+    EXISTS (SELECT 1 FROM locations o WHERE o.digest = l.digest AND o.damage IS NULL) AS elsewhere,
+    (SELECT k.repository FROM links k INDEXED BY links_by_digest WHERE k.digest = l.digest LIMIT 1) AS repository
+  FROM locations l INDEXED BY locations_damaged WHERE l.damage IS NOT NULL AND l.digest > ''
+  ORDER BY l.digest, l.store LIMIT CAST(?1 AS INTEGER)`.reading(paged(1, 16));
+
+/** Returns the first damaged locations that central knows of, at any store. */
+export function damageShown(central: Database, limit: number): Promise<DamageShown[]> {
+  return central.all(SELECT_SHOWN, limit);
 }
 
 const REPAIR_LOCATION = sql<{ digest: Digest }>`

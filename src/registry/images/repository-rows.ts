@@ -20,6 +20,8 @@ export interface RepositoryRow {
   readonly pulledAt: number;
   /** At most {@link MOST_TAGS_COUNTED}. */
   readonly tags: number;
+  /** Bytes of its distinct blobs when they were last added up; null if it was not among the largest then. */
+  readonly bytes: number | null;
 }
 
 interface PushedRow {
@@ -66,12 +68,21 @@ export async function publicWithin(
   return (await database.all(SELECT_PUBLIC_WITHIN, from, to, after, limit)).map(({ name }) => name);
 }
 
+/** The most repositories of an organization whose bytes are kept, or more. */
+const MOST_LARGEST = 100;
+// The next owner of an organization's name must not learn what the last one had.
+const MEASURED_BYTES = `(
+  SELECT each.value ->> 'bytes' FROM largest_repositories l
+  CROSS JOIN organizations o ON o.name = l.organization AND o.removed_at IS NULL AND l.measured_at >= o.created_at
+  CROSS JOIN json_each(l.measured, '$.largest') AS each
+  WHERE l.organization = substr(r.name, 1, instr(r.name, '/') - 1) AND each.value ->> 'name' = r.name)`;
+
 const SELECT_NAMED = sql<Omit<RepositoryRow, 'public'> & { public: number }>`
-  SELECT r.name, r.pushed_at AS pushedAt, r.last_pull AS pulledAt, ${IS_PUBLIC},
+  SELECT r.name, r.pushed_at AS pushedAt, r.last_pull AS pulledAt, ${IS_PUBLIC}, ${MEASURED_BYTES} AS bytes,
     (SELECT count(*) FROM (SELECT 1 FROM tags t INDEXED BY tags_visible WHERE t.repository = r.name AND t.visible = 1
       LIMIT ${String(MOST_TAGS_COUNTED)})) AS tags
   FROM json_each(?1) AS asked CROSS JOIN repositories r ON r.name = asked.value`.reading(
-  (run) => keyed(run) + 3 * MOST_TAGS_COUNTED * run.keys,
+  (run) => keyed(run) + (3 * MOST_TAGS_COUNTED + MOST_LARGEST) * run.keys,
 );
 
 /** Returns the rows of the repositories that the store has. */

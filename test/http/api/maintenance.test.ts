@@ -54,11 +54,30 @@ test('lists maintenance tasks: when they ran and will run, what they did, what s
       },
       { store: 'node2', answers: true, tasks: [], counters: {} },
     ],
+    damaged: [],
   });
   const metrics = await (await call('GET', '/metrics', { as: 'admin' })).text();
   expect(metrics).toContain('berth_maintenance_stopped{store="node1",task="collect"} 1\n');
   expect(metrics).toContain('berth_maintenance_slices{store="node1",task="collect"} 3\n');
   expect(metrics).toContain('berth_collected_bytes_total{store="node1"} 11\n');
+});
+
+test('lists the damaged blobs of all stores, and those that no store has sound', async () => {
+  const [twice, once, gone] = ['1', '2', '3'].map((each) => `sha256:${each.repeat(64)}`);
+  const location = 'INSERT INTO locations (digest, store, key, size, created_at, lease_until, damage) VALUES';
+  await env.DB_CENTRAL.batch(
+    [
+      `${location} ('${twice}', 'central', 'a', 1, 0, 0, 'missing'), ('${twice}', 'node1', 'b', 1, 0, 0, NULL)`,
+      `${location} ('${once}', 'node2', 'c', 1, 0, 0, 'wrong bytes'), ('${gone}', 'central', 'd', 1, 0, 0, 'missing')`,
+      `INSERT INTO links (repository, digest, created_at) VALUES ('alice/app', '${twice}', 1), ('alice/app', '${once}', 1)`,
+    ].map((statement) => env.DB_CENTRAL.prepare(statement)),
+  );
+  const { body } = await api('GET', 'maintenance', { as: 'admin' });
+  expect((body as { damaged: unknown }).damaged).toEqual([
+    { digest: twice, store: 'central', problem: 'missing', lost: false, repository: 'alice/app' },
+    { digest: once, store: 'node2', problem: 'wrong bytes', lost: true, repository: 'alice/app' },
+    { digest: gone, store: 'central', problem: 'missing', lost: true, repository: null },
+  ]);
 });
 
 test('says whether collection is on', async () => {

@@ -16,6 +16,7 @@ interface Listed {
   readonly pulled_at: string | null;
   readonly tags: number;
   readonly more_tags: boolean;
+  readonly bytes: number | null;
 }
 
 interface Page {
@@ -101,6 +102,21 @@ describe('the list of repositories', () => {
     await call('GET', '/v2/alice/base/manifests/latest', { as: 'alice' });
     const { repositories: after, complete } = await page('prefix=alice/');
     expect([complete, after.map(({ pulled_at: at }) => at !== null)]).toEqual([true, [true, true, false]]);
+  });
+
+  test('shows the bytes of those that were among the largest when they were measured', async () => {
+    const measured = (since: number): Promise<unknown> =>
+      env.DB_CENTRAL.prepare('INSERT OR REPLACE INTO largest_repositories VALUES (?1, ?2, ?3)')
+        .bind('alice', since, JSON.stringify({ largest: [{ name: 'alice/app', bytes: 5000 }] }))
+        .run();
+    const bytes = async (): Promise<readonly (number | null)[]> =>
+      (await page('prefix=alice/')).repositories.map((each) => each.bytes);
+    await env.DB_CENTRAL.prepare("UPDATE organizations SET created_at = 1000 WHERE name = 'alice'").run();
+    await measured(2000);
+    expect(await bytes()).toEqual([5000, null, null]);
+    // Those were of an earlier organization with this name.
+    await measured(500);
+    expect(await bytes()).toEqual([null, null, null]);
   });
 
   test('counts no more than 100 tags of a repository', async () => {
