@@ -24,6 +24,7 @@ export async function startPacedUpstream(content: Content, rate: number, roundTr
     const answer = async (): Promise<void> => {
       await sleep(roundTrip);
       const { content: blob } = upstream;
+      if (request.url === '/v2/') return void response.end('{}');
       const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
       const [start, end] = [Number(from ?? 0), Math.min(Number(to ?? blob.byteLength - 1) + 1, blob.byteLength)];
       if (request.url?.endsWith(`/blobs/${blob.digest}`) !== true) return void response.writeHead(404).end();

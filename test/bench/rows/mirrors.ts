@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MemoryUpstream } from '../../support/local/upstream.ts';
 import { basic, type Client } from '../client.ts';
 import { largeContent } from '../content.ts';
+import { withProxy } from '../distribution-proxy.ts';
 import { call } from '../http.ts';
 import { median, rate, timed } from '../measure.ts';
 import { inMebibytes, watch } from '../memory.ts';
@@ -99,10 +100,17 @@ export const mirrors: readonly Row[] = [
           theirs: () => rateOf(central),
         });
         const more = upstream.requests.length - asked;
+        const ofProxy = await withProxy(upstream.url, (port) =>
+          rate(CONNECTIONS, requests, () => call(200, { port, method: 'GET', path: '/v2/app/manifests/latest' })),
+        );
+        const moreOfProxy = upstream.requests.length - asked - more;
         return {
           ...compared,
           reached: compared.reached && more === 0,
-          details: `${compared.details}; ${more} requests to the upstream`,
+          details:
+            `${compared.details}; ${more} requests to the upstream; ` +
+            `distribution: ${ofProxy.toFixed(0)} requests/s, ${moreOfProxy} to the upstream`,
+          figures: { ...compared.figures, ofProxy, moreOfProxy },
         };
       }),
   },
@@ -126,7 +134,7 @@ export const mirrors: readonly Row[] = [
         };
         await mirrored.logIn();
         await Promise.all(tags.map((tag) => mirrored.request(200, 'GET', `manifests/${tag}`)));
-        return compare({
+        const compared = await compare({
           limit: 1.1,
           rounds: surroundings.tiny ? 1 : 15,
           ours: async () => {
@@ -143,6 +151,16 @@ export const mirrors: readonly Row[] = [
             return pulled();
           },
         });
+        const ofProxy = await withProxy(upstream.url, async (port) => {
+          const pull = (): Promise<unknown> => call(200, { port, method: 'GET', path: `/v2/app/manifests/${tags[0]}` });
+          await pull();
+          return timed(pull);
+        });
+        return {
+          ...compared,
+          details: `${compared.details}; distribution: ${ofProxy.toFixed(0)} ms`,
+          figures: { ...compared.figures, ofProxy },
+        };
       }),
   },
   {
@@ -169,6 +187,8 @@ export const mirrors: readonly Row[] = [
         const of = (side: readonly Pulled[], what: keyof Pulled): number => median(side.map((each) => each[what]));
         const ratio = of(ours, 'all') / of(theirs, 'all');
         const later = of(ours, 'firstByte') - of(theirs, 'firstByte');
+        const from = `http://localhost:${upstream.port}`;
+        const proxy = await withProxy(from, (port) => pullBlob(port, `/v2/app/blobs/${upstream.content.digest}`));
         return outcome(
           `${ratio.toFixed(2)} ×, first byte + ${later.toFixed(0)} ms, isolate ${inMebibytes(isolate)}`,
           [
@@ -176,8 +196,9 @@ export const mirrors: readonly Row[] = [
             ...(later <= ROUND_TRIP_MILLISECONDS ? [] : ['the first byte comes later']),
             ...(isolate <= 32 * MIB ? [] : ['the isolate has more']),
           ],
-          `${of(ours, 'all').toFixed(0)} against ${of(theirs, 'all').toFixed(0)} ms`,
-          { ours, theirs, isolate },
+          `${of(ours, 'all').toFixed(0)} against ${of(theirs, 'all').toFixed(0)} ms; ` +
+            `distribution: ${proxy.all.toFixed(0)} ms, first byte after ${proxy.firstByte.toFixed(0)} ms`,
+          { ours, theirs, isolate, proxy },
         );
       } finally {
         await berth.stop();

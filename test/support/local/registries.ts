@@ -37,12 +37,14 @@ export interface OtherRegistry extends Destination {
  * @param folder keeps its content
  * @param login whether it asks for {@link LOGIN}
  * @param at its port; a free one by default
+ * @param upstream makes it a proxy of this registry
  */
 export async function startRegistry(
   program: string,
   folder: string,
   login = false,
   at?: number,
+  upstream?: string,
 ): Promise<OtherRegistry> {
   const port = at ?? (await freePort());
   const htpasswd = join(folder, 'htpasswd');
@@ -53,6 +55,7 @@ export async function startRegistry(
     storage: { filesystem: { rootdirectory: join(folder, 'content') } },
     http: { addr: `127.0.0.1:${port}`, secret: 'of-these-tests' },
     validation: { manifests: { urls: { allow: ['^https://'] } } },
+    ...(upstream !== undefined && { proxy: { remoteurl: upstream } }),
     ...(login && { auth: { htpasswd: { realm: 'registry', path: htpasswd } } }),
   };
   const file = join(folder, 'config.yml');

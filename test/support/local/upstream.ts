@@ -147,7 +147,11 @@ export class MemoryUpstream {
     if (kind === 'referrers') return json(response, { schemaVersion: 2, manifests: referrersIn(documents, name) });
     const document = documents.get(name);
     if (document === undefined) return json(response, { errors: [{ code: 'MANIFEST_UNKNOWN' }] }, 404);
-    response.writeHead(200, { 'Content-Type': document.mediaType, 'Docker-Content-Digest': document.digest });
+    response.writeHead(200, {
+      'Content-Type': document.mediaType,
+      'Content-Length': document.bytes.byteLength,
+      'Docker-Content-Digest': document.digest,
+    });
     response.end(method === 'HEAD' ? undefined : document.bytes);
   }
 
