@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InvalidArgumentError } from 'commander';
+import { Authorization } from '../../src/oci-client/authorization.ts';
 import { BodyLimit } from '../../src/oci-client/body-limit.ts';
 import { ContentError } from '../../src/oci-client/content-error.ts';
 import type { StoredManifest } from '../../src/oci-client/descriptor.ts';
@@ -25,7 +26,8 @@ const ADDRESSES: Readonly<Record<string, string>> = {
 /** @param credential by default, the one that is kept for the host */
 export function connectTo(host: string, options: TransportOptions, credential = () => credentialFor(host)): Host {
   const url = baseUrl(ADDRESSES[host] ?? host, options);
-  return new Host(url, { transport: createTransport(options), startHash }, credential);
+  const surroundings = { transport: createTransport(options), startHash };
+  return new Host(url, surroundings, new Authorization(url, credential, surroundings));
 }
 
 export function repositoryOf(

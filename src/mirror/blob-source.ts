@@ -1,10 +1,12 @@
 /** The upstream, as the source of one blob. */
 import type { Config } from '../config.ts';
-import type { Host } from '../oci-client/host.ts';
+import type { Namespace } from '../namespaces/namespace.ts';
 import { Repository, sizeIn } from '../oci-client/repository.ts';
 import { withRetries } from '../oci-client/retry.ts';
 import type { BlobWanted } from './blob.ts';
+import { mirrorOf } from './mirror-object.ts';
 import { hostOf, isAbsence, nameAtUpstream } from './reach-upstream.ts';
+import { sharedLogin } from './shared-login.ts';
 
 /** A blob that the upstream has begun to send. */
 export interface BegunBlob {
@@ -14,19 +16,24 @@ export interface BegunBlob {
 }
 
 export class BlobSource {
+  readonly #env: object;
   readonly #config: Config;
-  /** The last connection, for its tokens, and the settings that it was made with. */
-  #connection: { readonly key: string; readonly host: Host } | undefined;
+  readonly #namespaceOf: (wanted: BlobWanted) => Namespace;
 
-  constructor(config: Config) {
+  constructor(env: object, config: Config, namespaceOf: (wanted: BlobWanted) => Namespace) {
+    this.#env = env;
     this.#config = config;
+    this.#namespaceOf = namespaceOf;
   }
 
   /** Returns the blob's repository at the upstream. @throws OciError FIELD_INVALID if Berth may not reach it */
-  repository({ upstream: settings, repository }: BlobWanted, signal?: AbortSignal): Repository {
-    const key = JSON.stringify(settings);
-    if (this.#connection?.key !== key) this.#connection = { key, host: hostOf(settings, this.#config) };
-    return new Repository(this.#connection.host, nameAtUpstream(settings, this.#config, repository), 'pull', signal);
+  repository(wanted: BlobWanted, signal?: AbortSignal): Repository {
+    const { mirror, repository } = wanted;
+    const at = { mirror, namespace: this.#namespaceOf(wanted) };
+    const object = mirrorOf(this.#env, mirror.organization, at.namespace);
+    const login = sharedLogin(async (scope, refused) => object.logIn(at, scope, refused));
+    const host = hostOf(mirror, this.#config, { login });
+    return new Repository(host, nameAtUpstream(mirror, this.#config, repository), 'pull', signal);
   }
 
   /**

@@ -18,6 +18,7 @@ import { organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { composeMirrorList, composeStore } from '../registry/compose.ts';
 import type { Registry, StoredBlob } from '../registry/registry.ts';
 import { MAX_OBJECT_BYTES } from '../stores/bucket.ts';
+import type { Mirror } from '../stores/organizations/mirrors.ts';
 import { StatementMeter } from '../stores/statement-meter.ts';
 import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
 import { registryBeneath } from './beneath.ts';
@@ -27,17 +28,14 @@ import { Handout, PART_BYTES } from './handout.ts';
 import type { Kept } from './kept-fetch.ts';
 import { ObjectParts } from './object-parts.ts';
 import { Pause } from './pause.ts';
-import { isAbsence, type UpstreamSettings } from './reach-upstream.ts';
+import { isAbsence } from './reach-upstream.ts';
 import { orAfter } from './waiting.ts';
 
 export interface BlobWanted {
   /** `central`, or the name of a node: the registry that stores the blob. */
   readonly namespace: string;
-  readonly upstream: UpstreamSettings;
-  /**
-   * When these settings were made. After a change, a blob is fetched anew, and not handed out from the upstream before.
-   */
-  readonly changedAt: number;
+  /** After a change of it, a blob is fetched anew, and not handed out from the upstream before. */
+  readonly mirror: Mirror;
   readonly repository: RepositoryName;
   readonly digest: Digest;
   /** Bytes, if a manifest says so. */
@@ -92,7 +90,7 @@ export class MirrorBlob extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#config = parseConfig(env);
-    this.#source = new BlobSource(this.#config);
+    this.#source = new BlobSource(env, this.#config, (wanted) => this.#namespaceOf(wanted));
   }
 
   /**
@@ -123,7 +121,7 @@ export class MirrorBlob extends DurableObject<Env> {
     } catch (error) {
       // During a pause, the error says no more than that there is one.
       const isTransient = this.#pause.isOn ? this.#pause.mayPass : mayPass(error);
-      return { failed: reasonOf(error, wanted.upstream.credential), mayPass: isTransient };
+      return { failed: reasonOf(error, wanted.mirror.credential), mayPass: isTransient };
     }
   }
 
@@ -161,7 +159,7 @@ export class MirrorBlob extends DurableObject<Env> {
   async #isCurrent(wanted: BlobWanted): Promise<boolean> {
     const organization = organizationOf(wanted.repository);
     const mirrors = await composeMirrorList(this.env, this.#namespaceOf(wanted));
-    return mirrors.some((each) => each.organization === organization && each.changedAt <= wanted.changedAt);
+    return mirrors.some((each) => each.organization === organization && each.changedAt <= wanted.mirror.changedAt);
   }
 
   get #kept(): Kept | undefined {
@@ -317,8 +315,8 @@ export class MirrorBlob extends DurableObject<Env> {
     await storage.deleteAll();
   }
 
-  #fail({ repository, digest, upstream }: BlobWanted, error: unknown): Ended {
-    const failed = reasonOf(error, upstream.credential);
+  #fail({ repository, digest, mirror }: BlobWanted, error: unknown): Ended {
+    const failed = reasonOf(error, mirror.credential);
     this.#pause.begin(error, failed);
     logFailure({ mirror: repository, blob: digest, error: failed });
     return { failed, mayPass: this.#pause.mayPass };
@@ -370,9 +368,9 @@ const ABSENT: ReadonlySet<string> = new Set(['BLOB_UNKNOWN', 'NAME_UNKNOWN']);
 /**
  * Does something, and throws its failure as a reason for people. The upstream could send its credential in the cause.
  */
-function orReason<Answer>({ upstream }: BlobWanted, work: () => Promise<Answer>): Promise<Answer> {
+function orReason<Answer>({ mirror }: BlobWanted, work: () => Promise<Answer>): Promise<Answer> {
   return work().catch((error: unknown) => {
-    throw new Error(reasonOf(error, upstream.credential));
+    throw new Error(reasonOf(error, mirror.credential));
   });
 }
 
@@ -391,7 +389,7 @@ export function mirrorBlobOf(env: object, wanted: BlobWanted): DurableObjectStub
   const config = configs.get(env) ?? parseConfig(env);
   configs.set(env, config);
   const namespace = namespaceNamed(config, wanted.namespace);
-  const id = all.idFromName(`${namespace.store} ${wanted.repository} ${wanted.digest} ${wanted.changedAt}`);
+  const id = all.idFromName(`${namespace.store} ${wanted.repository} ${wanted.digest} ${wanted.mirror.changedAt}`);
   const region = namespace.kind === 'node' ? (namespace.region as DurableObjectLocationHint) : undefined;
   return all.get(id, region === undefined ? {} : { locationHint: region });
 }

@@ -35,6 +35,7 @@ import { byMirror, ImageStore } from './image-store.ts';
 import { type KnownTag, MirrorState } from './mirror-state.ts';
 import { OutgoingState } from './outgoing-state.ts';
 import { isAbsence } from './reach-upstream.ts';
+import type { LoginAnswer, RefusedLogin } from './shared-login.ts';
 import { UpstreamClient } from './upstream-client.ts';
 import { pageOfReferrers, referrersAt, tagsAt } from './upstream-lists.ts';
 
@@ -137,6 +138,17 @@ export class OrganizationMirror extends DurableObject<Env> {
     } catch (error) {
       return isAbsence(error) ? {} : { failure: upstream.failure(mirror, error, false) };
     }
+  }
+
+  /**
+   * Returns the Authorization header for a request about a blob, so that all blobs share the tokens of this object. It
+   * must reach nobody but the upstream.
+   */
+  async logIn(asker: MirrorAt, scope: string, refused?: RefusedLogin): Promise<LoginAnswer> {
+    const { mirror } = await this.#use(asker);
+    // A fetch of the mirror before asks another upstream, which must not be told the login of this one.
+    if (mirror.changedAt !== asker.mirror.changedAt) return { failure: { kind: 'content', message: HAS_CHANGED } };
+    return this.#upstream.logIn(mirror, scope, refused);
   }
 
   /** Forgets a tag, so that the next pull brings it again. */
@@ -354,7 +366,8 @@ export class OrganizationMirror extends DurableObject<Env> {
 }
 
 /** Said of an answer that came after a change of the mirror. */
-const CHANGED: TagAnswer = { failure: { reason: 'the mirror has changed', retryAfter: 1000, hasAnswered: true } };
+const HAS_CHANGED = 'the mirror has changed';
+const CHANGED: TagAnswer = { failure: { reason: HAS_CHANGED, retryAfter: 1000, hasAnswered: true } };
 
 /** Keeps a byte-order mark, without which the document would have another digest. */
 const TEXT = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -365,16 +378,4 @@ const GONE: ReadonlySet<string> = new Set(['MANIFEST_UNKNOWN', 'NAME_UNKNOWN', '
 function mirrored(known: KnownTag | undefined, freshness: MirroredTag['freshness']): MirroredTag | undefined {
   if (known?.descriptor === undefined) return undefined;
   return { descriptor: known.descriptor, checkedAt: known.checkedAt, freshness };
-}
-
-/** Returns the Durable Object of a mirror at a store, which is placed near it. */
-export function mirrorOf(
-  env: object,
-  organization: OrganizationName,
-  namespace: Namespace,
-): DurableObjectStub<OrganizationMirror> {
-  const { ORGANIZATION_MIRROR: all } = env as { ORGANIZATION_MIRROR: DurableObjectNamespace<OrganizationMirror> };
-  const id = all.idFromName(`${namespace.store}/${organization}`);
-  const region = namespace.kind === 'node' ? (namespace.region as DurableObjectLocationHint) : undefined;
-  return all.get(id, region === undefined ? {} : { locationHint: region });
 }

@@ -8,7 +8,7 @@ import type { Digest } from '../oci/digest.ts';
 import { organizationOf, type RepositoryName } from '../oci/reference.ts';
 import type { Mirror } from '../stores/organizations/mirrors.ts';
 import { parseUpstream, type Upstream } from '../upstream/address.ts';
-import { connectUpstream, upstreamName } from '../upstream/connect.ts';
+import { type ConnectOptions, connectUpstream, upstreamName } from '../upstream/connect.ts';
 import { reachOf } from '../upstream/reach.ts';
 import type { BlobWanted } from './blob.ts';
 import type { MirrorAt } from './answers.ts';
@@ -18,16 +18,10 @@ export type UpstreamSettings = Pick<Mirror, 'from' | 'loginHost' | 'prefix' | 'c
 
 /**
  * Connects to a mirror's upstream.
- * @param longestWait and onAnswer as in {@link connectUpstream}
  * @throws OciError FIELD_INVALID if the deployment may not reach it any more
  */
-export function hostOf(
-  settings: UpstreamSettings,
-  config: Config,
-  longestWait?: number,
-  onAnswer?: (answer: Response) => void,
-): Host {
-  return connectUpstream(upstreamOf(settings, config), settings.credential, reachOf(config), longestWait, onAnswer);
+export function hostOf(settings: UpstreamSettings, config: Config, options?: ConnectOptions): Host {
+  return connectUpstream(upstreamOf(settings, config), settings.credential, reachOf(config), options);
 }
 
 /** Returns the name that the upstream knows a mirror's repository by. */
@@ -48,9 +42,7 @@ export function wantedBlob(
   digest: Digest,
   size?: number,
 ): BlobWanted {
-  const { from, loginHost, prefix, credential, changedAt } = mirror;
-  const upstream = { from, loginHost, prefix, credential };
-  const wanted = { namespace: namespaceName(namespace), upstream, changedAt, repository, digest };
+  const wanted = { namespace: namespaceName(namespace), mirror, repository, digest };
   return { ...wanted, ...(size === undefined ? {} : { size }) };
 }
 

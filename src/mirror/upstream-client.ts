@@ -17,6 +17,7 @@ import { descriptorOf, type KeptManifest } from './mirror-state.ts';
 import { Pause } from './pause.ts';
 import { type RateLimit, rateLimitIn } from './rate-limit.ts';
 import { hostOf, isAbsence, nameAtUpstream } from './reach-upstream.ts';
+import { type LoginAnswer, loginFailure, type RefusedLogin } from './shared-login.ts';
 
 /** The longest wait between two attempts of one question. Clients wait meanwhile, so there is one more attempt. */
 const LONGEST_WAIT_MILLISECONDS = 700;
@@ -106,14 +107,33 @@ export class UpstreamClient {
   /** @throws Paused if the upstream has just failed */
   repository(mirror: Mirror, repository: RepositoryName, access: 'pull' | 'push' = 'pull'): Repository {
     if (this.#pause.isOn) throw new Paused(this.#pause.publicReason, this.#pause.until - Date.now());
-    if (this.#host?.changedAt !== mirror.changedAt)
-      this.#host = {
-        changedAt: mirror.changedAt,
-        host: hostOf(mirror, this.#config, LONGEST_WAIT_MILLISECONDS, ({ headers }) => {
-          this.#rateLimit = rateLimitIn(headers, Date.now()) ?? this.#rateLimit;
-        }),
+    return new Repository(this.#hostOf(mirror), nameAtUpstream(mirror, this.#config, repository), access);
+  }
+
+  /**
+   * Logs in for requests that others make, so that they share the tokens of this client.
+   * @param refused a challenge, and the header that it refuses; undefined before the first
+   */
+  async logIn(mirror: Mirror, scope: string, refused: RefusedLogin | undefined): Promise<LoginAnswer> {
+    const { login } = this.#hostOf(mirror);
+    try {
+      if (refused === undefined) return { header: await login.headerFor(scope) };
+      return { header: await login.challenged(refused.challenge, scope, refused.sent) };
+    } catch (error) {
+      return { failure: loginFailure(error) };
+    }
+  }
+
+  #hostOf(mirror: Mirror): Host {
+    const { changedAt } = mirror;
+    if (this.#host?.changedAt !== changedAt) {
+      const onAnswer = ({ headers }: Response): void => {
+        this.#rateLimit = rateLimitIn(headers, Date.now()) ?? this.#rateLimit;
       };
-    return new Repository(this.#host.host, nameAtUpstream(mirror, this.#config, repository), access);
+      const host = hostOf(mirror, this.#config, { longestWait: LONGEST_WAIT_MILLISECONDS, onAnswer });
+      this.#host = { changedAt, host };
+    }
+    return this.#host.host;
   }
 
   /** Notes that the upstream works. */

@@ -22,7 +22,8 @@ import { within } from '../stores/deadline.ts';
 import type { Mirror } from '../stores/organizations/mirrors.ts';
 import { mirrorBlobOf } from './blob.ts';
 import type { Failure, MirrorAt, MirrorStatus } from './answers.ts';
-import { mirrorOf, type OrganizationMirror } from './durable-object.ts';
+import type { OrganizationMirror } from './durable-object.ts';
+import { mirrorOf } from './mirror-object.ts';
 import { wantedBlob } from './reach-upstream.ts';
 
 /** The time after which an isolate looks again which organizations are mirrors. */

@@ -25,6 +25,23 @@ interface Token {
   refreshAt: number;
 }
 
+/** Logs requests to one registry in. */
+export interface Login {
+  /**
+   * Returns the Authorization header for a request; undefined as long as the registry has not asked for one, or without
+   * a credential.
+   * @param scope scopes divided by spaces
+   */
+  headerFor(scope: string): Promise<string | undefined>;
+  /**
+   * Takes note that the registry asks for a login.
+   * @param challenge its `WWW-Authenticate`
+   * @param sent the header that was refused
+   * @returns the header for another try; undefined if none is worth one
+   */
+  challenged(challenge: string | null, scope: string, sent: string | undefined): Promise<string | undefined>;
+}
+
 /** The error for a login that a registry or its token service refuses. */
 export class LoginError extends RegistryError {
   constructor({ host, message, code }: RegistryError, response: Response) {
@@ -32,13 +49,11 @@ export class LoginError extends RegistryError {
   }
 }
 
-export class Authorization {
+export class Authorization implements Login {
   readonly #registry: URL;
   readonly #credential: CredentialFor;
   readonly #surroundings: Surroundings;
   #challenge: Challenge | undefined;
-  /** Whether requests carry a password. */
-  #sendsPassword = false;
   /** By scopes, the oldest first. */
   readonly #tokens = new Map<string, Token>();
 
@@ -49,43 +64,23 @@ export class Authorization {
     this.#surroundings = surroundings;
   }
 
-  /**
-   * Returns the header for a request; undefined as long as the registry has not asked for one, or without a credential.
-   * @param scope scopes divided by spaces
-   */
   async headerFor(scope: string): Promise<string | undefined> {
     if (this.#challenge === undefined) return undefined;
-    if (this.#challenge.scheme === 'basic') {
-      const header = basicHeader(await this.#credential(this.#registry));
-      this.#sendsPassword = header !== undefined;
-      return header;
-    }
+    if (this.#challenge.scheme === 'basic') return basicHeader(await this.#credential(this.#registry));
     return this.#tokenFor(this.#challenge, scope);
   }
 
-  /**
-   * Returns whether an answer refuses the login itself. A registry that takes a password with each request answers a
-   * wrong or expired one with 401 or 403.
-   */
-  refuses({ status }: Response): boolean {
-    return this.#sendsPassword && (status === 401 || status === 403);
-  }
-
-  /**
-   * Takes note of a challenge.
-   * @param sent the header that was refused
-   * @returns whether the same request is worth another try
-   */
-  async challenged(response: Response, scope: string, sent: string | undefined): Promise<boolean> {
-    const challenge = parseChallenge(response.headers.get('www-authenticate'), this.#registry);
-    if (challenge === undefined) return false;
+  async challenged(header: string | null, scope: string, sent: string | undefined): Promise<string | undefined> {
+    const challenge = parseChallenge(header, this.#registry);
+    if (challenge === undefined) return undefined;
     this.#challenge = challenge;
     if (challenge.scheme === 'bearer') {
       const token = this.#tokens.get(scope);
       // Another request may have exchanged it already.
       if (token !== undefined && (await token.header) === sent) this.#forget(scope, token);
     }
-    return (await this.headerFor(scope)) !== sent;
+    const next = await this.headerFor(scope);
+    return next === sent ? undefined : next;
   }
 
   #tokenFor(challenge: Challenge & { readonly scheme: 'bearer' }, scope: string): Promise<string> {
@@ -99,7 +94,11 @@ export class Authorization {
     if (oldest !== undefined && this.#tokens.size > MAX_TOKENS) this.#tokens.delete(oldest);
     exchange.then(
       ({ refreshAt }) => (token.refreshAt = refreshAt),
-      () => this.#forget(scope, token),
+      () => {
+        this.#forget(scope, token);
+        // The registry may name another token service by now.
+        if (this.#challenge === challenge) this.#challenge = undefined;
+      },
     );
     return token.header;
   }
@@ -167,6 +166,15 @@ export function tokenIn(body: string): { token: string; seconds: number } | unde
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Returns whether an answer refuses the login itself. A registry that takes a password with each request answers a
+ * wrong or expired one with 401 or 403.
+ * @param sent the Authorization header of the request
+ */
+export function refusesLogin({ status }: Response, sent: string | undefined): boolean {
+  return sent?.startsWith('Basic ') === true && (status === 401 || status === 403);
 }
 
 function basicHeader(credential: Credential | undefined): string | undefined {

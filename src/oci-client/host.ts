@@ -1,6 +1,5 @@
 import { textOf } from './answer.ts';
-import { Authorization, LoginError } from './authorization.ts';
-import type { CredentialFor } from './credential.ts';
+import { type Login, LoginError, refusesLogin } from './authorization.ts';
 import { RegistryError, refusalOf } from './registry-error.ts';
 import { isTransient, withRetries } from './retry.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -27,17 +26,25 @@ export interface RepeatableCall extends Call {
   readonly method: Exclude<Request['method'], 'DELETE' | 'PATCH'>;
 }
 
+interface Asked {
+  /** Where the answer came from. */
+  readonly url: URL;
+  readonly response: Response;
+  /** The Authorization header of its request. */
+  readonly sent: string | undefined;
+}
+
 /** A registry: logs in to it, follows its redirects, and turns its refusals into errors. */
 export class Host {
   readonly url: URL;
   readonly surroundings: Surroundings;
-  readonly #authorization: Authorization;
+  readonly login: Login;
 
   /** @param url its root, such as `https://registry.example/` */
-  constructor(url: URL, surroundings: Surroundings, credential: CredentialFor) {
+  constructor(url: URL, surroundings: Surroundings, login: Login) {
     this.url = url;
     this.surroundings = surroundings;
-    this.#authorization = new Authorization(url, credential, surroundings);
+    this.login = login;
   }
 
   /** Resolves a Location. @throws RegistryError if there is none */
@@ -64,11 +71,10 @@ export class Host {
 
   /** Makes a call once. @throws RegistryError, TransportError */
   async call(call: Call): Promise<Response> {
-    const { url, response } = await this.#ask(call);
+    const { url, response, sent } = await this.#ask(call);
     if (call.expect.includes(response.status)) return response;
-    const refusal = await refusalOf(`${call.method} ${url.pathname}`, url, response);
-    const isOwn = url.origin === this.url.origin;
-    throw isOwn && this.#authorization.refuses(response) ? new LoginError(refusal, response) : refusal;
+    const refusal = await refusalOf(`${call.method} ${url.pathname}`, url, response, sent);
+    throw refusesLogin(response, sent) ? new LoginError(refusal, response) : refusal;
   }
 
   /** Returns a transport that logs in with the scopes, and returns every answer, refusals too. */
@@ -85,31 +91,33 @@ export class Host {
     };
   }
 
-  async #ask(call: Call): Promise<{ readonly url: URL; readonly response: Response }> {
+  async #ask(call: Call): Promise<Asked> {
     let url = this.#ownUrl(new URL(call.target, this.url));
+    let next: string | undefined;
     let mayLogIn = true;
     for (let redirects = 0; ;) {
       // Only the registry itself gets the login. It may redirect clients anywhere.
       const isOwn = url.origin === this.url.origin;
-      const authorization = isOwn ? await this.#authorization.headerFor(call.scope) : undefined;
-      const request = requestOf(call, authorization);
+      const sent = isOwn ? (next ?? (await this.login.headerFor(call.scope))) : undefined;
+      const request = requestOf(call, sent);
       const response = await this.surroundings.transport(url, request);
       if (response.status === 401 && isOwn && mayLogIn && !call.expect.includes(401)) {
         mayLogIn = false;
-        if (await this.#authorization.challenged(response, call.scope, authorization)) {
+        next = await this.login.challenged(response.headers.get('www-authenticate'), call.scope, sent);
+        if (next !== undefined) {
           await textOf(response);
           if (isStream(request)) throw new TransportError('the login ended while a body was sent');
           continue;
         }
       }
-      if (!isRedirect(call, response) || redirects >= MAX_REDIRECTS) return { url, response };
-      const next = this.locationOf(response, url);
-      if (next.protocol === 'http:' && url.protocol === 'https:') {
-        throw new RegistryError(url.host, response, `it redirects to ${next.host} without encryption`);
+      if (!isRedirect(call, response) || redirects >= MAX_REDIRECTS) return { url, response, sent };
+      const location = this.locationOf(response, url);
+      if (location.protocol === 'http:' && url.protocol === 'https:') {
+        throw new RegistryError(url.host, response, `it redirects to ${location.host} without encryption`);
       }
       await textOf(response);
       redirects += 1;
-      url = next;
+      url = location;
     }
   }
 

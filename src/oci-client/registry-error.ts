@@ -23,9 +23,14 @@ interface ErrorBody {
   readonly errors?: readonly { readonly code?: unknown; readonly message?: unknown }[];
 }
 
-/** Reads why a registry refused a request. The message of its body is quoted, because it says what to do. */
-export async function refusalOf(request: string, url: URL, response: Response): Promise<RegistryError> {
-  const { code, message } = firstErrorIn(await textOf(response));
+/**
+ * Reads why a registry refused a request. The message of its body is quoted, because it says what to do.
+ * @param sent the Authorization header of the request, which is not quoted
+ */
+export async function refusalOf(request: string, url: URL, response: Response, sent?: string): Promise<RegistryError> {
+  const text = await textOf(response);
+  const secret = sent?.slice(sent.indexOf(' ') + 1);
+  const { code, message } = firstErrorIn(secret === undefined ? text : text.replaceAll(secret, '…'));
   const reason = [code, message].filter((part) => part !== '').join(': ');
   const status = `${request} was answered with status ${response.status}`;
   return new RegistryError(url.host, response, reason === '' ? status : `${status}, ${reason}`, code);

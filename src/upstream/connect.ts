@@ -1,6 +1,8 @@
 /** Connects to an upstream registry, with the client that the command line uses as well. */
 import { startHash } from '../hashing/resumable-hash.ts';
 import { ContentError } from '../oci-client/content-error.ts';
+import { Authorization, type Login } from '../oci-client/authorization.ts';
+import type { CredentialFor } from '../oci-client/credential.ts';
 import { Host } from '../oci-client/host.ts';
 import { sleepBriefly } from '../oci-client/retry.ts';
 import type { Transport } from '../oci-client/transport.ts';
@@ -26,17 +28,24 @@ export class Postponed extends Error {
   }
 }
 
-/**
- * Connects to an upstream. Requests of one connection share its tokens.
- * @param longestWait the longest wait inside a request, in milliseconds. For a longer one it throws {@link Postponed}.
- * @param onAnswer is told of every answer
- */
+export interface ConnectOptions {
+  /**
+   * The longest wait inside a request, in milliseconds; 10,000 by default. For a longer one it throws
+   * {@link Postponed}.
+   */
+  readonly longestWait?: number;
+  /** Is told of every answer. */
+  readonly onAnswer?: (answer: Response) => void;
+  /** Logs in instead of the connection, which would use the credential. */
+  readonly login?: Login | undefined;
+}
+
+/** Connects to an upstream. Requests of one connection share its tokens. */
 export function connectUpstream(
   upstream: Upstream,
   credential: UpstreamCredential | undefined,
   reach: Reach,
-  longestWait = LONGEST_WAIT_MILLISECONDS,
-  onAnswer: (answer: Response) => void = () => undefined,
+  { longestWait = LONGEST_WAIT_MILLISECONDS, onAnswer, login }: ConnectOptions = {},
 ): Host {
   const sleep = async (milliseconds: number, signal: AbortSignal | undefined, failure: Error): Promise<void> => {
     if (milliseconds > longestWait) throw new Postponed(milliseconds, failure);
@@ -45,17 +54,18 @@ export function connectUpstream(
   const send = upstreamTransport(reach);
   const transport: Transport = async (url, request) => {
     const answer = await send(url, request);
-    onAnswer(answer);
+    onAnswer?.(answer);
     return answer;
   };
   const surroundings = { transport, startHash, sleep };
-  return new Host(upstream.url, surroundings, async (receiver) => {
+  const credentialFor: CredentialFor = async (receiver) => {
     if (credential === undefined) return undefined;
     if (upstream.loginHosts.includes(receiver.host)) return { username: credential.user, password: credential.secret };
     throw new ContentError(
       `${upstream.url.host} asks to send its credential to ${receiver.host}: allow that with login_host, if you trust it`,
     );
-  });
+  };
+  return new Host(upstream.url, surroundings, login ?? new Authorization(upstream.url, credentialFor, surroundings));
 }
 
 /** Returns the name that an upstream knows a repository by. */

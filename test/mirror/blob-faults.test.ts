@@ -12,6 +12,7 @@ import {
   sameBytes,
   stored,
 } from '../support/mirror-blobs.ts';
+import { stopMirrors } from '../support/mirrors.ts';
 import { stubUpstream } from '../support/stub-upstream.ts';
 
 const LARGE = 3 * PART_BYTES + 777;
@@ -19,6 +20,8 @@ const MINUTE = 60_000;
 
 const upstream = stubUpstream();
 const expectNothingLent = checkLoans();
+// The mirror's object keeps its login.
+afterEach(stopMirrors);
 afterEach(() => {
   vi.useRealTimers();
   vi.restoreAllMocks();
@@ -136,7 +139,7 @@ describe('a redirect', () => {
 
   test('to another host is followed without the login', async () => {
     const { wanted: open, content } = await blobOf(5000);
-    const blob = { content, wanted: { ...open, upstream: { ...open.upstream, credential: LOGIN } } };
+    const blob = { content, wanted: { ...open, mirror: { ...open.mirror, credential: LOGIN } } };
     const told: [string, boolean][] = [];
     upstream.answers = ({ url, headers }) => {
       const { host, pathname } = new URL(url);
@@ -167,7 +170,7 @@ describe('a redirect', () => {
 test('a login that the upstream sends back is not shown', async () => {
   const { wanted: open, content } = await blobOf(5000);
   const credential = { user: 'ci', secret: 'a-secret-that-comes-back' };
-  const blob = { content, wanted: { ...open, upstream: { ...open.upstream, credential } } };
+  const blob = { content, wanted: { ...open, mirror: { ...open.mirror, credential } } };
   upstream.answers = () =>
     Response.json({ errors: [{ code: 'DENIED', message: `not ${credential.secret}` }] }, { status: 400 });
   const log = vi.spyOn(console, 'error');

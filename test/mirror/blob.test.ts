@@ -1,6 +1,6 @@
 /** A blob of a mirror on its way from the upstream into a store, and its readers. */
 import { env } from 'cloudflare:workers';
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { mirrorBlobOf } from '../../src/mirror/blob.ts';
 import { PART_BYTES } from '../../src/mirror/handout.ts';
 import { openFixture } from '../support/fixture.ts';
@@ -15,12 +15,15 @@ import {
   sameBytes,
   stored,
 } from '../support/mirror-blobs.ts';
+import { stopMirrors } from '../support/mirrors.ts';
 import { stubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
 
 const LARGE = 3 * PART_BYTES + 777;
 
 const upstream = stubUpstream();
 const expectNothingLent = checkLoans();
+// The mirror's object keeps its login.
+afterEach(stopMirrors);
 
 const blobOf = (size: number, namespace?: string): Promise<MirroredBlob> => addBlob(upstream, size, namespace);
 
@@ -85,7 +88,7 @@ test('a node stores in its own store', async () => {
 
 test('the name at the upstream follows from the prefix', async () => {
   const blob = await blobOf(10);
-  const prefixed = { ...blob.wanted, upstream: { ...blob.wanted.upstream, prefix: 'mirrors/of' } };
+  const prefixed = { ...blob.wanted, mirror: { ...blob.wanted.mirror, prefix: 'mirrors/of' } };
   expect(await mirrorBlobOf(env, prefixed).ensure(prefixed)).toBe('stored');
   expect(upstream.gets()).toEqual([`GET /v2/mirrors/of/team/app/blobs/${blob.wanted.digest}`]);
 });

@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { runInDurableObject } from 'cloudflare:test';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { mirrorOf } from '../../src/mirror/durable-object.ts';
+import { mirrorOf } from '../../src/mirror/mirror-object.ts';
 import { config } from '../support/queues.ts';
 import type { OrganizationName } from '../../src/oci/reference.ts';
 import { addUsers, call, callApi } from '../support/client.ts';

@@ -1,7 +1,7 @@
 /** Settings of mirrors: the names at the upstream, and what a change of them ends. */
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
-import { mirrorOf } from '../../src/mirror/durable-object.ts';
+import { mirrorOf } from '../../src/mirror/mirror-object.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { call } from '../support/client.ts';
 import { mirroredApp, pass, pull, REPOSITORY } from '../support/mirrored-app.ts';

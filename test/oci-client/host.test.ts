@@ -67,6 +67,19 @@ test('a token that the registry no longer takes is exchanged once', async () => 
   expect(logins(wire)).toHaveLength(2);
 });
 
+test('a registry that has named a token service that fails is asked for another', async () => {
+  let isWrong = true;
+  const challenge = { 'WWW-Authenticate': 'Bearer realm="/token-of-yesterday"' };
+  const wire = wired(({ url }) => {
+    if (url.pathname === '/token-of-yesterday') return refusal(404, {});
+    return isWrong ? refusal(401, challenge) : undefined;
+  });
+  const repository = new Repository(hostOf(wire), 'alice/app', 'push');
+  await expect(repository.hasBlob(digest)).rejects.toThrow('the login was answered with status 404');
+  isWrong = false;
+  expect(await repository.hasBlob(digest)).toBe(false);
+});
+
 test('a registry with Basic gets the password, and only after it asked', async () => {
   const expected = basic(USERS.alice);
   const wire = wired(({ headers }) =>

@@ -1,4 +1,5 @@
 /** The client library, in the isolate of the Worker that it talks to. */
+import { Authorization } from '../../src/oci-client/authorization.ts';
 import type { Credential } from '../../src/oci-client/credential.ts';
 import { Host } from '../../src/oci-client/host.ts';
 import type { Surroundings } from '../../src/oci-client/surroundings.ts';
@@ -87,5 +88,6 @@ async function bodyIn({
 export const ALICE: Credential = { username: USERS.alice.name, password: USERS.alice.password };
 
 export function hostOf({ surroundings }: Wired, credential: Credential | undefined = ALICE, url = HOST): Host {
-  return new Host(new URL(url), surroundings, async () => credential);
+  const registry = new URL(url);
+  return new Host(registry, surroundings, new Authorization(registry, async () => credential, surroundings));
 }

@@ -8,7 +8,7 @@ import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { bytesOf, granted, openFixture } from './fixture.ts';
-import { becomeMirror } from './mirrors.ts';
+import { becomeMirror, mirror } from './mirrors.ts';
 import { type StubUpstream, UPSTREAM } from './stub-upstream.ts';
 
 export const REPOSITORY = 'hub/team/app' as RepositoryName;
@@ -33,11 +33,8 @@ export function checkLoans(): () => void {
 /** Adds a blob with content of its own to the upstream. */
 export async function blobOf(upstream: StubUpstream, size: number, namespace = 'central'): Promise<MirroredBlob> {
   const { bytes: content, digest } = await upstream.blob(bytesOf(seed++, size));
-  const source = { from: UPSTREAM, loginHost: undefined, prefix: '', credential: undefined };
-  return {
-    content,
-    wanted: { namespace, upstream: source, changedAt: 1, repository: REPOSITORY, digest: digest as Digest, size },
-  };
+  const from = mirror('hub', { from: UPSTREAM });
+  return { content, wanted: { namespace, mirror: from, repository: REPOSITORY, digest: digest as Digest, size } };
 }
 
 export function objectOf({ wanted }: MirroredBlob): ReturnType<typeof mirrorBlobOf> {
