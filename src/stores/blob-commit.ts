@@ -39,8 +39,8 @@ const INSERT_LOCATION_OF_SESSION = sql`
   FROM uploads WHERE ${isUpload(5)} AND write_id = ?8 ${LOCATION_CONFLICT}`;
 
 /**
- * SQL for `counts` of a link that is made again. Manifests that a removal hides are yet to be swept, and the sweep must
- * not end the use of a blob that was pushed since.
+ * SQL for `counts` of a link that is made again. If a removal hides the old link, the manifests under it are swept
+ * later. That sweep must not stop counting the blob, because it was pushed after the removal.
  */
 export const COUNTS_ANEW = `iif(${isAliveLink('links')}, max(links.counts, 1), 2)`;
 
@@ -81,7 +81,7 @@ const SELECT_LINKED = sql<LocationRow>`
 
 /**
  * Writes the rows that make an object a blob of the repository, if there is room for it. {@link selectRefused} tells
- * whether there is not.
+ * whether it was refused.
  * @param unless the session of the upload, if it has one. If that has a row, nothing is written
  */
 export function commitObject(blob: BlobCommit, key: string, size: number, unless?: UploadIdentity): BoundStatement[] {

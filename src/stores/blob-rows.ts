@@ -2,11 +2,11 @@
  * Locations and links. A location says in which store, and under which key, the bytes of a blob lie; a link says that a
  * repository may read it.
  *
- * Invariant 6: knowing a digest gives no access; every read of a blob goes through the repository's link.
- * Invariant 5: the lease keeps whatever a client was promised. It is renewed to 2 g when less than 1.75 g of it is
- * left, and using a location clears the mark that its bytes are being released. A promised blob counts against the
- * quota and the limit of blobs of the repository's organization. If it had stopped counting, it counts again before it
- * can be used. If there is no room for it, a caller who may push does not find it.
+ * Invariant 6: knowing a digest gives no access; every read of a blob goes through the repository's link. Invariant 5:
+ * the lease keeps every blob that a client was promised. It is renewed to 2 g when less than 1.75 g of it is left, and
+ * using a location clears the mark that its bytes are being released. A promised blob counts against the quota and the
+ * limit of blobs of the repository's organization. If it had stopped counting, it counts again before it can be used.
+ * If there is no room for it, a caller who may push does not find it.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
@@ -91,8 +91,8 @@ const COUNT_AGAIN = sql`
     AND NOT ${hasNoRoom('?1', '?2', BYTES, '?3')}`;
 
 /**
- * Renews the lease on all locations of the blob. If the bytes are only at a node, the node's location at central is
- * what keeps central from releasing them.
+ * Renews the lease on all locations of the blob. If only a node has the bytes, the lease on that location at central
+ * keeps central from releasing them.
  */
 const RENEW_LEASE = sql`
   UPDATE locations SET lease_until = CAST(?4 AS INTEGER), releasing = NULL
@@ -120,11 +120,11 @@ interface PromiseOptions {
   /** As for {@link findBlob}. If true, the other store counts the blob. */
   readonly linkedElsewhere?: boolean;
   /**
-   * The limits within which a blob that has stopped counting for the organization counts again. Set them only for a
-   * caller who may push to the repository; without them, the blob does not count again.
+   * The organization's limits. If given, a blob that has stopped counting counts again, if there is room. Give them
+   * only for a caller who may push to the repository.
    */
   readonly limits?: StoreLimits;
-  /** If true, promises the blob only if anyone may read the repository. Goes without `limits`. */
+  /** If true, promises the blob only if anyone may read the repository. Not to be combined with `limits`. */
   readonly onlyIfPublic?: boolean;
 }
 
@@ -193,8 +193,8 @@ const SELECT_LINKED_AMONG = sql`
   WHERE ${isAliveLink('k')} AND ${counts('?1', 'k.digest')}`;
 
 /**
- * Returns those of the digests that the repository may read by this store's rows and that count, wherever their bytes
- * lie.
+ * Returns the digests of blobs that count and that the repository may read by this store's rows. Their bytes may be in
+ * any store.
  */
 export async function linkedAmong(
   database: Database,

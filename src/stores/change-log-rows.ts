@@ -5,8 +5,8 @@
  *
  * The entry for the deletion of a tag, a manifest or a link replaces the earlier entry for the same one, whose version
  * is lower. It takes a new position at the end, so readers that have passed the earlier entry read it, too. Entries of
- * other kinds are not replaced. If the removal of an organization moved to the end, a node that is behind would first
- * create the next organization of that name, which would then have what the removed one had.
+ * other kinds are not replaced. If the removal of an organization moved to the end, a node that is behind would create
+ * the next organization of that name first. The new organization would then hold the content of the removed one.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
@@ -31,7 +31,7 @@ export type ChangeLogEntry = { readonly position: number; readonly recorded_at: 
       readonly key: Digest;
       readonly version: number;
     }
-  /** The removal, at that version, of a repository, or of everything that an organization has. */
+  /** Removes a repository, or everything that an organization has, at that version. */
   | { readonly kind: 'repository'; readonly name: RemovedName; readonly version: number }
   /** `row` is JSON; null if the row is gone. */
   | {

@@ -67,7 +67,7 @@ export function selectClock(): BoundStatement<{ version: number }> {
   return [SELECT_CLOCK];
 }
 
-// The version is no longer that of the last commit.
+// Clears the commit id, because no commit has taken the raised version.
 const RAISE_CLOCK = sql`
   UPDATE clock SET version = CAST(?1 AS INTEGER), commit_id = '' WHERE id = 1 AND version < CAST(?1 AS INTEGER)`;
 

@@ -129,7 +129,7 @@ export class Database {
 
   /**
    * Returns a connection to the nearest replica, which may lag behind the primary, or to the primary if the database
-   * has no replicas (D1, "Global read replication"). Use one for each reader: what it reads never goes back in time.
+   * has no replicas (D1, "Global read replication"). Use one for each reader: its reads never go back in time.
    */
   nearestReplica(): Database {
     return this.#replicas === undefined
@@ -177,7 +177,7 @@ export class Database {
   async batch<const Asked extends Batch>(asked: Asked, repeatable?: Repeatable<RowsOf<Asked>>): Promise<RowsOf<Asked>>;
   async batch(
     asked: readonly BoundStatement<unknown>[] | Batch,
-    // A repeatable batch is given its own rows only.
+    // `never` accepts the Repeatable of either overload.
     repeatable?: Repeatable<never>,
   ): Promise<unknown> {
     const bound = statementsIn(asked).map((statement) => this.#bind(statement));
@@ -242,7 +242,7 @@ async function answered<Result>(query: Promise<Result>, milliseconds = DATABASE_
   }
 }
 
-/** D1's errors after which a repetition helps (D1, "Retry queries"). The statements may have been committed. */
+/** D1's errors after which a retry may succeed (D1, "Retry queries"). The statements may have been committed. */
 const PASSING = /Network connection lost|storage caused object to be reset|reset because its code was updated/;
 
 const ATTEMPTS = 3;

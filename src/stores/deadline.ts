@@ -83,7 +83,7 @@ export function passBytes(
 
 /**
  * The only object that a timer refers to, emptied once the answer is there. workerd may keep whatever a cleared timer
- * refers to until the timer would have fired. Without this, that would be every answer of the last half minute.
+ * refers to until the timer would have fired. Without this object, it would keep every answer of the last half minute.
  */
 interface Waiter {
   fail: ((error: OciError) => void) | undefined;

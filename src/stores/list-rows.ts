@@ -1,6 +1,6 @@
 /**
- * Lists. A page costs what is on it, however large the table is: it is one range of an index that holds only what is
- * shown.
+ * Lists. The cost of a page depends on its own rows, not on the size of the table: it is one range of an index of only
+ * the rows that are shown.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';

@@ -43,7 +43,7 @@ export class PartsInFlight {
         (part) => void this.#parts.push(part),
         (cause: unknown) => {
           this.#failure ??= { cause };
-          // Otherwise a write that R2 never reads would wait.
+          // Otherwise a write that R2 never reads would wait for ever.
           void writer.abort(cause).catch(() => undefined);
         },
       )

@@ -1,8 +1,8 @@
 /**
  * Links at a node to blobs whose bytes are elsewhere, and which central has promised to keep (`links.usable_until`).
  *
- * Invariant 5: such a link is usable until 0.75 g before the earliest of central's leases ends. A manifest may be
- * committed on it, and a HEAD may answer from it as long as that leaves g.
+ * Invariant 5: such a link is usable until 0.75 g before the earliest of central's leases ends. Until then a manifest
+ * may be committed on it. A HEAD may answer from it only while it is usable for another g.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';

@@ -53,8 +53,8 @@ export function atMost(rows: number): ReadsAtMost {
 export const configured: ReadsAtMost = atMost(1000);
 
 /**
- * The number of stores that take tags that end up on one manifest: central and nine nodes. Each further node can add as
- * many rows as one of these.
+ * The number of stores whose pushes may tag one manifest: central and nine nodes. Each further node can add as many
+ * rows as one of these.
  */
 const STORES = 10;
 /** The most rows read for one tag: its row and index entry, its manifest, its removal, and its organization's usage. */
@@ -62,7 +62,7 @@ const ROWS_PER_TAG = 12;
 
 /**
  * Bounds a statement that reads all tags on one manifest, or on each that an element of the JSON arrays names. A store
- * limits how many its own clients put on a manifest, and merges what other stores took.
+ * limits how many tags its own clients put on a manifest, and merges all that other stores accepted.
  */
 export const perTag: ReadsAtMost = (run) =>
   keyed(run) + ROWS_PER_TAG * Math.max(1, run.keys) * STORES * MAX_TAGS_ON_MANIFEST;

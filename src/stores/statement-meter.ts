@@ -8,7 +8,7 @@ export class OutOfStatements extends Error {
   override readonly name = 'OutOfStatements';
 }
 
-/** The statements after which a run begins nothing new. What is under way needs some, too. */
+/** After this many statements a run begins nothing new. The rest is for work that is under way. */
 const STATEMENTS_OF_A_RUN = 600;
 
 export class StatementMeter {

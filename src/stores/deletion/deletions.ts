@@ -42,7 +42,7 @@ const takeVersionAfter = (condition: string, always = 'true'): Sql<TakenVersion>
 /**
  * If a deletion runs again and finds nothing to delete, only the first run knows whether there was something. A
  * deletion of something that was seen elsewhere takes a version each time, so it never runs again: a second run would
- * delete what was pushed since.
+ * delete content that was pushed since.
  */
 const ifTaken = (
   seen: SeenElsewhere | undefined,
@@ -296,8 +296,8 @@ const TAKE_VERSION_IF_NAME_IS_FREE_AGAIN = takeVersionAfter(
 );
 
 /**
- * Removes whatever the last access tokens of a removed organization still pushed. Runs before its name is given to a
- * new owner, if it was removed by `freeBefore`.
+ * Removes everything that was pushed with the last access tokens of a removed organization. Runs before a new owner
+ * gets the name. Does nothing if the organization was removed after `freeBefore`.
  * @param now milliseconds since the epoch, like `freeBefore`
  */
 export function clearRemovedOrganization(

@@ -8,10 +8,10 @@
  *
  * - The row hides everything at once. A reader judges a store's rows by the greatest removal that covers them
  *   ({@link removedVersion}), and merges the removals of two stores just as it merges their rows.
- * - `sweep-rows.ts` then deletes in slices what the row hides. Until `swept` is 1, rows may still look alive.
+ * - `sweep-rows.ts` then deletes the hidden rows in slices. Until `swept` is 1, rows may still look alive.
  * - Rows that arrive later are judged when they are merged: a manifest gets the removal's version as its
- *   `deleted_version`, and a tag stays hidden. So once the sweep is over, lists, usage and collection see only what is
- *   alive.
+ *   `deleted_version`, and a tag stays hidden. So once the sweep is over, lists, usage and collection see only live
+ *   rows.
  * - Links, pins and open uploads have no version. Those made until `dead_until`, by the store's own clock, are dead.
  *   Triggers make a link that is created after the removal newer than it, and a link that a live manifest needs is
  *   renewed or kept.
@@ -88,8 +88,8 @@ export function isAliveLink(link: string): string {
 }
 
 /**
- * SQL that holds unless a removal of the repository, swept or not, hides what was linked at the time `at`. A link that
- * rests on what central said then is not written afterwards: it would show what was removed.
+ * SQL that holds unless a removal of the repository, swept or not, hides links of the time `at`. After a removal, a
+ * link based on central's answer from before must not be written: it would show removed content.
  */
 export function isAfterRemovals(repository: string, at: string): string {
   return `NOT EXISTS (SELECT 1 FROM removals x WHERE x.name IN (${repository}, ${ofRepository(repository)})
@@ -126,9 +126,9 @@ const MERGE_REMOVAL = sql`
     position = '' WHERE removals.version < excluded.version`;
 
 /**
- * Returns the time, at a node, up to which the links of a removed name are dead. In a repository, whatever was pushed
- * here after the removal stays. In an organization, nobody can have pushed here for the next owner, whose credentials
- * come after the removal.
+ * Returns the time, at a node, up to which the links of a removed name are dead. For a repository, that is the time of
+ * the removal, so that later pushes to this node stay. For an organization, it is now: the credentials of the next
+ * owner arrive after the removal, so nobody can have pushed for the next owner yet.
  * @param recordedAt when central wrote the removal, by central's clock; 0 if that is not known
  */
 export function linksDeadUntil({ name, version }: Removal, now: number, recordedAt = 0): number {

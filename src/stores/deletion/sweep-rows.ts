@@ -1,12 +1,12 @@
 /**
- * Sweeping: deleting what a removal hides, in slices of few rows. A slice can be interrupted anywhere and repeated,
- * because the removal's position moves only after its transactions; two sweeps of one removal do no harm.
+ * Sweeping: deleting the rows that a removal hides, in slices of few rows. A slice can be interrupted anywhere and
+ * repeated, because the removal's position moves only after its transactions; two sweeps of one removal do no harm.
  *
  * Tags are hidden first, so that a list of visible tags always finds their manifests. Then manifests are deleted with
  * their documents and references. Links follow, because the references that remain show which blobs live manifests
  * name. Tags stay, hidden, for the tag's history, and are deleted together with the removal's row
- * (`maintenance/collection/tombstones.ts`). Every statement itself states what is dead, so whatever was pushed since
- * the removal stays.
+ * (`maintenance/collection/tombstones.ts`). Every statement itself states which rows are dead, so content that was
+ * pushed since the removal stays.
  */
 import { HOUR } from '../../durations.ts';
 import { type BoundStatement, type Database, type Sql, sql } from '../database.ts';
@@ -22,7 +22,10 @@ export const ROWS_PER_SLICE = 100;
  */
 const BYTES_PER_SLICE = 256 * 1024;
 
-/** Bounds a slice: a page, what belongs to each of its rows, and what triggers read for each row that is written. */
+/**
+ * Bounds a slice: a page, the rows that belong to each of its rows, and the rows that triggers read for each written
+ * row.
+ */
 const slice: ReadsAtMost = (run) => keyed(run) + 24 * ROWS_PER_SLICE + 12 * (run.returned + run.written);
 
 interface RemovalRow {

@@ -54,7 +54,7 @@ export async function documentsByHour(database: Database, now: number, hours: nu
   ends.set(current, latest[0]?.documents ?? 0);
   return noted.flatMap(({ hour, documents }) => {
     const end = ends.get(hour);
-    // Numbers are given again if the latest documents are deleted.
+    // SQLite reuses the numbers of the latest documents if they are deleted.
     return end === undefined ? [] : [{ at: hour * HOUR, documents: Math.max(0, end - documents) }];
   });
 }

@@ -23,22 +23,22 @@ import { keyed, paged } from '../rows-read.ts';
 export type ImageKind = '' | 'initrd' | 'rom';
 
 /**
- * The range of the limit for the references that are read on each level at and below a manifest. If an image has more,
+ * A limit within this range applies to each level of manifests: that many references are read. If an image has more,
  * its measured size is too small.
  */
 const LEAST_REFERENCES = 1000;
 const MOST_REFERENCES = 25_000;
 /**
- * The bytes of a document that allow one reference to be read. One of the document's own references takes some 150
- * bytes, and so allows ten.
+ * The limit is the size of the image's own document, divided by this. A reference takes some 150 bytes there, and so
+ * allows ten.
  */
 const BYTES_PER_REFERENCE = 15;
 /** The most indexes that become unmeasured again because a manifest that they list was pushed after them. */
 const MAX_INDEXES = 20;
-/** The most references that one list may read to measure what it shows. Later lists measure the rest. */
+/** The most references that one list may read to measure its images. Later lists measure the rest. */
 const REFERENCES_PER_LIST = 60_000;
 
-// A layer tells what it is by its media type, or by an annotation with the path of the file in it.
+// The media type of a layer shows its kind, or else an annotation with the path of the file in it.
 const kindOfDocument = (repository: string, digest: string): string => `(
   SELECT max(CASE
       WHEN layer.type <> 'object' THEN ''

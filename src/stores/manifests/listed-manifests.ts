@@ -1,7 +1,7 @@
 /**
- * SQL for what indexes list, level by level. A recursive query would not be bounded: its LIMIT cuts the result only
- * after it has read everything that the indexes list. Here each level ends at its own LIMIT, and reads no more rows
- * than it may return.
+ * SQL for the manifests that indexes list, level by level. A recursive query would not be bounded: its LIMIT cuts the
+ * result only after it has read everything that the indexes list. Here each level ends at its own LIMIT, and reads no
+ * more rows than it may return.
  */
 import { descriptorsOf } from './descriptors.ts';
 

@@ -157,7 +157,7 @@ export interface ManifestCommit {
   readonly tags: readonly Tag[];
   /** The state that the store must still show. */
   readonly shown?: Shown | undefined;
-  /** At a node, what central already counts of this push. */
+  /** At a node, the part of this push that central already counts. */
   readonly known?: KnownAtCentral;
 }
 
@@ -169,7 +169,7 @@ export type Committed =
 /**
  * Writes a manifest with its references, tags, history and outbox entries in one transaction, if every blob that it
  * needs is there.
- * @throws OciError QUOTA_EXCEEDED, or MANIFEST_INVALID if descriptors contradict the sizes of what the repository holds
+ * @throws OciError QUOTA_EXCEEDED, or MANIFEST_INVALID if descriptors contradict the sizes of the repository's content
  * @throws ShownChanged
  */
 export async function commitManifest(
@@ -248,7 +248,7 @@ export async function commitManifest(
     },
   );
   const [clock] = versioned;
-  // A second run may find a blob damaged that the first run, which has committed the manifest, found sound.
+  // The first run may have committed the manifest, and a blob may have been found damaged before the second run.
   if (clock === undefined && missing.length > 0) return { missing: missing.map((row) => row.digest) };
   if (clock === undefined && contradicted.length > 0) throw sizesContradicted(contradicted);
   if (clock === undefined && judged[0]?.still === 0) throw new ShownChanged();
@@ -267,7 +267,7 @@ async function refusal(
   const { repository, size } = commit;
   return (
     (await limitExceeded(database, repository, added, named, context.limits)) ??
-    quotaExceeded(database, repository, `this manifest of ${inUnits(size)}, with its blobs that would count again,`)
+    quotaExceeded(database, repository, `this manifest of ${inUnits(size)}, with the blobs that it uses again,`)
   );
 }
 

@@ -1,8 +1,8 @@
 /**
  * Finds manifests: reads what a store's rows say about a reference. `versions.ts` then decides what is visible: at
  * central from central's own rows, at a node from the merged rows of two stores. `tags.visible` and
- * `repositories.listed` repeat what follows from the versions, for the indexes that lists page through. They are set in
- * the transaction that changes the versions.
+ * `repositories.listed` follow from the versions. They are stored for the indexes that lists page through. They are set
+ * in the transaction that changes the versions.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { MediaType } from '../../oci/media-type.ts';

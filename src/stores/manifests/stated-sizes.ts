@@ -1,6 +1,6 @@
 /**
  * Checks the sizes in descriptors. Clients read exactly as many bytes as a descriptor states, and fail if there are
- * more or fewer. So a manifest whose descriptors contradict what the repository holds could never be pulled.
+ * more or fewer. So a manifest whose descriptors contradict the repository's content could never be pulled.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';

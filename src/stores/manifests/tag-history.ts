@@ -88,7 +88,7 @@ export function tagsWithHistory(database: Database, after: TagPosition, limit: n
   return database.all<TagPosition>(SELECT_TAGS_WITH_HISTORY, after.repository, after.name, limit);
 }
 
-// Each tag's organization decides how many entries it keeps. That number is a column here, which OFFSET does not take.
+// Each tag's organization decides how many entries it keeps. That number is a column here, and OFFSET takes no column.
 const TRIM_HISTORIES = sql`
   DELETE FROM tag_history WHERE (repository, name, version, origin) IN (
     WITH tag (repository, name, entries) AS MATERIALIZED (

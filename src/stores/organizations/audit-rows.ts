@@ -26,7 +26,7 @@ export interface Actor {
 /** The actor of changes that nobody asked for, such as those of maintenance. */
 export const BERTH_ITSELF: Actor = { subject: '', host: '' };
 
-/** Returns the author of what the actor writes: see `AuthoredTag`. */
+/** Returns the author of the actor's writes: see `AuthoredTag`. */
 export function authorOf({ name, subject }: Actor = BERTH_ITSELF): string {
   return name ?? subject;
 }

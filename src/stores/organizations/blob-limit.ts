@@ -24,8 +24,8 @@ export function hasNoRoom(repository: string, digest: string, bytes: string, mos
 }
 
 /**
- * SQL that holds if a manifest would exceed the limit. Of the blobs, a JSON array, it adds those that the repository
- * has and that do not count yet. It looks at them only if all of them together would exceed the limit.
+ * SQL that holds if a manifest would exceed the limit. `blobs` is a JSON array. Blobs that the repository lacks, or
+ * that count already, add nothing. The rows of the blobs are read only if all of them together would exceed the limit.
  */
 export function manifestExceedsBlobs(repository: string, blobs: string, most: string): string {
   const added = `(SELECT count(*) FROM json_each(${blobs}) AS blob

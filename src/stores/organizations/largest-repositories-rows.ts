@@ -38,7 +38,7 @@ interface PartOfRepository extends RepositoryBytes {
   readonly last: string;
 }
 
-// A removal hides what the name's last owner had, even before a sweep deletes it.
+// A removal hides the content of the name's last owner, even before a sweep deletes it.
 const SELECT_BYTES = sql<PartOfRepository>`
   WITH page AS MATERIALIZED (SELECT repository, digest, counts, created_at FROM links
     WHERE (repository, digest) > (?1, ?2) ORDER BY repository, digest LIMIT CAST(?3 AS INTEGER))
@@ -71,12 +71,12 @@ const DELETE_OLD = sql<{ organization: string }>`
     WHERE measured_at < CAST(?1 AS INTEGER) ORDER BY measured_at LIMIT CAST(?2 AS INTEGER))
   RETURNING organization`.reading(paged(2, 6));
 
-/** Removes what was measured before a time: these organizations hold nothing any more. Returns how many there were. */
+/** Removes measurements from before a time. Their organizations hold nothing any more. Returns how many there were. */
 export async function deleteMeasuredBefore(database: Database, time: number, limit: number): Promise<number> {
   return (await database.all(DELETE_OLD, time, limit)).length;
 }
 
-// The next owner of a name must not learn what the last one had.
+// The next owner of a name must not learn of the last one's repositories.
 const SELECT = sql<{ measured_at: number; measured: string }>`
   SELECT m.measured_at, m.measured FROM largest_repositories m
   CROSS JOIN organizations o ON o.name = m.organization AND o.removed_at IS NULL

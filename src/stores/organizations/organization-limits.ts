@@ -170,7 +170,7 @@ const SUBJECTS = {
   manifests: 'this manifest',
   tags: 'this tag',
   repositories: 'this repository',
-  blobs: 'this manifest, with its blobs that would count again,',
+  blobs: 'this manifest, with the blobs that it uses again,',
 };
 
 /** @param subject the subject of the message, if it is not one of {@link SUBJECTS} */
@@ -190,7 +190,7 @@ function messageOf(
   }
   if (excess === 'tag_rows') {
     return (
-      `this tag would exceed the limit of ${limit} tags of the organization ${organization} with those deleted: ` +
+      `this tag would exceed the limit of ${limit} tags, deleted ones included, of the organization ${organization}: ` +
       `it has ${used}, and deleted tags count until they are forgotten. ` +
       'Try again a day later, or ask the operator for a larger limit'
     );
@@ -291,7 +291,8 @@ export async function uploadsExceeded(
 }
 
 /**
- * Nodes are told the counts of an organization without a quota once it is this many manifests or tags below a limit.
+ * Central reports the counts of an organization without a quota to nodes once it comes this close to a limit, in
+ * manifests or tags.
  */
 const NEAR = 100_000;
 
@@ -302,7 +303,7 @@ const REPORT_NEAR_LIMITS = sql`
     AND (manifests > CAST(?2 AS INTEGER) OR tags > CAST(?3 AS INTEGER) OR blobs + open_uploads > CAST(?4 AS INTEGER))`;
 
 /**
- * At central, starts reporting the usage of organizations that are near a limit: from then on nodes are told of each
+ * At central, starts reporting the usage of organizations that are near a limit. From then on nodes hear of each
  * change, as for organizations with a quota. Runs after manifests or tags were added.
  */
 export function reportNearLimits(repositories: readonly RepositoryName[], limits: StoreLimits): BoundStatement {

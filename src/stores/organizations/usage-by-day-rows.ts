@@ -17,7 +17,7 @@ const NOTE = sql`
   SET noted_at = excluded.noted_at, used = excluded.used, quota_bytes = excluded.quota_bytes`;
 
 /**
- * Notes what organizations use on a day.
+ * Records the usage of organizations on a day.
  * @param day a time on that day, in milliseconds since the epoch, as is `readAt`
  * @param readAt when the usage was read
  */
@@ -44,14 +44,14 @@ export interface UsageOfDay {
   readonly quota: number | null;
 }
 
-// The next owner of a name must not learn what the last one used.
+// The next owner of a name must not learn the usage of the last one.
 const SELECT_DAYS = sql<UsageOfDay>`
   SELECT d.day * ${String(DAY)} AS at, d.used, d.quota_bytes AS quota FROM json_each(?2) AS asked
   CROSS JOIN usage_by_day d ON d.day = asked.value AND d.organization = ?1
   CROSS JOIN organizations o ON o.name = ?1 AND o.removed_at IS NULL
   WHERE d.noted_at >= o.created_at ORDER BY d.day`;
 
-/** Returns what was noted on the last days, oldest first. */
+/** Returns the records of the last days, oldest first. */
 export function usageByDay(central: Database, organization: OrganizationName, time: number): Promise<UsageOfDay[]> {
   const days = Array.from({ length: DAYS_KEPT }, (_, i) => dayOf(time) - i);
   return central.all(SELECT_DAYS, organization, JSON.stringify(days));

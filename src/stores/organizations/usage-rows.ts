@@ -5,8 +5,9 @@
  * exceedsQuota} in its first statement, so the check and the write are one transaction. If there is room for only one
  * of two pushes to a store, one succeeds. A write that adds nothing is never refused.
  *
- * At a node the usage has two parts: what central last reported, and what the node holds that central, as far as the
- * node knows, does not count yet. Merging refuses nothing: central accepts whatever a node has acknowledged.
+ * At a node the usage has two parts: the usage that central last reported, and the node's content that central, as far
+ * as the node knows, does not count yet. Merging refuses nothing: central accepts all writes that a node has
+ * acknowledged.
  */
 import { descriptorsOf } from '../manifests/descriptors.ts';
 import { OciError } from '../../oci/errors.ts';

@@ -1,6 +1,6 @@
 /**
- * The usage of organizations as it is shown. Central's rows have what central counts; a node's rows have what the node
- * has yet to announce.
+ * The usage of organizations as it is shown. Central's rows have the content that central counts. A node's rows have
+ * the content that the node has yet to announce.
  */
 import type { OrganizationName } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
@@ -49,7 +49,10 @@ const USAGE_COLUMNS = `coalesce(${COUNTED('u')}, 0) AS used, coalesce(u.unrefere
 const SELECT_USAGE = sql`
   SELECT ${USAGE_COLUMNS} FROM clock LEFT JOIN organizations o ON o.name = ?1 LEFT JOIN usage u ON u.organization = ?1
   WHERE clock.id = 1`;
-/** Returns the usage of an organization by central's rows: all of it, except for what nodes have yet to announce. */
+/**
+ * Returns the usage of an organization by central's rows: all of it, except for content that nodes have yet to
+ * announce.
+ */
 export async function usageAtCentral(central: Database, organization: OrganizationName): Promise<OrganizationUsage> {
   return (await central.first<OrganizationUsage>(SELECT_USAGE, organization)) ?? NO_USAGE;
 }
@@ -97,7 +100,7 @@ const SELECT_USED_AFTER = sql`
   LEFT JOIN usage u ON u.organization = o.name
   WHERE o.removed_at IS NULL AND o.name > ?1 ORDER BY o.name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
-/** Returns what organizations with names after `last` use by central's rows, in byte order; at most `limit`. */
+/** Returns the usage, by central's rows, of at most `limit` organizations with names after `last`, in byte order. */
 export function usedAfter(central: Database, last: string, limit: number): Promise<UsedByOrganization[]> {
   return central.all(SELECT_USED_AFTER, last, limit);
 }
@@ -122,7 +125,7 @@ const SELECT_USAGE_AMONG = sql`
   SELECT u.organization, ${USAGE_COLUMNS} FROM json_each(?1) AS asked CROSS JOIN usage u ON u.organization = asked.value
   LEFT JOIN organizations o ON o.name = u.organization`;
 
-/** Returns what organizations use at a node that central, as far as the node knows, does not count yet. */
+/** Returns the usage of organizations at a node that central, as far as the node knows, does not count yet. */
 export function usageAmong(node: Database, organizations: readonly OrganizationName[]): Promise<UsageOfNamed[]> {
   return node.all(SELECT_USAGE_AMONG, JSON.stringify(organizations));
 }

@@ -1,7 +1,7 @@
 /**
- * Makes one object out of what a client sent, and checks its digest. This enforces invariant 4, together with the
- * comparison that `upload-rows.ts` makes for a single chunk. It discards objects that were written on the way and are
- * not needed in the end.
+ * Makes one object out of the bytes that a client sent, and checks its digest. This enforces invariant 4, together with
+ * the comparison that `upload-rows.ts` makes for a single chunk. It discards objects that were written on the way and
+ * are not needed in the end.
  */
 import { algorithmOf, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -38,7 +38,7 @@ export class BlobAssembler {
     return this.#single(written, digest);
   }
 
-  /** Makes one object of what was written and hashed with the digest's own algorithm. */
+  /** Makes one object of the bytes that were written and hashed with the digest's own algorithm. */
   async #single(written: Written, digest: Digest): Promise<{ key: string; size: number }> {
     const [first, ...more] = written.pieces;
     if (written.digest !== digest) {

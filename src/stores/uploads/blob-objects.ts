@@ -69,7 +69,7 @@ export class BlobObjects {
    */
   async adopt(blob: BlobCommit, kept: string, key: string, upload?: UploadIdentity): Promise<boolean> {
     if (await this.#store.bucket.exists(kept)) return kept === key;
-    if (kept === key) throw unavailable(new Error('R2 has lost what was just written'));
+    if (kept === key) throw unavailable(new Error('R2 has lost an object that was just written'));
     const { location } = await this.#store.database.batch(
       {
         replace: replaceLocation(blob, kept, key, upload),
@@ -110,8 +110,8 @@ export class BlobObjects {
   }
 
   /**
-   * Deletes what an ended session has left. The objects go first and their rows after, so if this is interrupted, the
-   * session's expiry repeats it.
+   * Deletes the objects and rows of an ended session. The objects go first and their rows after, so if this is
+   * interrupted, the session's expiry repeats it.
    */
   discardSession(upload: UploadIdentity, object: SessionObject | undefined, chunks: readonly ChunkRow[]): void {
     if (object === undefined && chunks.length === 0) return;

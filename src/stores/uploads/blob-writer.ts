@@ -7,8 +7,8 @@
  * - Length known: one `put` of a FixedLengthStream.
  * - Length unknown: one `put` if the body fits into one part, otherwise a multipart upload of equal parts, several of
  *   which are under way at once.
- * - Length unknown, and slow while others wait for room: what has arrived becomes an object, and the rest becomes
- *   others. They become one blob when the upload is closed, as separate chunks do.
+ * - Length unknown, and slow while others wait for room: the bytes that have arrived become an object, and the rest
+ *   becomes others. They become one blob when the upload is closed, as separate chunks do.
  */
 import { type Algorithm, type Digest, digestFromHash, webCryptoName } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -29,7 +29,7 @@ export interface Body {
   readonly owner?: string | undefined;
 }
 
-/** One of the objects that hold what was written. `start` is its offset within the whole. */
+/** One of the objects that hold the written bytes. `start` is its offset within the whole. */
 export interface Piece {
   readonly start: number;
   readonly size: number;
@@ -149,7 +149,7 @@ export class BlobWriter {
     });
     try {
       for (let bytes = await body.read(); bytes !== undefined; bytes = await body.read()) {
-        // The client may be slow between two reads, but R2 must take what was read in time.
+        // The client may be slow between two reads, but R2 must take the bytes of each in time.
         await Promise.all([also(bytes), within(CHANGE_MILLISECONDS, writer.write(bytes))]);
         body.reuse(bytes);
       }

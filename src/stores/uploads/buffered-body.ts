@@ -1,8 +1,9 @@
 /**
  * Reads the body of a request in pieces that fill one reused buffer. The buffer is on loan from the budget, and is
  * borrowed only when bytes have arrived. A piece is shorter than the buffer if it is the last, or if it fills slowly
- * while others wait for room. A document is of no use in parts, so it fails instead if it is slow. A blob fails if a
- * single read is slow while an organization that holds less in buffers of its kind waits: the read keeps the buffer.
+ * while others wait for room. A document is of no use in parts, so it fails instead if it is slow. A blob fails if one
+ * read is slow while an organization waits that holds less in buffers of the same kind, because the read keeps the
+ * buffer.
  */
 import { OciError } from '../../oci/errors.ts';
 import { BodyReader, STEP_BYTES } from './body-reader.ts';
@@ -122,7 +123,7 @@ export class BufferedBody {
     return bytes;
   }
 
-  /** Whether the body goes on after what was read. @throws OciError CLIENT_GONE, BODY_STALLED */
+  /** Whether the body goes on after the bytes that were read. @throws OciError CLIENT_GONE, BODY_STALLED */
   hasMore(): Promise<boolean> {
     return this.#inTime(this.#reader.hasMore());
   }
@@ -200,8 +201,8 @@ export class BufferedBody {
   }
 
   /**
-   * Returns what was read. Fails before the read ends if the body has to make room, because one read may take longer
-   * than others can wait.
+   * Returns the bytes of a read. Fails before the read ends if the body has to make room, because one read may take
+   * longer than others can wait.
    * @throws OciError BODY_STALLED
    */
   async #inTime<Read>(reading: Promise<Read>): Promise<Read> {
@@ -262,8 +263,8 @@ export class BufferedBody {
   #leftBy(size: number): number {
     if (size > SMALL_BYTES) return RESERVED_BYTES;
     if (size <= STEP_BYTES) return FIRST_RESERVED_BYTES;
-    // It leaves less than first buffers do, so that it can grow whatever they hold. It still leaves some, so that a
-    // document that has arrived whole can be used, or a blob can have a large buffer.
+    // A first buffer leaves more free, so this one can grow even if first buffers take all that they may. It still
+    // leaves room for a whole document to be used, or for a blob's large buffer.
     return this.#buffering.failsWhenSlow === true ? FIRST_RESERVED_BYTES / 2 : PART_BYTES;
   }
 

@@ -1,7 +1,8 @@
 /**
- * The rows of upload sessions that can go: those that have expired, and those that have ended and whose first reference
- * can no longer begin anything. Here a session expires together with its whole hour, so that none is looked at before
- * it can go. Its reference is refused exactly on time.
+ * Finds and removes the rows of upload sessions that are no longer needed. A session's row can go once the session has
+ * expired. If the session has ended, its row can go once its first reference can no longer begin anything. Here all
+ * sessions of an hour expire together, at its end, so that no row is examined before it can go. References are refused
+ * exactly on time.
  */
 import { HOUR } from '../../durations.ts';
 import { ofRepository } from '../organizations/usage-rows.ts';

@@ -52,8 +52,9 @@ export class SessionOrder {
   }
 
   /**
-   * Returns the error for a write that did not take the session: the session has moved on, or there is no room. If it
-   * is neither by now, such as after another request sealed the session's parts, the write can be tried again.
+   * Returns the error for a write that did not take the session: the session has moved on, or there is no room. If
+   * neither is true any more, the error says that the write can be tried again. That happens after another request has
+   * sealed the session's parts.
    * @param size bytes of the chunks, or of the whole blob
    * @param chunks the number of chunks that it would have added; 0 if it is the whole blob
    */
