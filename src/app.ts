@@ -124,8 +124,8 @@ export function createApp(
 }
 
 /**
- * Returns the organization whose host a request was sent to; undefined for a host of a whole registry, or if the
- * configuration is wrong, which the request's answer says.
+ * Returns the organization whose host a request was sent to; undefined for a host of a whole registry. It is also
+ * undefined if the configuration is wrong. The answer to the request then says so.
  */
 function mirrorAt(env: object, addressOf: () => Address): OrganizationName | undefined {
   const mirrorHosts = runtimes.get(env)?.config.mirrorHosts ?? mirrorHostsIn(env);
@@ -154,7 +154,7 @@ export async function loadRuntime(env: object): Promise<Runtime> {
   if (loaded !== undefined) return loaded;
   const config = parseConfig(env);
   const keys = await SigningKeys.import(config.signingKeys);
-  // Requests that start at the same time all use the runtime of whichever gets here first.
+  // Requests that start at the same time all use the runtime of the first that gets here.
   const first = runtimes.get(env);
   if (first !== undefined) return first;
   const { platformAuthUrl: url, analytics } = config;

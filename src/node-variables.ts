@@ -22,7 +22,7 @@ export function gatherNodes(variables: object): object {
 
 /**
  * Returns where the operator finds a value: `NODES_2.0.name` for the name of the first node in that variable.
- * @param path of the value in what {@link gatherNodes} returns, such as `REGISTRY.nodes.41.name`
+ * @param path of the value in the result of {@link gatherNodes}, such as `REGISTRY.nodes.41.name`
  */
 export function pathInVariables(variables: object, path: readonly PropertyKey[]): string {
   const [variable, key, index, ...rest] = path;

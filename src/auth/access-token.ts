@@ -1,6 +1,6 @@
 /**
  * Access tokens, which Docker's token flow issues for a credential. A token is a JWT (RFC 7519), signed with HS256,
- * valid for one namespace and at most five minutes. It carries what its credential may do, so most requests need no
+ * valid for one namespace and at most five minutes. It carries the rights of its credential, so most requests need no
  * look-up. Revoking a credential takes full effect once its tokens have expired.
  *
  * A token cannot choose how it is verified: the algorithm is fixed, and the key id only selects one of the configured
@@ -58,7 +58,7 @@ const claims = z.object({
 });
 
 export interface TokenRequest {
-  /** Undefined for an anonymous caller. The token then grants what is public. */
+  /** Undefined for an anonymous caller. The token then grants pulls from public repositories. */
   readonly credential: Credential | undefined;
   readonly scopes: readonly Scope[];
   /** The namespace that the token is for. */

@@ -57,7 +57,7 @@ export function mayMountFrom(principal: Principal, source: RepositoryName): 'all
   return granted ? 'allow' : 'allow-if-public';
 }
 
-/** Returns what the principal may pull, for the catalog and for mounts without a source. */
+/** Returns the repositories that the principal may pull, for the catalog and for mounts without a source. */
 export function pullable(principal: Principal): { ranges: { from: string; to: string }[]; withPublic: boolean } {
   return { ranges: principal.kind === 'credential' ? pullableRanges(principal.credential) : [], withPublic: true };
 }

@@ -54,7 +54,7 @@ export class KnownGood {
     this.#notes = notes;
   }
 
-  /** Returns what is remembered of a login; undefined if it is not known to have been good. @param hash of the login */
+  /** Returns the remembered login; undefined if it is not known to have been good. @param hash of the login */
   async recall(hash: string, now: number): Promise<Remembered | undefined> {
     const own = this.#entries.get(hash);
     if (own !== undefined && answers(own, now)) return own;

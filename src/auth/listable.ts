@@ -1,7 +1,7 @@
 /**
  * Finds the repositories whose images a caller may list. They belong to the organization that the caller names or, by
  * default, to its own, and it must be able to pull from them: they match its patterns or are public. A credential
- * without an organization that names none may list everything that it may pull.
+ * without an organization may list everything that it may pull, unless the caller names an organization.
  */
 import type { OrganizationName } from '../oci/reference.ts';
 import type { NameRange } from '../stores/name-ranges.ts';

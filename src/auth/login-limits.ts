@@ -3,9 +3,9 @@
  * one address locks itself out only if it fails as well.
  *
  * The rate limiting binding counts and answers in one call, and cannot be asked without counting. So a login is counted
- * once it has failed. The isolate that thereby learns that a limit is passed leaves a note. While there is one, nothing
- * is looked up for a login that is not known to have been good, be it right or wrong. Logins that are being looked up
- * at that moment are answered.
+ * once it has failed. The isolate that thereby learns that a limit is passed leaves a note. While the note exists, a
+ * login that is not known to have been good is refused without a look-up, whether it is right or wrong. A look-up that
+ * is already under way is still answered.
  */
 import { MINUTE } from '../durations.ts';
 import { OciError } from '../oci/errors.ts';

@@ -21,8 +21,8 @@ const PREFIX = 'berth_';
 const SECRET_LENGTH = PREFIX.length + 43;
 
 /**
- * Matches what Berth generates: secrets, even without their first characters, and access tokens, by the issuer in their
- * claims.
+ * Matches secrets that Berth generates, even without their first characters, and its access tokens, by the issuer in
+ * their claims.
  */
 const OWN_FORM = /berth_|(?:erth|rth|th)_[\w-]{24}|"iss":"berth"/i;
 
@@ -71,7 +71,7 @@ const MAX_WITHOUT_LAST = 4;
 function readings(...presented: readonly string[]): { readonly texts: readonly string[]; readonly isWhole: boolean } {
   const texts = new Set(presented.flatMap((text) => [binaryOf(text), binaryOf(text.replace(/[\s"'`]+/g, ''))]));
   let size = 0;
-  // The loop also visits what is added to the set while it runs.
+  // The loop also visits the texts that are added to the set while it runs.
   for (const text of texts) {
     size += text.length;
     if (size > MAX_READ) return { texts: [...texts], isWhole: false };

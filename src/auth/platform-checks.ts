@@ -7,10 +7,10 @@
  * - Anyone can make up bad tokens, so they have their own room: no number of them evicts a good answer.
  * - Requests wait for each other's calls. A cancelled request never settles the promises that it created. So a call
  *   continues after its response (`defer`), and a request that waits for longer than a call can take asks itself.
- * - A platform that is away for one token that was good is away for all such tokens. Then one of them asks every few
- *   seconds for all of them. An answer that may concern only one token, such as a 429, makes no other wait. Tokens that
- *   are not known to have been good neither wait in this way nor make others wait, because anyone may send one that the
- *   platform fails for; the limits of failed logins hold for them.
+ * - If the platform is away for one token that was good, it counts as away for all such tokens. One of them then asks
+ *   every few seconds for all of them. An answer that may concern only one token, such as a 429, makes no other token
+ *   wait. A token that is not known to have been good neither waits in this way nor makes others wait, because anyone
+ *   can send a token that the platform fails for. Such tokens have the limits of failed logins.
  */
 import type { OrganizationName } from '../oci/reference.ts';
 import { KEPT_MILLISECONDS } from './access-token.ts';

@@ -85,7 +85,7 @@ export async function logInWithWholeToken(
 /**
  * Checks what a request presents to an API that takes no access tokens: a whole token as Bearer, or Basic in any form.
  * @param by see {@link logInFrom}
- * @returns undefined if the caller is anonymous, or what it presents is wrong
+ * @returns undefined if the caller is anonymous, or presents a wrong login
  * @throws the errors of {@link logInFrom}
  */
 export async function logInFromHeader(c: AppContext, by: 'this registry' | 'central'): Promise<Login | undefined> {
@@ -120,7 +120,7 @@ export async function logInFrom(
   try {
     return await logInBy(c, presented, namespace, composeControlData(c.env, central));
   } catch (error) {
-    // While the node's own store is down, central's control data decides, so that the node can serve what central has.
+    // While the node's own store is down, central's control data decides, so that the node can serve central's content.
     if (isUnavailable(error) && !(error instanceof PlatformUnavailable))
       return logInBy(c, presented, central, undefined);
     throw error;

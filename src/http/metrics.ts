@@ -97,7 +97,7 @@ function render(reports: readonly Awaited<ReturnType<Replication['report']>>[], 
     family(
       'berth_change_log_lag_entries',
       'gauge',
-      "Positions from the node's to the end of central's change log, those of replaced entries included.",
+      "Positions in central's change log after the node's, those of replaced entries included.",
       changeLog.map(({ store, behind }) => [{ store }, behind]),
     ),
     family(

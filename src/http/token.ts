@@ -1,8 +1,8 @@
 /**
  * The token endpoint: Docker's GET, and the OAuth 2.0 POST that containerd tries first. Anonymous callers get a token
- * for what is public. A token grants the part of the requested scopes that the caller may have; the rest is left out,
- * not refused. The endpoint refuses wrong passwords, credentials that are about to expire, and pushes to names that no
- * repository can have.
+ * for public repositories. A token grants the part of the requested scopes that the caller may have; the rest is left
+ * out, not refused. The endpoint refuses wrong passwords, credentials that are about to expire, and pushes to names
+ * that no repository can have.
  */
 import { Hono } from 'hono';
 import { issueAccessToken, type IssuedToken, LEAST_TOKEN_SECONDS } from '../auth/access-token.ts';

@@ -24,7 +24,7 @@ export const answerAfterBody = createMiddleware<AppEnv>(async (c, next) => {
   await next();
   releaseBody(c);
   releaseRoom(c);
-  // These have no body that means anything (RFC 9110 §9.3.1), and looking for one would cost every pull time.
+  // A body of GET or HEAD means nothing (RFC 9110 §9.3.1), and looking for one would slow every pull.
   if (raw.method !== 'GET' && raw.method !== 'HEAD') await discardBody(raw);
 });
 

@@ -23,7 +23,7 @@ export interface UploadOptions {
 
 /** The records of unfinished uploads, kept from one push to another. */
 export interface UploadRecords {
-  /** @param key names the registry, the repository and the digest @returns what was written */
+  /** @param key names the registry, the repository and the digest @returns the text that was written */
   read(key: string): Promise<string | undefined>;
   write(key: string, location: string): Promise<void>;
   remove(key: string): Promise<void>;
@@ -75,7 +75,9 @@ class Upload {
     this.#key = `${repository.host.url.origin}/${repository.name}@${content.digest}`;
   }
 
-  /** Returns what another push has left; undefined if there is nothing, or if the registry has forgotten it. */
+  /**
+   * Returns the session that another push has left; undefined if there is none, or if the registry has forgotten it.
+   */
   async left(): Promise<UploadSession | undefined> {
     const recorded = await this.#options.records?.read(this.#key);
     if (recorded === undefined || !URL.canParse(recorded)) return undefined;
@@ -90,7 +92,7 @@ class Upload {
       });
     if (answer === undefined) return undefined;
     await textOf(answer);
-    // Only the POST of a session is sure to state the limit, and another push made it.
+    // Only the POST that opens a session is sure to be answered with the limit, and an earlier push sent that POST.
     this.#options.limit.learn(answer.headers);
     this.#options.limit.assume();
     const size = sizeIn(answer.headers);
@@ -115,7 +117,7 @@ class Upload {
     return session;
   }
 
-  /** Sends what is missing, and closes the session. */
+  /** Sends the missing bytes, and closes the session. */
   complete(session: UploadSession): Promise<Response> {
     const { host, scope, signal } = this.#repository;
     const { digest, size } = this.#content;

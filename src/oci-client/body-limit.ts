@@ -4,7 +4,7 @@ const MEBIBYTE = 1024 ** 2;
 const UNKNOWN_BYTES = Number.MAX_SAFE_INTEGER;
 /** Fits every plan of Cloudflare's, whose smallest limit is 100 MB, and is a multiple of all usual sizes of parts. */
 const ASSUMED_BYTES = 64 * MEBIBYTE;
-/** A host that refuses this as too large means something else. */
+/** A host that refuses even this as too large has another reason. */
 const LEAST_BYTES = MEBIBYTE;
 
 export class BodyLimit {
@@ -17,7 +17,7 @@ export class BodyLimit {
     return new BodyLimit(UNKNOWN_BYTES);
   }
 
-  /** @param bytes the most bytes of a chunk, from the user; by default, the host states them or refuses larger ones */
+  /** @param bytes the user's limit for a chunk; by default, one that every plan allows */
   constructor(bytes = ASSUMED_BYTES) {
     this.#bytes = bytes;
   }
@@ -27,7 +27,7 @@ export class BodyLimit {
     return this.#bytes < this.#unit ? this.#bytes : this.#bytes - (this.#bytes % this.#unit);
   }
 
-  /** Notes what a registry says about an upload, in `OCI-Chunk-Min-Length` and `OCI-Chunk-Max-Length`. */
+  /** Takes the limits from an answer's headers `OCI-Chunk-Min-Length` and `OCI-Chunk-Max-Length`. */
   learn(headers: Headers): void {
     const [least, most] = [bytesIn(headers, 'oci-chunk-min-length'), bytesIn(headers, 'oci-chunk-max-length')];
     if (least !== undefined) this.#unit = least;
@@ -39,7 +39,7 @@ export class BodyLimit {
     if (this.#bytes === UNKNOWN_BYTES) this.lower(ASSUMED_BYTES);
   }
 
-  /** Notes that no more than this passes. */
+  /** Lowers the limit, unless it is lower already. */
   lower(bytes: number): void {
     this.#bytes = Math.min(this.#bytes, bytes);
   }

@@ -20,7 +20,7 @@ export interface ImageSource {
 export type BlobEnd = 'exists' | 'mounted' | 'done';
 
 export interface ImageDestination {
-  /** Returns whether a manifest is there, and so all that it names. */
+  /** Returns whether a manifest is there. If so, all content that it names is there too. */
   hasManifest(digest: Digest): Promise<boolean>;
   /** @param onBytes is told how many bytes have passed */
   putBlob(content: Content, onBytes: (bytes: number) => void): Promise<BlobEnd>;

@@ -1,4 +1,4 @@
-/** A user with a password, or what `docker login` calls an identity token: a refresh token of OAuth 2. */
+/** A user with a password, or an identity token of `docker login`, which is a refresh token of OAuth 2. */
 export type Credential = { readonly username: string; readonly password: string } | { readonly identityToken: string };
 
 /**

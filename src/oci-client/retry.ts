@@ -39,7 +39,7 @@ export class Patience {
     if (!isTransient(error) || this.#failures >= ATTEMPTS) throw error;
     const backoff = FIRST_WAIT_MS * 2 ** (this.#failures - 1);
     const asked = error instanceof RegistryError ? retryAfter(error.headers) : undefined;
-    // Some clients must be sooner than others, or all come back at once.
+    // The wait is random, so that clients do not all come back at once.
     const wait = asked ?? backoff * (0.75 + Math.random() / 2);
     await (this.#surroundings.sleep ?? sleepBriefly)(wait, this.#signal, error);
   }

@@ -53,7 +53,7 @@ export interface Appended {
 /**
  * Appends content to a session.
  * @param send sends with the caller's authorization
- * @throws TransportError if the host can't be reached, again and again
+ * @throws TransportError if the host can't be reached, even after several attempts
  */
 export async function appendContent(
   send: Transport,
@@ -67,7 +67,7 @@ export async function appendContent(
 
 /**
  * Appends content, if there is any, and closes the session: in one request, if the host takes that.
- * @returns the registry's answer, or the one that it would have given if its own was lost
+ * @returns the registry's answer. If that was lost, but the blob is there, an answer with 201 takes its place
  * @throws TransportError as above
  */
 export async function closeUpload(
@@ -284,7 +284,9 @@ function createdAnswer(digest: string, { href }: URL): Response {
   return new Response(null, { status: 201, headers: { Location: href, 'Docker-Content-Digest': digest } });
 }
 
-/** The answer for a session whose size contradicts what was sent: someone else writes to it, or it is not kept. */
+/**
+ * The answer for a session whose size contradicts the bytes sent: someone else writes to it, or the registry lost it.
+ */
 function lostAnswer(): Response {
   const message = 'the registry has lost a part of the upload: start it anew';
   return Response.json({ errors: [{ code: 'BLOB_UPLOAD_INVALID', message, detail: {} }] }, { status: 404 });

@@ -46,7 +46,11 @@ const ERRORS = {
   NAME_UNKNOWN: [404, 'NAME_UNKNOWN', 'there is no such repository'],
   PARAMETER_INVALID: [400, 'UNSUPPORTED', 'a query parameter is invalid'],
   // The spec has no code for this. Clients do not retry DENIED.
-  PRECONDITION_FAILED: [412, 'DENIED', 'If-Match or If-None-Match does not match what is stored: read it again first'],
+  PRECONDITION_FAILED: [
+    412,
+    'DENIED',
+    'the stored content does not meet If-Match or If-None-Match: read it again first',
+  ],
   QUOTA_EXCEEDED: [
     403,
     'DENIED',
@@ -75,7 +79,7 @@ const ERRORS = {
     'BLOB_UPLOAD_UNKNOWN',
     'there is no such upload: it is finished, cancelled, expired, or not yours',
   ],
-  CONFLICT: [409, 'CONFLICT', 'the request conflicts with what exists: read it again, then change the request'],
+  CONFLICT: [409, 'CONFLICT', 'the request conflicts with the current state: read it again, then change the request'],
   FIELD_INVALID: [400, 'FIELD_INVALID', 'a field is invalid'],
   NOT_FOUND: [404, 'NOT_FOUND', 'the request names something that does not exist'],
 } as const satisfies Record<string, readonly [status: number, code: string, message: string]>;

@@ -1,7 +1,7 @@
 /**
  * Integers in JSON. JavaScript reads `1e3` and `1000.0` as 1000. Go's decoder accepts only digits for an integer, and
  * otherwise fails on the whole document. The parser here turns an integer field written in that way into NaN, which no
- * JSON number can be. A number that is not an integer in JavaScript either stays as it is.
+ * JSON number can be. A number that JavaScript does not read as an integer stays as it is.
  */
 
 /**

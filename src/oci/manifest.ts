@@ -6,8 +6,8 @@
  *   manifests. All of them, and documents of any type that have a subject, must follow `manifest-schema.ts`.
  * - A document that is both an image and an index is refused: two readers could see two different things
  *   (GHSA-qq97-vm5h-rrhg).
- * - Any other document is stored as pushed. Its descriptors in the usual places are recorded, so that what they name is
- *   not collected, but what they name need not exist.
+ * - Any other document is stored as pushed. Its descriptors in the usual places are recorded, so that the content that
+ *   they name is not collected. That content need not exist.
  */
 import { type Digest, digestOrUndefined, parseAnyDigest, parseDigest } from './digest.ts';
 import { OciError } from './errors.ts';

@@ -5,9 +5,9 @@
 import type { Digest } from './digest.ts';
 
 export interface Precondition {
-  /** One of these entity tags must match what is stored; `*` matches anything. Undefined without the header. */
+  /** One of these entity tags must match the stored content; `*` matches any content. Undefined without the header. */
   readonly ifMatch: readonly string[] | undefined;
-  /** None of these entity tags may match what is stored. Undefined without the header. */
+  /** None of these entity tags may match the stored content. Undefined without the header. */
   readonly ifNoneMatch: readonly string[] | undefined;
 }
 
@@ -31,7 +31,7 @@ export function parsePrecondition(
 
 /**
  * Returns whether a precondition holds.
- * @param current the digest of what is stored; undefined if nothing is
+ * @param current the digest of the stored content; undefined if there is none
  */
 export function holds({ ifMatch, ifNoneMatch }: Precondition, current: Digest | undefined): boolean {
   const matches = (tags: readonly string[]): boolean =>

@@ -52,6 +52,6 @@ export function requireHolds(
     message:
       current === undefined
         ? 'If-Match names a digest, but nothing is stored: push without If-Match, or with If-None-Match: *'
-        : 'If-Match or If-None-Match does not match what is stored: read it again, then decide',
+        : 'the stored content does not meet If-Match or If-None-Match: read it again, then decide',
   });
 }

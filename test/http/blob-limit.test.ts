@@ -119,11 +119,11 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(await pushed(host, 'three', 3)).toBe(201);
     const head = async (seed: number): Promise<number> =>
       (await hosts.call(host, 'HEAD', `/v2/${APP}/blobs/${await contentDigest(content(seed))}`)).status;
-    requireRefused(await hosts.putManifest(host, APP, 'old', old), 'this manifest', 'count again', 'limit of 2 blobs');
+    requireRefused(await hosts.putManifest(host, APP, 'old', old), 'this manifest', 'uses again', 'limit of 2 blobs');
     expect(await head(1)).toBe(200);
     expect((await hosts.putManifest(host, APP, 'one', await image(1))).status).toBe(201);
     await hosts.drain();
-    requireRefused(await hosts.putManifest(host, APP, 'old', old), 'this manifest', 'count again', 'limit of 2 blobs');
+    requireRefused(await hosts.putManifest(host, APP, 'old', old), 'this manifest', 'uses again', 'limit of 2 blobs');
     requireRefused(await put(host, 2), ...REFUSED);
     expect(await head(2)).toBe(404);
   });
@@ -136,7 +136,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
 });
 
 describe('at nodes', () => {
-  test("what central counts is counted, and the node's own blobs once", async () => {
+  test("blobs that central counts are counted, and the node's own blobs once", async () => {
     expect(await pushed('central', 'one', 1)).toBe(201);
     await hosts.drain();
     expect(await pushed('node1', 'two', 2)).toBe(201);
@@ -156,7 +156,7 @@ describe('at nodes', () => {
     requireRefused(await put('node2', 3), ...REFUSED);
   });
 
-  test('what nodes acknowledged is announced, even if the sum exceeds the limit', async () => {
+  test('blobs that nodes acknowledged are announced, even if the sum exceeds the limit', async () => {
     hosts.takeAway('central D1', 'central R2');
     expect([await pushed('node1', 'one', 1, 2), await pushed('node2', 'two', 3, 4)]).toEqual([201, 201]);
     hosts.giveBack();

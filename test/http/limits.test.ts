@@ -117,7 +117,7 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
     expect(await pushed(host, 3)).toBe(201);
   });
 
-  test('of tags also count those that were deleted, twice as many, until they are forgotten', async () => {
+  test('of tags also count deleted tags until they are forgotten, up to twice the limit', async () => {
     hosts = await ThreeHosts.open({ organization_tags: 2 });
     const { digest } = await imageNumbered(host, 1);
     for (const tags of ['?tag=a&tag=b', '?tag=c&tag=d']) {
@@ -126,7 +126,7 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
       expect((await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${digest}`)).status).toBe(202);
       await hosts.drain();
     }
-    requireRefused(await push(host, 1, 'e'), 'limit of 4 tags', 'with those deleted', 'Try again a day later');
+    requireRefused(await push(host, 1, 'e'), 'limit of 4 tags', 'deleted ones included', 'Try again a day later');
     expect(await pushed(host, 1, 'a')).toBe(201);
   });
 
@@ -207,7 +207,7 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
     expect(await tagWith('first')).toBe(201);
   });
 
-  test('of open uploads refuse a chunk of one more, and leave nothing', async () => {
+  test('of open uploads refuse the first chunk of another one, and leave nothing', async () => {
     hosts = await ThreeHosts.open();
     const location = async (): Promise<string> =>
       (await hosts.call(host, 'POST', `/v2/${APP}/blobs/uploads/`)).headers.get('Location') ?? '';
@@ -231,7 +231,7 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
 });
 
 describe('at nodes', () => {
-  test("what others announced counts, and the node's own images count once", async () => {
+  test("images that others announced count, and the node's own images count once", async () => {
     hosts = await ThreeHosts.open({ organization_manifests: 4 });
     expect([await pushed('central', 1), await pushed('node1', 2)]).toEqual([201, 201]);
     await hosts.drain();
@@ -258,7 +258,7 @@ describe('at nodes', () => {
     expect(await pushed('node1', 3)).toBe(201);
   });
 
-  test('what nodes acknowledged is announced, even if the sum exceeds a limit', async () => {
+  test('images that nodes acknowledged are announced, even if the sum exceeds a limit', async () => {
     hosts = await ThreeHosts.open({ organization_manifests: 1, organization_tags: 1 });
     hosts.takeAway('central D1', 'central R2');
     expect([await pushed('node1', 1), await pushed('node2', 2)]).toEqual([201, 201]);
@@ -303,7 +303,7 @@ describe("an organization's usage is the same at every host", () => {
     expect(answered.status).toBe(202);
   };
 
-  test('open uploads count, at whatever store they are', async () => {
+  test('open uploads count, whichever store has them', async () => {
     hosts = await ThreeHosts.open();
     await open('central', 100);
     await open('node1', 20);

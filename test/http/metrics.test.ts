@@ -102,7 +102,7 @@ test('metrics are Prometheus text: every family once, with its help and type, an
   }
 });
 
-test('metrics count what was announced and copied, and what waits', async () => {
+test('metrics count announced pushes, copied blobs, and those that wait', async () => {
   const before = await metrics();
   expect(valueOf(before, 'berth_announced_total')).toBe(0);
   await queue('PATCH', '', { paused: true });

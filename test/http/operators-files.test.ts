@@ -1,4 +1,4 @@
-/** The files in `deploy/` query only what `/metrics` serves, and docs/operations.md documents all of it. */
+/** The files in `deploy/` query only metrics that `/metrics` serves. docs/operations.md documents all of these. */
 import { env } from 'cloudflare:workers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import rulesTests from '../../deploy/alerts.test.yml?raw';

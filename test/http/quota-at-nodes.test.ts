@@ -1,4 +1,4 @@
-/** Quotas at nodes, which count what they hold themselves and what central last told them. */
+/** Quotas at nodes, which count their own content and the usage that central last reported. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -34,7 +34,7 @@ describe('at nodes', () => {
     `${inUnits(bytes + manifests * manifest)} of ${inUnits(quota)}`;
   const pushed = async (node: NodeName, seed: number, size: number) => (await push(node, seed, size)).status;
 
-  test("what others announced counts, and the node's own images count once", async () => {
+  test("images that others announced count, and the node's own images count once", async () => {
     const quota = 1000 + 3 * manifest;
     await setQuota(hosts, quota);
     expect(await pushed('node1', 1, 400)).toBe(201);
@@ -85,7 +85,7 @@ describe('at nodes', () => {
     requireRefused(await push('node1', 4, 101), figures(2, 900, quota));
   });
 
-  test('what nodes acknowledged is announced, even if the sum exceeds the quota', async () => {
+  test('blobs that nodes acknowledged are announced, even if the sum exceeds the quota', async () => {
     const quota = 1000 + manifest;
     await setQuota(hosts, quota);
     hosts.takeAway('central D1', 'central R2');

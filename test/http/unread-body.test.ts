@@ -3,7 +3,7 @@ import { discardBody } from '../../src/http/unread-body.ts';
 
 const MEBIBYTE = 1024 ** 2;
 
-/** @param length what the request states, if anything */
+/** @param length the length that the request states, if any */
 function bodyOf(
   mebibytes: number,
   length?: number,

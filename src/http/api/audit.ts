@@ -17,7 +17,7 @@ import { organizationParam, time } from './schemas.ts';
 const auditQuery = pageQuery.extend({
   last: z.string().optional().openapi({ description: '`last` of the previous page' }),
   by: z.string().default('').openapi({
-    description: 'Show only what this credential did: its name or id, or the address of refused logins',
+    description: 'Show only the actions of this credential: its name or id, or the address of refused logins',
   }),
   action: z.enum(AUDIT_ACTIONS).optional().openapi({ description: 'Show only this action' }),
   store: z.string().optional().openapi({ description: 'Show only the log of this store' }),
@@ -92,7 +92,7 @@ export function recordStoreAction(c: AppContext, action: AuditAction, store: Sto
   return recordAtCentral(c, action, '', store);
 }
 
-/** Records what was done with an import, in central's audit log. */
+/** Records an action on an import, in central's audit log. */
 export function recordImport(
   c: AppContext,
   action: AuditAction,

@@ -11,7 +11,7 @@ export const imageParam = repositoryParam.extend({
 export const imagesQuery = pageQuery.extend({
   last: z.string().default('').openapi({ description: '`last` of the previous page' }),
   untagged: z.enum(['false', 'true', 'only']).default('false').openapi({
-    description: 'true: manifests without a tag follow at the end. only: there are no others',
+    description: 'true: untagged manifests follow at the end. only: the list has nothing else',
   }),
 });
 
@@ -53,8 +53,8 @@ export const stateQuery = waitQuery.extend({
   version: versionOfPush.openapi({
     type: 'integer',
     description:
-      'The version of the write to show, as its answer had it in Berth-Version. The default is the write that the ' +
-      "host has. If writes at two stores have the same version, it means the host's own, or else the one that won",
+      "The version of the write to show: Berth-Version in the answer to the push. The default is the host's latest " +
+      "write. If two stores have a write of this version, the host's own is shown, or else the one that won",
   }),
 });
 

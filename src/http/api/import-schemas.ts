@@ -50,7 +50,7 @@ export const newImport = z
       .min(1)
       .max(20)
       .optional()
-      .openapi({ description: 'The platforms to copy of indexes; all by default' }),
+      .openapi({ description: 'The platforms to copy from an index; all by default' }),
     referrers: z
       .boolean()
       .default(false)
@@ -66,7 +66,7 @@ export const newImport = z
       .min(300)
       .max(2_592_000)
       .optional()
-      .openapi({ example: 3600, description: 'Keeps the copy in step, by a run at this interval; one run by default' }),
+      .openapi({ example: 3600, description: 'Keeps the copy in step: the import runs again at this interval' }),
     prune: z
       .boolean()
       .default(false)
@@ -74,13 +74,13 @@ export const newImport = z
     dry_run: z
       .boolean()
       .default(false)
-      .openapi({ description: 'Whether to count the images and bytes, and copy none' }),
+      .openapi({ description: 'Whether to only count the images and bytes, without copying them' }),
   })
   .openapi('NewImport');
 
 const amount = z.object({
   done: z.int(),
-  total: z.int().openapi({ description: 'As far as it is known: it grows while lists are read' }),
+  total: z.int().openapi({ description: 'The number known so far. It grows while lists are read' }),
 });
 const copied = z.object({
   copied: z.int(),
@@ -91,13 +91,13 @@ export const importReport = z
   .object({
     id: z.uuid(),
     state: z.enum(['running', 'waiting', 'done', 'failed', 'cancelled']),
-    error: z.string().nullable().openapi({ description: 'Why it failed, or its last run did' }),
+    error: z.string().nullable().openapi({ description: 'Why the import, or its last run, failed' }),
     created_at: time,
     ended_at: time.nullable(),
-    waits_until: time.nullable().openapi({ description: 'When it goes on, if it waits for the upstream' }),
+    waits_until: time.nullable().openapi({ description: 'When the import continues, if it waits for the upstream' }),
     every_seconds: z.int().nullable().openapi({ description: 'The interval of its runs; null for one run' }),
-    last_run_at: time.nullable().openapi({ description: 'When the last run of an import in step ended' }),
-    next_run_at: time.nullable().openapi({ description: 'When the next one is due, if it waits for that' }),
+    last_run_at: time.nullable().openapi({ description: 'When the last run ended, if the import is kept in step' }),
+    next_run_at: time.nullable().openapi({ description: 'When the next run is due, if the import waits for it' }),
     from: z.string(),
     prune: z.boolean(),
     dry_run: z.boolean(),

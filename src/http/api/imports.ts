@@ -25,7 +25,7 @@ export function importRoutes(api: OpenAPIHono<AppEnv>): void {
     { params: organizationParam, ...body(newImport) },
     {
       202: {
-        description: 'It runs at central, without the repositories that the caller may not push to',
+        description: 'The import runs at central. It skips repositories that the caller may not push to',
         ...json(importReport),
       },
     },
@@ -47,7 +47,7 @@ export function importRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
     'get',
     IMPORTS,
-    'List the imports that go on, then those that ended within 30 days',
+    'List the unfinished imports, then those that ended within 30 days',
     { params: organizationParam },
     { 200: { description: 'At most 100', ...json(z.object({ imports: z.array(importSummary) })) } },
   );

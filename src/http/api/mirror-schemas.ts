@@ -29,7 +29,7 @@ const settings = {
     .int()
     .nonnegative()
     .max(MAX_SECONDS)
-    .openapi({ description: 'For how long a tag is good without asking the upstream; 0 asks every time' }),
+    .openapi({ description: 'How long a tag is served without asking the upstream; 0 asks every time' }),
   stale_seconds: z
     .int()
     .nonnegative()

@@ -79,9 +79,9 @@ export function mirrorRoutes(api: OpenAPIHono<AppEnv>): void {
   const retry = describe(
     'post',
     `${MIRROR}/retry`,
-    'Try the pushes again that were parked or have failed, at the registry that is asked',
+    'Retry the failed and parked pushes to a mirror at this registry',
     { params: organizationParam },
-    { 200: { description: 'How many pushes are tried', ...json(z.object({ retried: z.int() })) } },
+    { 200: { description: 'The number of pushes that are retried', ...json(z.object({ retried: z.int() })) } },
   );
   api.openapi(retry, async (c) => {
     const { organization } = c.req.valid('param');

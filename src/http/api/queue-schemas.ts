@@ -42,7 +42,7 @@ export const queue = z
         store: z.string(),
         position: z.int(),
         behind: z.int().openapi({
-          description: "Positions from the node's to the end of the change log, those of replaced entries included",
+          description: "Positions in the change log after the node's, those of replaced entries included",
         }),
         seconds_since: seconds.openapi({
           description: 'Seconds since the node last read the change log; null if it never has',
@@ -72,8 +72,8 @@ export const turns = z
       .openapi({ description: 'Blobs that are being copied now' }),
     waiting: z.array(z.object({ organization: z.string(), blobs: z.int() })).openapi({
       description:
-        'Blobs that were due when the queue last looked, up to 100 in each direction, by organization, the one whose ' +
-        'turn is next first. Organizations take turns, with one blob each',
+        'Blobs that were due when the queue last looked, up to 100 in each direction, by organization. ' +
+        'Organizations take turns, with one blob each. The one whose turn is next comes first',
     }),
   })
   .openapi('Turns');

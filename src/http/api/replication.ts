@@ -144,7 +144,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   const only = describe(
     'get',
     `${QUEUE}/only-here`,
-    'List what would be lost with the node, because central does not have it yet',
+    'List the content that would be lost with the node, because central does not have it yet',
     {
       params: storeParam,
       query: pageQuery.extend({ last: z.string().optional().openapi({ description: '`last` of the previous page' }) }),

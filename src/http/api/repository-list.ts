@@ -18,7 +18,7 @@ const query = z.object({
     description: "Show only this organization's. By default all, or the caller's own if sorted by last push",
   }),
   sort: z.enum(['name', 'pushed']).default('name').openapi({
-    description: 'By name, or the last pushed first, which needs an organization',
+    description: 'name, or pushed: the last pushed first. pushed needs `organization`',
   }),
   prefix: z.string().default('').openapi({ description: 'Show only names that start with this' }),
   n: pageSize(MOST),

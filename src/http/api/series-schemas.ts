@@ -47,8 +47,8 @@ export const hourOfQueue = z
       .nullable()
       .openapi({
         description:
-          'Bytes of blobs in the store. Null if its node has no limit, since they are not counted then, and in the ' +
-          'figures of all queues together',
+          'Bytes of blobs in the store. Null if its node has no limit, because they are not counted then. Also ' +
+          'null in the figures of all queues together',
       }),
   })
   .openapi('HourOfQueue');
@@ -68,7 +68,7 @@ export const pushesByHour = z
         z.object({
           at: time.openapi({ description: 'The start of the hour' }),
           manifests: z.int().openapi({
-            description: 'Manifests that were pushed to central or announced by nodes, and that it did not have',
+            description: 'Manifests that are new at central: pushed to it, or announced by nodes',
           }),
         }),
       )
@@ -79,7 +79,7 @@ export const pushesByHour = z
 export const pullsByHour = z
   .object({
     counted: z.boolean().openapi({
-      description: 'false in a deployment without ANALYTICS_URL and ANALYTICS_TOKEN, which cannot read its pulls back',
+      description: 'false if ANALYTICS_URL or ANALYTICS_TOKEN is not set. Pulls cannot be read then',
     }),
     hours: z
       .array(

@@ -1,6 +1,6 @@
 /**
  * Waits for something by looking at it repeatedly. When several requests of an isolate wait for the same thing, one
- * request looks and the others use what it saw. The longer they wait, the less often they look.
+ * request looks and the others use its result. The longer they wait, the less often they look.
  *
  * Requests share the results of looks, never promises: a promise of another request may never settle. If a look takes
  * too long, another request looks itself.

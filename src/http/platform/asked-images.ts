@@ -64,7 +64,7 @@ function repositoryAsked(name: string): RepositoryName {
 
 /**
  * Lists every image of the requested organization that the caller may pull.
- * @param withCentral whether a node also lists what central has
+ * @param withCentral whether a node also lists central's images
  * @throws OciError DENIED if there is nothing that the caller may pull
  */
 export async function listAll(

@@ -57,7 +57,7 @@ describe('the audit log', () => {
     }
   });
 
-  test("lists what was deleted through a node, in central's log", async () => {
+  test("lists deletions through a node in central's log", async () => {
     await applyChangeLog();
     const { digest } = await putImage('alice/app', 1, ['a', 'b'], { as: 'alice', host: NODE1 });
     await deleted('/v2/alice/app/manifests/a', 'alice', NODE1);

@@ -100,7 +100,7 @@ test('an admin of some repositories removes its credentials, and cannot tell whe
   expect((await callApi('DELETE', `${CREDENTIALS}/whole`, 'admin')).status).toBe(204);
 });
 
-test('a name that a hidden credential has is taken, and the answer says nothing else about it', async () => {
+test('the name of a hidden credential is taken, and the answer says nothing else about it', async () => {
   const made = await callApi('POST', CREDENTIALS, 'admin', {
     name: 'team',
     rights: ['pull', 'admin'],

@@ -1,4 +1,4 @@
-/** The history of a tag, and restoring what it pointed at; over HTTP, with the real queues. */
+/** The history of a tag, and restoring an image from it; over HTTP, with the real queues. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { call, HOST, type UserName } from '../../support/client.ts';

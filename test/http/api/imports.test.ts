@@ -50,7 +50,7 @@ async function start(fields: object = {}, as: As = 'alice'): Promise<Report> {
   return answer.body;
 }
 
-/** Runs whatever is due, and returns an import. */
+/** Runs everything that is due, and returns an import. */
 async function ran(id: string): Promise<Report> {
   await runDurableObjectAlarm(imports());
   return (await ask('GET', `${PATH}/${id}`)).body;

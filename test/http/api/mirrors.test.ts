@@ -1,4 +1,4 @@
-/** Mirrors over the management API. What they pull is in test/registry/mirrored. */
+/** Mirrors over the management API. Their pulls are tested in test/registry/mirrored. */
 import { env } from 'cloudflare:workers';
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -44,7 +44,7 @@ async function kept(): Promise<object | undefined> {
   return (await mirrorOf(database, 'alice' as OrganizationName))?.credential;
 }
 
-test('an organization becomes a mirror with a name of a preset alone', async () => {
+test('an organization becomes a mirror with only the name of a preset', async () => {
   const { status, body } = await ask('PUT', 'admin', { from: 'hub' });
   expect([status, body]).toEqual([200, { ...DEFAULTS, from: 'hub', changed_at: expect.any(String) }]);
   expect(await ask('GET', 'admin')).toEqual({ status: 200, body });
@@ -181,7 +181,11 @@ describe('a request is refused', () => {
     ['a login host that is a URL', { from: 'hub', login_host: 'https://auth.example' }, 'login_host'],
     ['a prefix with a slash at its end', { from: 'hub', prefix: 'team/' }, 'prefix'],
     ['a prefix that climbs', { from: 'hub', prefix: '../team' }, 'prefix'],
-    ['an end of images that wait', { from: 'hub', pushes: 'forwarded', expires_seconds: 60 }, 'expires_seconds'],
+    [
+      'an expiry of images that may wait to be forwarded',
+      { from: 'hub', pushes: 'forwarded', expires_seconds: 60 },
+      'expires_seconds',
+    ],
     ['no repositories', { from: 'hub', repositories: [] }, 'repositories'],
     ['a repository in capitals', { from: 'hub', repositories: ['App'] }, 'repositories'],
     ['a negative time', { from: 'hub', ttl_seconds: -1 }, 'ttl_seconds'],

@@ -78,7 +78,7 @@ test('pushes of others hide none of the last 2,000 documents', async () => {
   expect(await latest('?n=1', 'alice')).toEqual([]);
 });
 
-test('the list has neither untagged manifests nor what was deleted', async () => {
+test('the list has neither untagged manifests nor deleted ones', async () => {
   await putImage('alice/app', 1, ['kept']);
   await putImage('alice/app', 2, []);
   const { digest } = await putImage('alice/app', 3, ['gone']);

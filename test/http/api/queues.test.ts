@@ -247,7 +247,7 @@ describe('a queue', () => {
     expect((await queue('GET')).body).toMatchObject(IDLE);
   });
 
-  test('lists in pages what only the node has: first unannounced writes, then bytes', async () => {
+  test('lists in pages the content that only the node has: first unannounced writes, then bytes', async () => {
     expect(await allOnlyHere(10)).toEqual({ items: [], pages: 1 });
     await queue('PATCH', '', { paused: true });
     const images = [await pushToNode1(1), await pushToNode1(5, 'other')];

@@ -44,7 +44,7 @@ describe('an error names the bad field', () => {
     expect([response.status, await codeOf(response)]).toEqual([413, 'SIZE_INVALID']);
   });
 
-  test('creating what exists is 409, and changing what does not is 404', async () => {
+  test('creating something that exists is 409, and changing something that does not exist is 404', async () => {
     const cases = [
       ['POST', 'organizations', { name: 'alice' }, 409],
       ['POST', 'organizations/alice/credentials', { name: 'alice', rights: ['pull'] }, 409],

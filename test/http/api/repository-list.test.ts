@@ -75,7 +75,7 @@ describe('the list of repositories', () => {
     expect(await namesOf('sort=pushed&organization=alice', n, 'bob')).toEqual([]);
   });
 
-  test('shows only what starts with a prefix, or is of an organization', async () => {
+  test('shows only repositories that start with a prefix, or are of one organization', async () => {
     expect(await namesOf('prefix=alice/b')).toEqual(['alice/base']);
     expect(await namesOf('prefix=bob/')).toEqual(['bob/open']);
     expect(await namesOf('organization=bob')).toEqual(['bob/open']);

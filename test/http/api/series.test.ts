@@ -36,7 +36,7 @@ function sum(hours: readonly Hour[], field: string): number {
 }
 
 describe('the series of queues', () => {
-  test('shows what each node, and all of them, did by the hour', async () => {
+  test('shows the hourly figures of each node, and of all of them', async () => {
     await pushTo(NODE1, 1);
     await settled();
     const other = await putImage('alice/other', 2, ['latest'], { as: 'alice', host: NODE2 });

@@ -24,7 +24,7 @@ test('a hundred requests that wait ten seconds for the same thing look about as 
   expect(look.mock.calls.length).toBeLessThanOrEqual(100 + single);
 });
 
-test('all requests that wait for the same thing answer with what one of them saw', async () => {
+test('all requests that wait for the same thing answer with the result of one look', async () => {
   const looks = new SharedLooks<number>();
   let state = 0;
   const all = Promise.all(Array.from({ length: 10 }, () => looks.until('same', async () => state, is(1), 60)));
@@ -34,7 +34,7 @@ test('all requests that wait for the same thing answer with what one of them saw
   expect(await all).toEqual(Array(10).fill(1));
 });
 
-test('a request never answers with what was seen before it came', async () => {
+test('a request never answers with a result from before it came', async () => {
   const looks = new SharedLooks<number>();
   expect(await looks.until('same', async () => 1, is(1), 60)).toBe(1);
   expect(await looks.until('same', async () => 2, is(2), 60)).toBe(2);

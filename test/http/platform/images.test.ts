@@ -24,8 +24,8 @@ async function makePublic(organization: 'alice' | 'bob', name: string): Promise<
   await call('PATCH', path, { as: organization, headers, body: '{"visibility":"public"}' });
 }
 
-describe('what an organization owns', () => {
-  test('is listed by repository, with every tag, as soon as it is pushed', async () => {
+describe("the list of an organization's images", () => {
+  test('has each repository with every tag, as soon as it is pushed', async () => {
     expect(await list()).toEqual([]);
     const before = Date.now();
     const app = await putImage('alice/app', 1, ['latest', 'v1']);
@@ -47,7 +47,7 @@ describe('what an organization owns', () => {
     expect(pushed).toBeLessThanOrEqual(Date.now() + 100);
   });
 
-  test('is listed without deleted and untagged images', async () => {
+  test('omits deleted and untagged images', async () => {
     const image = await putImage('alice/app', 1, ['latest', 'old']);
     await putImage('alice/app', 5, []);
     await putImage('alice/gone', 9, ['latest']);
@@ -100,7 +100,7 @@ describe('permissions to list', () => {
   const names = async (user: UserName, path = ''): Promise<string[]> =>
     (await list(path, user)).map(({ name }) => name);
 
-  test('a credential lists what it covers, and public repositories', async () => {
+  test('a credential lists the repositories that it covers, and public ones', async () => {
     const all = ['alice/app', 'alice/open', 'alice/other', 'alice/team/one'];
     expect(await names('alice')).toEqual(all);
     expect(await names('aliceReader')).toEqual(all);

@@ -118,8 +118,8 @@ describe('a push to a node', () => {
   });
 });
 
-describe('what a node lists', () => {
-  test('is what its own store holds, including images that it pulled from another store, with the same size', async () => {
+describe('the list of a node', () => {
+  test('has the images in its own store, including those that it pulled from another store, with the same size', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
     expect(await atNode('node1')).toEqual([]);
     const path = '/v2/alice/app/manifests/latest';
@@ -130,7 +130,7 @@ describe('what a node lists', () => {
     expect(await atNode('node2')).toEqual([]);
   });
 
-  test('excludes what only central has, but answers older clients that ask for that by name', async () => {
+  test('lacks images that only central has, but older clients that ask for one by name get it', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
     const listed = (asked: object[], as: 'alice' | 'bob' = 'alice') => listWithBody('node1', asked, as);
     const found = [200, [{ digest: `alice/app@${image.digest}`, tags: ['alice/app:latest'] }]];
@@ -193,7 +193,7 @@ describe('a removal through a node', () => {
     expect((await hosts.call('node1', 'DELETE', path, { as })).status).toBe(404);
   });
 
-  test('includes what is not announced yet', async () => {
+  test('includes images that are not announced yet', async () => {
     hosts.takeAway('queues');
     await hosts.push('node1', 'alice/app', 1, 'latest');
     const path = '/api/v2.0/projects/alice/repositories/app';
@@ -213,7 +213,7 @@ test("a node's /v1/auth names the organization of a token", async () => {
   });
 });
 
-test('a summary at a node shows what central has', async () => {
+test('a summary at a node shows the usage at central', async () => {
   const { bytes: manifest } = await hosts.push('node1', 'alice/app', 1, 'latest');
   await hosts.drain();
   const path = '/api/v2.0/projects/alice/summary';

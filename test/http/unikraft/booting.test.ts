@@ -47,7 +47,7 @@ describe.each([
   ['by digest', (): string => application.index.digest],
 ] as const)('%s', (_how, reference) => {
   test.each(['central', 'node2'] as const)(
-    "the first boot reads what was pushed at %s, the second the node's own bytes",
+    "the first boot reads the bytes pushed at %s, the second the node's own",
     async (holder) => {
       await pushAt(holder);
       await hosts.announce();

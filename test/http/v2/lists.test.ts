@@ -173,7 +173,7 @@ describe('referrers', () => {
 });
 
 describe('the catalog', () => {
-  test('shows each caller what they may pull, and nothing else', async () => {
+  test('shows each caller only the repositories that they may pull', async () => {
     await putImage('alice/app', 1, ['latest']);
     await putImage('alice/secret', 1, ['latest']);
     await putImage('bob/app', 1, ['latest'], { as: 'bob' });

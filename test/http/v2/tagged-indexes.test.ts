@@ -1,4 +1,4 @@
-/** Deleting what a tagged index lists, at central and at a node. */
+/** Deleting manifests that a tagged index lists, at central and at a node. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers } from '../../support/client.ts';
 import { type Image, indexOf } from '../../support/fixture.ts';
@@ -48,7 +48,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await remove(host, child.digest)).status).toBe(202);
   });
 
-  test('the tagged index can be deleted by its digest, and then what it lists', async () => {
+  test('the tagged index can be deleted by its digest, and then the manifests that it lists', async () => {
     const child = await hosts.push(host, REPOSITORY, 1, 'arm64');
     const index = await putIndex(host, 'latest', child);
     expect((await remove(host, index.digest)).status).toBe(202);
@@ -75,7 +75,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await remove(host, absent.digest)).status).toBe(404);
   });
 
-  test('an untagged index does not protect what it lists, nor does a referrer its subject', async () => {
+  test('an untagged index does not protect its manifests, and a referrer does not protect its subject', async () => {
     const child = await hosts.push(host, REPOSITORY, 1, 'arm64');
     await putIndex(host, '', child);
     const subject = { mediaType: child.manifest.mediaType, digest: child.digest, size: child.bytes.byteLength };
