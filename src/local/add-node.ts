@@ -86,7 +86,7 @@ function describe({ hosts, store, region }: ConfiguredNode): string {
   return `${hosts.join(', ')}, store ${store}, region ${region}`;
 }
 
-/** Returns the node, if an earlier run has added it as it is asked for now. @throws Refusal if it differs */
+/** Returns the node, if an earlier run has added it with the same values. @throws Refusal if it differs */
 function startedNode(production: Production, { name, region, domain, store }: NodeRequest): ConfiguredNode | undefined {
   const node = production.nodes.find((each) => each.name === name);
   if (node === undefined) return undefined;

@@ -1,4 +1,7 @@
-/** Asks central's management API what it lacks of a node's store, and makes central forget the store. */
+/**
+ * Asks central's management API for the content of a node's store that central lacks, and makes central forget the
+ * store.
+ */
 import { z } from 'zod';
 import { Refusal } from './wrangler-toml.ts';
 

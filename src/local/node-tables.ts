@@ -24,7 +24,7 @@ export interface Change {
   readonly text: string;
 }
 
-/** The location hints that D1 and R2 get for regions for which they have none. */
+/** The location hints to use for regions that D1 and R2 have no hint for. */
 const NEAREST: Readonly<Record<string, string>> = { sam: 'enam', afr: 'weur', me: 'eeur' };
 const NO_DATABASE = '00000000-0000-0000-0000-000000000000';
 const LONGEST_NAME = 47;

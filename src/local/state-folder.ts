@@ -19,7 +19,7 @@ const DATABASES = 'd1';
 
 const OTHERS = 0o077;
 
-/** The error for a folder whose databases have a schema that no migration starts from. */
+/** The error for a folder whose databases no migration can bring up to date. */
 export class OldState extends Error {
   override readonly name = 'OldState';
 }

@@ -1,4 +1,4 @@
-/** Notes at the start of each hour how many documents central has had, for the chart of pushes. */
+/** Records the number of documents that central has had, at the start of each hour, for the chart of pushes. */
 import { HOUR } from '../durations.ts';
 import { noteDocuments } from '../stores/manifests/documents-by-hour-rows.ts';
 import type { Task } from './round.ts';

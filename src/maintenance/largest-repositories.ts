@@ -1,7 +1,7 @@
 /**
- * Adds up once a day what each repository holds, for the charts of its organization. A round reads all links in slices,
- * in the order of the repositories, so the repositories of an organization follow each other. The position carries the
- * sums of the current organization from one slice to the next.
+ * Adds up once a day the bytes of each repository, for the charts of its organization. A round reads all links in
+ * slices, in the order of the repositories, so the repositories of an organization follow each other. The position
+ * carries the sums of the current organization from one slice to the next.
  */
 import { DAY } from '../durations.ts';
 import { type OrganizationName, organizationOf } from '../oci/reference.ts';

@@ -1,5 +1,5 @@
 /**
- * Sweeps what removed repositories and organizations have left, whether a request or the change log removed them. The
+ * Sweeps the rows of removed repositories and organizations, whether a request or the change log removed them. The
  * removals take turns, one slice each.
  */
 import type { Database } from '../stores/database.ts';

@@ -1,4 +1,4 @@
-/** Notes once a day what each organization uses, and removes notes that are 90 days old. */
+/** Records once a day the usage of each organization, and removes records that are 90 days old. */
 import { DAY } from '../durations.ts';
 import { deleteOldUsage, noteUsage } from '../stores/organizations/usage-by-day-rows.ts';
 import { usedAfter } from '../stores/organizations/usage-shown.ts';
@@ -14,7 +14,7 @@ export const usageOfDay: Task = {
   at: 'central',
   every: () => DAY,
   async slice({ now }, { database }, { position, round_started_at: day }) {
-    // Read before the usage: an organization that is created later must not see what the name's last owner used.
+    // Read before the usage: an organization that is created later must not see the usage of the name's last owner.
     const readAt = now();
     const page = await usedAfter(database, position, ORGANIZATIONS);
     if (page.length > 0) await database.batch([noteUsage(day, readAt, page)]);

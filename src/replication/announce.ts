@@ -9,8 +9,8 @@ import { leaveToCentral, putCentralUsage } from '../stores/organizations/usage-r
 import type { Pair } from './pair.ts';
 
 /**
- * Announces outbox entries, and whatever has to be announced before them. An outbox entry is deleted only if it still
- * has the version that was read, so that a change made in the meantime is announced as well.
+ * Announces outbox entries, after everything that has to be announced before them. An outbox entry is deleted only if
+ * it still has the version that was read, so that a change made in the meantime is announced as well.
  * @returns the outbox entries that were announced
  */
 export async function announce(pair: Pair, outboxEntries: readonly OutboxEntry[]): Promise<OutboxEntry[]> {

@@ -53,7 +53,7 @@ interface ManifestHead {
   readonly tag_author: string;
 }
 
-// A tag is announced even if its manifest has died: the write still replaces what the tag was on before.
+// A tag is announced even if its manifest has died: the write still replaces the tag's earlier manifest.
 const SELECT_TAGS = sql<TagRow>`
   SELECT t.repository, t.name, t.digest, t.version, t.origin, t.author FROM json_each(?1) AS asked
   CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'key'
@@ -66,8 +66,8 @@ const SELECT_TAGS = sql<TagRow>`
   WHERE asked.value ->> 'kind' = 'manifest'`;
 
 /**
- * The most children to look at on each level below what is announced. Any others are announced through their own outbox
- * entries.
+ * The most children to look at on each level below an announced manifest. Any others are announced through their own
+ * outbox entries.
  */
 const CHILDREN_PER_LEVEL = 20_000;
 const LEVELS = 4;

@@ -202,7 +202,7 @@ export async function takeSnapshot(
       last = rows.at(-1)?.key ?? last;
     }
   }
-  // Raise the clock, so that what is pushed here from now on is later than everything that central has written.
+  // Raise the clock, so that every push here from now on is later than everything that central has written.
   const { clock } = await central.batch({ clock: selectClock() });
   await node.database.batch([raiseClock(clock[0]?.version ?? 0), advancePosition(node.name, start, start, now)]);
 }

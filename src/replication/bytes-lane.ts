@@ -34,7 +34,7 @@ interface Run {
   readonly failures: unknown[];
 }
 
-/** What the lane does now, and in which order it goes on. */
+/** The copies that the lane makes now, and the order in which it makes the next ones. */
 export interface Turns {
   readonly copying: readonly {
     readonly kind: WaitingBlob['kind'];
@@ -136,7 +136,7 @@ export class BytesLane {
     this.#backoff.begin(now(), random());
   }
 
-  /** Copies one blob after another, until nothing is due and no copy is under way whose end could change that. */
+  /** Copies one blob after another, until nothing is due and no copy under way could change that. */
   async #moveBlobs(run: Run): Promise<void> {
     const { mayGoOn, underWay, failures } = run;
     while (failures.length === 0 && mayGoOn()) {

@@ -1,6 +1,6 @@
 /**
  * Applies central's change log at a node. The log brings down deletions and control data, and each page of it comes
- * with what organizations use at central.
+ * with the usage of organizations at central.
  */
 import type { Database } from '../stores/database.ts';
 import { type ChangeLogEntry, readChangeLog } from '../stores/change-log-rows.ts';

@@ -50,7 +50,7 @@ const REST_OF = (organization: string): string => `
   ORDER BY l.size, l.digest`;
 
 // This steps through the index from one organization to the next, and takes equally many copies of each, however many
-// the organization has. It looks up where an examined share ends only if that share gave too few copies.
+// the organization has. If an examined share gave too few copies, it also looks up where the share ends.
 const SELECT_COPIES_UP = sql`
   WITH RECURSIVE organizations (name) AS (
     SELECT * FROM (SELECT copy_up_for FROM ${TO_COPY_UP} WHERE store = ?1 AND copy_up_for > ?2 ORDER BY copy_up_for
@@ -97,8 +97,9 @@ type CopyUpRow = Copy & { readonly kind: 'copy' | 'examined' | 'end' };
  * @param limit about how many to return. Each organization that was covered gets at least one.
  * @param except blobs to leave out
  * @param positions the positions to go on from, for organizations whose first copies were examined before
- * @returns `end` is the last organization that was covered; undefined if there are no more after it. `examined` says
- *   where to go on for each organization that has more copies than were examined, and too few due ones among those.
+ * @returns `end` is the last organization that was covered; undefined if there are no more after it. `examined` has the
+ *   positions to go on from, for organizations that have unexamined copies and had too few due ones among those
+ *   examined.
  */
 export async function copiesUpFrom(
   central: Database,

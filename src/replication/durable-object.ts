@@ -31,8 +31,8 @@ const ALARM_MILLISECONDS = 5 * MINUTE;
 /** The longest that a request which wakes the queue may work on it. */
 const WAKE_MILLISECONDS = 20_000;
 /**
- * The time from a request to the alarm. The alarm moves the bytes of what the request has announced, and takes over if
- * the request's run is interrupted. One alarm does both, because setting an alarm costs a written row.
+ * The time from a request to the alarm. The alarm moves the bytes of the images that the request has announced, and
+ * takes over if the request's run is interrupted. One alarm does both, because setting an alarm costs a written row.
  */
 const ALARM_AFTER_MILLISECONDS = 100;
 /** The time after which central's queue tries again to wake the nodes' queues. */

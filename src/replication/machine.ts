@@ -63,7 +63,7 @@ function backoff(attempts: number, longest: number, random: number): number {
 
 /**
  * Returns whether a job may be tried now; undefined stands for one that has never failed. A job that would wait longer
- * than any failure makes it wait is due as well: its time was set by a clock that was ahead.
+ * than the longest delay is due as well, because a clock that was ahead set its time.
  */
 export function isDue(job: Job | undefined, now: number): boolean {
   return job === undefined || (!job.parked && (job.nextAt <= now || job.nextAt > now + LONGEST_DELAY_MILLISECONDS));

@@ -1,4 +1,7 @@
-/** The operations on replication for operators and users: queues, what only a node has, retired stores, prefetching. */
+/**
+ * The operations on replication for operators and users: queues, content that only a node has, retired stores,
+ * prefetching.
+ */
 import { z } from 'zod';
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
@@ -22,7 +25,7 @@ import { type Series, seriesOfAll } from './series.ts';
 interface ChangeLogPosition {
   readonly store: StoreName;
   readonly position: number;
-  /** Positions from the store's to the end of the change log, those of replaced entries included. */
+  /** Positions in the change log after the store's, those of replaced entries included. */
   readonly behind: number;
   /** When the store last read the change log, in milliseconds since the epoch; undefined if it never has. */
   readonly appliedAt: number | undefined;
@@ -95,8 +98,8 @@ export class Replication {
   }
 
   /**
-   * Reports on all queues for a page for people. Leaves out figures that take longer than a second, and some counts may
-   * be partial.
+   * Reports on all queues for a page of the console. Leaves out figures that take longer than a second, and some counts
+   * may be partial.
    */
   async glance(): Promise<QueueReport[]> {
     const { stores } = this;

@@ -16,8 +16,8 @@ export interface CopyDown {
 export const MOST_COPIES_DOWN = 100_000;
 
 /**
- * Returns whether an organization may add a copy down: it may have at most as many as stay free. So one that asks for
- * everything gets half of the room, and the next one half of what is left.
+ * Returns whether an organization may add a copy down. It may have at most as many copies as there are free places
+ * left. So an organization that asks for everything gets half of the room, and the next one half of the rest.
  * @param own the number of the organization's copies down
  * @param all the number of all organizations' copies down
  */

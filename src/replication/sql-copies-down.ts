@@ -1,7 +1,7 @@
 /**
  * The list of blobs to copy down, in the SQLite storage of a queue's Durable Object. Its index leads from one
- * organization to the next, and to each one's earliest requests, so that a look reads about as many rows as it returns,
- * besides those of jobs that wait for their next attempt.
+ * organization to the next, and to the earliest requests of each. So a look reads about as many rows as it returns,
+ * plus those of jobs that wait for their next attempt.
  */
 import type { Digest } from '../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
@@ -53,7 +53,7 @@ export class SqlCopiesDown {
       if (this.#dueOf(organization, now, 1).length > 0) organizations.push(organization);
       if (organizations.length === limit) break;
     }
-    // Some organizations may have only a few, so this takes more of each until they are enough.
+    // Some organizations may have only a few copies, so this takes more of each until there are enough.
     for (let each = Math.ceil(limit / Math.max(1, organizations.length)); ; each *= 2) {
       const queues = organizations.map((organization) => this.#dueOf(organization, now, each));
       const found = queues.reduce((sum, { length }) => sum + length, 0);
@@ -92,7 +92,7 @@ export class SqlCopiesDown {
     this.#note(counts, organizationOf(repository), -removed);
   }
 
-  /** Returns the organizations that have any, by name, starting after `after` and wrapping around. */
+  /** Returns the organizations with copies to make, by name, starting after `after` and wrapping around. */
   *#organizationsFrom(after: string): Generator<OrganizationName> {
     for (const [start, end] of [
       [after, END],
@@ -119,7 +119,9 @@ export class SqlCopiesDown {
       .map(({ repository, digest }) => ({ repository, digest }));
   }
 
-  /** Returns how many each organization has. They are counted once, because each request asks for them. */
+  /**
+   * Returns the number of copies of each organization. They are counted once, because each request needs the counts.
+   */
   #counted(): Counts {
     if (this.#counts !== undefined) return this.#counts;
     const rows = this.#sql.exec<{ organization: OrganizationName; count: number }>(SELECT_COUNTS).toArray();

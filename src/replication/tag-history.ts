@@ -138,8 +138,8 @@ export class TagHistory {
   }
 
   /**
-   * Asks every store. Only central is sure to know of a removal. Without its answer, the nodes could show what a
-   * deleted repository, or a previous owner of the organization's name, had.
+   * Asks every store. Only central is sure to know of a removal. Without its answer, the nodes could show the tags of a
+   * deleted repository, or of a previous owner of the organization's name.
    * @throws OciError UNAVAILABLE if central does not answer
    */
   async #ask<Answer>(question: (store: Store) => Promise<Answer>): Promise<{

@@ -28,8 +28,8 @@ const SELECT_TAG_ENTRIES = sql<Entry<Tag>>`
   SELECT k.key, k.version FROM json_each(?2) AS asked
   CROSS JOIN outbox k ON k.kind = 'tag' AND k.repository = ?1 AND k.key = asked.value`;
 
-// The parts of an image: its manifest, and everything below it. The same limit ends each level and the descriptors of
-// all levels together, so an image with fewer descriptors was read whole. A blob without a link, such as a foreign
+// The parts of an image: its manifest, and everything below it. One limit applies to each level, and to the descriptors
+// of all levels together. So an image with fewer descriptors was read whole. A blob without a link, such as a foreign
 // layer, is not stored.
 const PARTS = `(
   WITH ${reachedFrom('?1', 'image.digest', most)}, alive (digest, descriptors) AS MATERIALIZED (

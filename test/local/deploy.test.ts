@@ -81,7 +81,7 @@ test('a new database gets the migrations with one statement a line, then the cod
   expect(files).toEqual(Object.fromEntries(MIGRATIONS.map((each) => [each.name, sentText(each)])));
 });
 
-test('a database that has all migrations is asked, and not migrated', async () => {
+test('a database that has all migrations is asked once, and not migrated', async () => {
   database.recorded = NAMES;
   expect(await deploy()).toMatchObject({ refused: undefined, ran: [DEPLOY] });
   expect(database.asked).toBe(1);

@@ -53,7 +53,7 @@ test('the Worker knows every migration', () => {
 describe.each(MIGRATIONS.map((migration) => [migration.name, migration] as const))('%s', (name, migration) => {
   const text = TEXTS[name] ?? '';
 
-  test.each(SPLITTERS)('is sent so that a splitter by %s finds the statements that are meant', (_, split) => {
+  test.each(SPLITTERS)('is sent as a text that a splitter by %s cuts into its statements', (_, split) => {
     expect(migration.statements.length).toBeGreaterThan(0);
     expect(split(sentText(migration)).map(withoutSpace)).toEqual(
       migration.statements.map((statement) =>
@@ -136,7 +136,7 @@ describe('on an empty D1', () => {
     });
   });
 
-  test('what is sent makes the same schema, line by line, and may be sent again', async () => {
+  test('the sent text makes the same schema line by line, and may be sent again', async () => {
     const sent = await miniflare.getD1Database('SENT', 'migrations');
     for (const migration of MIGRATIONS) await sent.exec(sentText(migration));
     const again = MIGRATIONS.filter(

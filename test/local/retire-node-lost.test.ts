@@ -37,7 +37,7 @@ describe('--lost', () => {
     expect(await toml.read()).toBe(text.before);
   });
 
-  test('counts what another node has separately', async () => {
+  test('counts the content that another node has separately', async () => {
     const blob = { kind: 'blob', organization: 'alice', key: DIGEST, size: 10 };
     central.answers[`${QUEUE}/only-here`] = page(
       [

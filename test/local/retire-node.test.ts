@@ -74,7 +74,7 @@ test('a node whose marks hold another table too is refused, with the tables', as
   expect(await toml.read()).toBe(edited);
 });
 
-describe('a node that has what central lacks is refused, with how much it is and what to do', () => {
+describe('a node with content that central lacks is refused, with the amount and advice', () => {
   test.each([
     [
       { depth: 3, oldest_outbox_entry_seconds: 12 },

@@ -65,7 +65,7 @@ test('wrong use prints the usage, and ends with 2', async () => {
   }
 });
 
-test('if nobody reads what it prints, it removes what it has pushed', async () => {
+test('if nobody reads its output, it removes the content that it has pushed', async () => {
   const asked = Promise.withResolvers<string>();
   const gone = Promise.withResolvers<void>();
   edge = await Edge.start(server.current.port);

@@ -5,7 +5,7 @@ import { isLoopback } from '../../config.ts';
 export const USAGE = `npm run doctor -- <url> [--hosts <host>,…] [--large] [--wait <seconds>] [--json]
 
   <url>      a host of the deployment, such as https://index.example.com
-  --hosts    more hosts to check; with an administrator's credential, it finds all by itself
+  --hosts    more hosts to check; with an administrator's credential, the doctor finds all hosts itself
   --large    finds the largest request body that <url> accepts, by sending up to 512 MB
   --wait     seconds for a push or a deletion to be seen everywhere; 90 unless set
   --json     prints one JSON document at the end

@@ -1,4 +1,4 @@
-/** Checks of what stands in front of Berth, and of the answers that need no login. */
+/** Checks of the proxies in front of Berth, and of the answers that need no login. */
 import { z } from 'zod';
 import { type Answer, header, json, messageOf, requireStatus } from './client.ts';
 import type { Host } from './hosts.ts';
@@ -78,7 +78,7 @@ export async function* checkHealth({ client }: Run, { url }: Host): AsyncGenerat
 const NOTICEABLE = 5;
 const WRONG = 60;
 
-/** Compares the clock of this machine with the one that dates tokens. Anybody may have a token for what is public. */
+/** Compares the clock of this machine with the one that dates tokens. Anybody can get a token for public content. */
 export async function* checkClock({ client }: Run, { url }: Host): AsyncGenerator<Found, void> {
   const asked = Date.now();
   const answer = requireStatus(await client.ask(new URL('/token', url)), 200);

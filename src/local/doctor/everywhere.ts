@@ -9,7 +9,7 @@ import type { Scratch } from './scratch.ts';
 
 const INTERVAL_MILLISECONDS = 250;
 
-/** The tag that is pushed anew, so that the time until it is seen is that of a push. */
+/** A tag that the check pushes itself, to measure how long a push takes to be seen. */
 const TAG = 'seen-everywhere';
 
 /** Bytes of a layer that are pulled at a host which has to fetch them from elsewhere. */
@@ -59,7 +59,7 @@ export async function* checkSeenEverywhere(run: Run): AsyncGenerator<Found, void
   }
 }
 
-/** Deletes by digest, because that is what other nodes hear of last. */
+/** Deletes by digest, because other nodes hear of such a deletion last. */
 export async function* checkDeletedEverywhere(run: Run): AsyncGenerator<Found, void> {
   const pushed = pushedSomewhere(run);
   if (pushed === undefined) return yield notChecked('nothing was pushed');

@@ -28,8 +28,8 @@ export function hostsToCheck({ url, hosts }: Options, deployment: Deployment | u
 
 /**
  * Returns the addresses at which a registry's configured hosts are reached from here. `:8787` is that port at the name
- * that was given. Where there is one, as in a local run, names without a port are left out: not every machine resolves
- * `*.localhost`.
+ * that was given. If there is such a host, as in a local run, names without a port are left out, because not every
+ * machine resolves `*.localhost`.
  */
 export function addressesOf(served: readonly string[], { protocol, hostname, port }: URL): URL[] {
   const ports = served.filter((host) => host.startsWith(':'));

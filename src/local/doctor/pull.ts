@@ -1,4 +1,4 @@
-/** Checks that pull from a host what was pushed to it, and compare every byte and the headers that clients go by. */
+/** Checks that pull the pushed image from a host, and compare every byte and the headers that clients use. */
 import { type Answer, type Ask, header, requireStatus } from './client.ts';
 import { requireHeader } from './edge.ts';
 import type { Host } from './hosts.ts';

@@ -17,7 +17,7 @@ export const TRANSFER_MILLISECONDS = 120_000;
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 
 /**
- * A config with what real ones have: the commands of a build. Firewall rules that read bodies have taken such commands
+ * A config with the commands of a build, as real ones have. Firewall rules that read bodies have taken such commands
  * for an attack and refused the push (podman-container-tools/podman issue 18757).
  */
 const CONFIG = {

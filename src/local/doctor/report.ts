@@ -1,4 +1,4 @@
-/** Prints what the doctor found: a line for each finding, or one JSON document. */
+/** Prints the findings of the doctor: a line for each, or one JSON document. */
 import type { Line, Outcome } from './line.ts';
 
 const OUTCOMES: readonly Outcome[] = ['ok', 'warning', 'failure', 'not checked'];

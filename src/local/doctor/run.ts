@@ -83,7 +83,7 @@ const AT_ONCE = 4;
 const CLEAN_UP_MILLISECONDS = 60_000;
 
 /**
- * Yields what the checks find. It removes what it has pushed, even after an error and once `signal` is aborted.
+ * Yields the findings of the checks. It removes what it has pushed, even after an error and once `signal` is aborted.
  * @throws the signal's reason once it is aborted
  */
 export async function* examine(options: Options, signal: AbortSignal): AsyncGenerator<Line, void> {

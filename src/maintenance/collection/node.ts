@@ -1,5 +1,5 @@
 /**
- * Collects what a node does not need, once central has released it.
+ * Collects the content that a node does not need, once central has released it.
  *
  * Invariant 5: central's manifests may depend on bytes that only a node has. So a node's bytes are deleted only if
  * central could collect them as well, or has its own copy. See `release.ts`.

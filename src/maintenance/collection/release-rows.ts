@@ -7,8 +7,8 @@
  *
  * Invariant 5: a HEAD from a caller who may push, an upload, a mount, or a manifest that needs the row clears its mark.
  * An earlier release is then void. Central releases a blob for collection under every condition of its own collection.
- * It releases a blob for eviction if it has its own copy, whose lease it renews to 2 g: that copy then keeps what the
- * node promised to a client.
+ * It releases a blob for eviction if it has its own copy, whose lease it renews to 2 g: that copy then keeps the node's
+ * promise to a client.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { BLOB_IS_UNREFERENCED, isReferenced, perBlob } from '../../stores/retention.ts';

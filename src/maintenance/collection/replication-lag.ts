@@ -1,6 +1,6 @@
 /**
- * The replication lag: what the nodes have yet to announce to central. An answer, or the lack of one, is reused for g /
- * 8, and callers at the same time share one question. Then the node is asked again.
+ * The replication lag: the outbox entries that the nodes have yet to announce to central. An answer, or the lack of
+ * one, is reused for g / 8, and callers at the same time share one query. Then the node is asked again.
  *
  * Invariant 5: a node may commit manifests on links whose bytes only central keeps. So nothing is collected while the
  * oldest outbox entry of any node is g / 2 old or older, or cannot be read:

@@ -14,10 +14,9 @@ type Position = readonly [phase: 'links' | 'locations', digest: string, name: st
 /**
  * Does one slice of the walk.
  * @param position the position that the last slice returned: JSON of the phase, the digest, the repository or store,
- *   and what an earlier slice of the round could not do; '' at the start
- * @param remove removes unreferenced locations. It returns what it could not do, null if it did everything, or
- *   undefined if there was nothing to do. A slice reports what could not be done until a later one succeeds or the next
- *   round begins
+ *   and the work that an earlier slice of the round could not do; '' at the start
+ * @param remove removes unreferenced locations. It returns the work that it could not do, null if it did everything, or
+ *   undefined if there was nothing to do. Slices report that work until one of them succeeds or the next round begins
  */
 export async function removeUnreferenced(
   { database }: Store,

@@ -203,8 +203,8 @@ async function evictSlice(
 }
 
 /**
- * Removes the bytes of images whose rows are removed. Returns what kept some bytes from being removed, as
- * {@link releaseBlobs} does.
+ * Removes the bytes of images whose rows are removed. Returns the reason why some bytes stay, as {@link releaseBlobs}
+ * does.
  * @throws Stopped if a database does not answer
  */
 async function releaseSlice(

@@ -11,7 +11,7 @@
  * still waits for its row can be taken for an orphan. That does no harm: an orphan's age counts from when it was first
  * seen, every round checks again, and an object that a row names by then is not deleted (`orphan-rows.ts`).
  *
- * A large store's rows take several slices. Between them the position keeps which objects were found named, and each
+ * A large store's rows take several slices. Between slices, the position records which objects have a row, and each
  * slice lists the range again. Objects that were young when the walk began are left to the next round.
  */
 import { DAY, HOUR, MINUTE } from '../../durations.ts';
@@ -247,7 +247,7 @@ async function changesOf(
 
 /**
  * Returns the time by which an orphan must have been first seen, to be deleted now. Without collection, all are kept.
- * @param began when the walk began: an orphan that is due only since then may be one that central was not asked about
+ * @param began when the walk began: central may not have been asked about an orphan that became due later
  */
 function dueBefore({ collects, orphanMilliseconds }: MaintenanceContext, began: number): number {
   return began - (collects ? orphanMilliseconds : Infinity);
