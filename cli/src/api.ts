@@ -6,7 +6,7 @@ import { harmless } from './terminal.ts';
 import { baseUrl, createTransport, type TransportOptions } from './transport.ts';
 import { type Transport, TransportError } from '../../src/oci-client/transport.ts';
 
-/** The longest that an answer may take, on top of the time that it was asked to wait for something. */
+/** The longest that an answer may take, beyond the time that the request asks it to wait. */
 const ANSWER_SECONDS = 60;
 /** The most items on a page of a list. Lists of credentials have shorter pages. */
 const PAGE = 1000;
@@ -61,7 +61,7 @@ export class Api {
   }
 
   /**
-   * Makes a request and returns the answer. The type is not checked: it is what this version of Berth answers.
+   * Makes a request and returns the answer. The type is that of this version of Berth, and is not checked.
    * @throws ApiFailure for an answer that is an error, TransportError if there is none
    */
   async call<Answer>(method: Method, to: string, call: Call = {}): Promise<Answer> {
@@ -97,7 +97,7 @@ export class Api {
   /**
    * Reads all pages of a list.
    * @param key the field of the answer that has the items
-   * @param nameOf what the next page starts after
+   * @param nameOf returns the value of an item that the next page starts after
    */
   async list<Item>(to: string, key: string, nameOf: (item: Item) => string, n = PAGE): Promise<Item[]> {
     const items: Item[] = [];

@@ -12,7 +12,7 @@ export interface ApiOptions extends TransportOptions {
   readonly host?: string;
 }
 
-/** Adds examples to a command's help. Each is a command line, and what it does if that isn't plain. */
+/** Adds examples to a command's help. Each is a command line, with an explanation unless it is plain. */
 export function withExamples(command: Command, ...examples: readonly (readonly [line: string, does?: string])[]): void {
   const width = Math.max(...examples.map(([line]) => line.length));
   const lines = examples.map(([line, does]) => (does === undefined ? line : `${line.padEnd(width)}  # ${does}`));

@@ -16,8 +16,8 @@ export interface ImageReference extends RepositoryReference {
 }
 
 /**
- * Splits a host from what follows it. As docker does, it takes the first part for a host if that has a dot or a port,
- * or is `localhost`. A text without a host refers to `BERTH_HOST`.
+ * Splits a name into its host and its path. As docker does, it takes the first part for a host if that has a dot or a
+ * port, or is `localhost`. A text without a host refers to `BERTH_HOST`.
  * @param text `host`, `host/path` or `path`
  * @throws WrongUse if there is no host
  */
@@ -62,7 +62,7 @@ export function parseImageReference(text: string): ImageReference {
   return { host, repository, tag, digest };
 }
 
-/** Returns what names the image at its registry: its digest if it has one, else its tag, else `latest`. */
+/** Returns the image's reference at its registry: its digest if it has one, else its tag, else `latest`. */
 export function referenceOf({ tag, digest }: ImageReference): string {
   return digest ?? tag ?? 'latest';
 }

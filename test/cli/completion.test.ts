@@ -32,6 +32,6 @@ test('the scripts for zsh and fish have every command, quoted', () => {
   expect(zsh).toMatch(/^#compdef berth\n/);
   expect(zsh).toContain(`'quota:show or set an organization'\\''s quota'`);
   expect(shells.fish(program())).toContain(
-    `complete -c berth -n '__berth_at " org"' -f -a show -d 'show what an organization stores, and its limits'`,
+    `complete -c berth -n '__berth_at " org"' -f -a show -d 'show the usage and the limits of an organization'`,
   );
 });

@@ -97,7 +97,7 @@ describe('the overview of a deployment', () => {
     expect(lineOf({})).toEqual(['fra', 'ok', 'none', '0', '0 B', '0', '0', '0']);
   });
 
-  test('shows what waits, and what is wrong', () => {
+  test('shows waiting work and faults', () => {
     const copies_up = { blobs: 2, bytes: 5e6, complete: false };
     expect(lineOf({ depth: 7, oldest_outbox_entry_seconds: 400, copies_up })).toEqual([
       'fra',

@@ -28,7 +28,7 @@ test('a login is kept for docker, and a wrong one is not', async () => {
   expect(JSON.parse(await readFile(file, 'utf8'))).toEqual(config);
 });
 
-test('an index is pushed with all its children and what refers to them, and pulled back', async () => {
+test('an index is pushed with all its children and their referrers, and pulled back', async () => {
   const layout = layoutAt('index');
   const index = await layout.index([await layout.image([3 * MEBIBYTE, 10]), await layout.image([1, 2000])]);
   await layout.list(index, '1');

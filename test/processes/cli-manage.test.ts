@@ -89,7 +89,7 @@ describe('images', () => {
 });
 
 describe('one image', () => {
-  test('shows its layers with those that share them, where its bytes lie, and what refers to it', async () => {
+  test('shows its layers with the images that share them, where its bytes are, and its referrers', async () => {
     const image = imageOf(2000);
     await push('alice/inspected', '1', 1, image);
     const sibling = variantOf(image, { annotations: { variant: 'second' } });

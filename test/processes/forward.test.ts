@@ -71,7 +71,7 @@ test(`${IMAGES} images reach the upstream, although it and Berth are killed in b
       const { pushes } = await status();
       expect(pushes.pending).toBeGreaterThanOrEqual(40);
       expect([pushes.parked, pushes.pending + pushes.announced + pushes.settled]).toEqual([0, 60]);
-      // What waits is pulled as it was pushed.
+      // Images that wait are pulled as they were pushed.
       for (const waiting of [30, 50])
         await comparePull(node(), `alice/app${waiting % 7}`, `t${waiting}`, images[waiting] ?? imageOf());
       upstream = await startRegistry(DEBIAN, folder, true, port);
@@ -93,7 +93,7 @@ test('a large layer goes up in chunks', async () => {
   await until(async () => (await digestAtUpstream('large', '1')) === image.digest);
 });
 
-test('a deletion that the upstream does not do is refused, and nothing is deleted', async () => {
+test('a deletion that the upstream refuses is refused, and nothing is deleted', async () => {
   const image = imageOf(1000);
   await pushImage(node(), 'alice/kept', '1', image);
   await until(async () => (await digestAtUpstream('kept', '1')) === image.digest);

@@ -31,7 +31,7 @@ interface Upstream {
   readonly url: string;
   /** Of its administrator. */
   readonly authorization: string;
-  /** What a mirror of it is set with, in addition to its URL. */
+  /** The settings of a mirror of it, in addition to its URL. */
   readonly login: object;
   stop(): Promise<void>;
 }

@@ -21,8 +21,12 @@ export function copy(berth: Command): void {
     .description('copy an image from one registry to another')
     .argument('<from>', 'HOST/REPOSITORY[:TAG][@DIGEST]')
     .argument('<to>', 'HOST/REPOSITORY[:TAG]')
-    .option('--referrers', 'copy what refers to the image too, such as signatures')
-    .option('--chunk <mebibytes>', 'send at most so many MiB at once (default: what the registry takes)', parseChunk)
+    .option('--referrers', 'also copy the referrers of the image, such as signatures')
+    .option(
+      '--chunk <mebibytes>',
+      'send at most this many MiB at once (default: the limit of the registry)',
+      parseChunk,
+    )
     .option('--jobs <number>', 'layers at once', parseJobs, 4)
     .option('--quiet', 'show no progress')
     .action(async (from: string, to: string) => run(from, to, command.optsWithGlobals<Options>()));

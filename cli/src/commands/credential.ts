@@ -46,17 +46,17 @@ export function credential(berth: Command): void {
   withExamples(ls, ['berth credential ls --org acme --host index.example.com']);
 
   const create = withHost(group.command('create'))
-    .description('create a credential, and print its secret, which nothing shows again')
+    .description('create a credential, and print its secret, which is shown only once')
     .argument('<name>')
     .addOption(ofOrganization())
     .addOption(
       new Option('--kind <kind>', 'of a credential above all organizations').choices(['platform', 'administrator']),
     )
-    .option('--rights <list>', `what it may do in the organization: of ${RIGHTS.join(',')}`, listOf)
-    .option('--repositories <list>', 'where, such as acme/app,acme/team/*; everywhere unless set', listOf)
+    .option('--rights <list>', `its rights in the organization, out of ${RIGHTS.join(',')}`, listOf)
+    .option('--repositories <list>', 'its repositories, such as acme/app,acme/team/*; all unless set', listOf)
     .option('--registries <list>', 'central, or names of nodes; all unless set', listOf)
     .option('--expires <time>', 'when it ends, such as 2030-01-31T00:00:00Z; never unless set')
-    .option('--secret-file <file>', 'write the secret to a new file that only you can read, and print none')
+    .option('--secret-file <file>', 'write the secret to a new file that only you can read, instead of printing it')
     .action(async (name: string, options: Creation) => {
       const body = { name, ...requestOf(options) };
       const api = await connected(create);

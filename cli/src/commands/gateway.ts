@@ -22,10 +22,10 @@ export function gateway(berth: Command): void {
     .option('--port <number>', 'listen on this port of localhost (default: a free one)', parsePort)
     .option(
       '--chunk <mebibytes>',
-      'send at most so many MiB at once (default: what the registry takes, up to 64)',
+      'send at most this many MiB at once (default: the limit of the registry, up to 64)',
       parseChunk,
     )
-    .option('--quiet', 'do not tell of chunks that are sent again')
+    .option('--quiet', 'do not report chunks that are sent again')
     .action(async (host: string) => run(host, command.optsWithGlobals<Options>()));
   withExamples(
     command,

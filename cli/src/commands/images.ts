@@ -38,7 +38,7 @@ export function images(berth: Command): void {
   withExamples(
     command,
     ['berth images index.example.com/acme'],
-    ['berth images index.fra.example.com/acme', 'what the node fra holds itself'],
+    ['berth images index.fra.example.com/acme', 'the images in the store of the node fra'],
     ['berth images index.example.com/acme --all', 'with images that no tag names'],
   );
 }

@@ -38,9 +38,9 @@ export function importing(berth: Command): void {
     .option('--password-stdin', 'read the password for it from standard input')
     .option('--login-host <host>', "the host of its token service, if it is not the registry's")
     .option('--dry-run', 'only count what would be copied')
-    .option('--every <duration>', 'keep it in step, by a run at this interval', seconds)
+    .option('--every <duration>', 'keep the copy in step: run again at this interval', seconds)
     .option('--prune', 'with --every, remove tags that the registry has removed')
-    .option('--timeout <duration>', 'stop waiting after this time; 0 waits for nothing', seconds, 86_400)
+    .option('--timeout <duration>', 'stop waiting after this time; 0 does not wait', seconds, 86_400)
     .action(async (place: string, from: string, repositories: string[], options: Options) => {
       const { host, path: organization } = organizationIn(place);
       const api = await connected(command, host);
@@ -68,7 +68,7 @@ export function imports(berth: Command): void {
     .description('list the imports of an organization, show one, or stop one')
     .argument('<organization>', '[HOST/]ORG')
     .argument('[import]', 'the id of one')
-    .option('--cancel', 'cancel it, also if it is kept in step, and keep its copies')
+    .option('--cancel', 'cancel the import, even one that is kept in step; its copies stay')
     .action(async (place: string, id: string | undefined, { cancel }: { readonly cancel?: true }) => {
       const { host, path: organization } = organizationIn(place);
       const api = await connected(command, host);
@@ -123,11 +123,11 @@ async function fieldsOf(options: Options): Promise<object> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
-/** Shows how an import goes until it ends, or until the time is over. */
+/** Shows the progress of an import until it ends, or until the time is over. */
 async function followed(api: Api, organization: string, id: string, timeout: number): Promise<Import> {
   const to = path`/api/organizations/${organization}/imports/${id}`;
   const say = lineOnChange();
-  say(`the import ${id} runs at ${api.host}, whether or not this waits for it`);
+  say(`the import ${id} runs at ${api.host}, even after this command has stopped waiting`);
   const last = await untilDone(
     timeout,
     (wait) => api.call<Import>('GET', to, { query: { wait } }),
@@ -168,5 +168,5 @@ function requireDone({ state, error, skipped }: Import, look: string, timeout: n
   if (state === 'cancelled') throw new Failure('the import was cancelled');
   if (state === 'running' && timeout > 0)
     throw new Failure(`the import is not done after ${duration(timeout)}; it goes on by itself: ${look}`);
-  if (skipped > 0) throw new Failure(`${skipped} of what was asked for was skipped: see above`);
+  if (skipped > 0) throw new Failure(`repositories and images skipped: ${skipped}. See above`);
 }

@@ -13,7 +13,7 @@ const NAMED = 3;
 
 export function inspect(berth: Command): void {
   const command = withJson(berth.command('inspect'))
-    .description('show the layers of an image, which of them are shared, where its bytes are, and what refers to it')
+    .description('show the layers of an image, which of them are shared, where its bytes are, and its referrers')
     .argument('<image>', '[HOST/]ORG/NAME[:TAG|@DIGEST]')
     .action(async (text: string) => {
       const image = parseImageReference(text);

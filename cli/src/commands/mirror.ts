@@ -43,7 +43,7 @@ export function mirror(berth: Command): void {
   withExamples(ls, ['berth mirror ls --host index.example.com']);
 
   const show = withHost(group.command('show'))
-    .description('show what an organization is a mirror of')
+    .description('show the settings of a mirror')
     .argument('<organization>')
     .action(async (name: string) => {
       const found = await (await connected(show)).call<Mirror>('GET', pathOf(name));
@@ -72,15 +72,11 @@ export function mirror(berth: Command): void {
     .argument('<from>', `the URL of a registry, or one of ${PRESET_NAMES}`)
     .option('--prefix <path>', "the path before a repository's name at that registry")
     .option('--repository <name...>', "only these below the organization, or patterns such as 'library/*'")
-    .option('--ttl <duration>', 'for how long a tag is good without asking the registry (15m)', seconds)
-    .option(
-      '--stale <duration>',
-      'for how long beyond that it is served while the registry fails (7d)',
-      secondsOrForever,
-    )
-    .option('--expires <duration>', 'remove images that nobody has pulled for so long (never)', seconds)
+    .option('--ttl <duration>', 'how long a tag is served without asking the registry (15m)', seconds)
+    .option('--stale <duration>', 'how much longer a tag is served while the registry fails (7d)', secondsOrForever)
+    .option('--expires <duration>', 'remove images that nobody has pulled for this long (never)', seconds)
     .addOption(
-      new Option('--pushes <what>', 'what becomes of pushes (refused)').choices(['refused', 'kept', 'forwarded']),
+      new Option('--pushes <what>', 'what happens to pushes (refused)').choices(['refused', 'kept', 'forwarded']),
     )
     .option('--public', 'let everybody pull from it')
     .option('-u, --username <name>', 'log in to the registry as this user')
@@ -95,13 +91,13 @@ export function mirror(berth: Command): void {
   withExamples(
     set,
     ['berth mirror set hub hub --public --host index.example.com', 'Docker Hub, for everybody'],
-    ['berth mirror set tools ghcr --prefix acme -u ci --password-stdin <token.txt', 'what acme has at GHCR'],
+    ['berth mirror set tools ghcr --prefix acme -u ci --password-stdin <token.txt', 'the packages of acme at GHCR'],
     ["berth mirror set harbor https://harbor.example --repository 'team/*' --stale forever"],
     ['berth mirror set team https://harbor.example --pushes forwarded -u ci --password-stdin <token.txt'],
   );
 
   const status = withHost(group.command('status'))
-    .description('show how a mirror gets on with its registry, at the host that is asked')
+    .description('show the state of a mirror at the host')
     .argument('<organization>')
     .action(async (name: string) => {
       const found = await (await connected(status)).call<MirrorStatus>('GET', `${pathOf(name)}/status`);
@@ -119,7 +115,7 @@ export function mirror(berth: Command): void {
   withExamples(status, ['berth mirror status team --host node1.example.com', 'the pushes to a node that wait']);
 
   const retry = withHost(group.command('retry'))
-    .description('try the pushes again that were parked or have failed, at the host that is asked')
+    .description('retry the failed and parked pushes to a mirror at the host')
     .argument('<organization>')
     .action(async (name: string) => {
       const answer = await (await connected(retry)).call<{ retried: number }>('POST', `${pathOf(name)}/retry`);
@@ -129,7 +125,7 @@ export function mirror(berth: Command): void {
   withExamples(retry, ['berth mirror retry team --host node1.example.com']);
 
   const remove = withHost(group.command('rm'))
-    .description('make a mirror an ordinary organization, and keep what was pulled')
+    .description('turn a mirror into an ordinary organization, which keeps the pulled images')
     .argument('<organization>')
     .option('--yes', 'do not ask')
     .action(async (name: string, { yes }: { readonly yes?: true }) => {

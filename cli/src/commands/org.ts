@@ -24,7 +24,7 @@ export function org(berth: Command): void {
   withExamples(ls, ['berth org ls --host index.example.com']);
 
   const show = withHost(group.command('show'))
-    .description('show what an organization stores, and its limits')
+    .description('show the usage and the limits of an organization')
     .argument('<organization>')
     .action(async (name: string) => {
       const usage = await (await connected(show)).call<Usage>('GET', path`/api/organizations/${name}/usage`);
@@ -41,7 +41,7 @@ export function org(berth: Command): void {
           Blobs: `${usage.blobs} of ${usage.limits.blobs}, ${size(usage.bytes)}`,
         }),
       );
-      if (!usage.complete) console.error('A store does not answer: the figures lack what only that store knows.');
+      if (!usage.complete) console.error('A store does not answer: the figures lack the content that only it knows.');
     });
   withExamples(show, ['berth org show acme --host index.example.com']);
 

@@ -35,7 +35,7 @@ export function pull(berth: Command): void {
       'one image of an index (default: all; for docker, that of this machine)',
       parsePlatform,
     )
-    .option('--referrers', 'pull what refers to the image too, such as signatures')
+    .option('--referrers', 'also pull the referrers of the image, such as signatures')
     .option('--jobs <number>', 'layers at once', parseJobs, 4)
     .option('--quiet', 'show no progress')
     .action(async (image: string, target: string) => run(image, target, command.optsWithGlobals<Options>()));

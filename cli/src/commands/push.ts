@@ -26,7 +26,11 @@ export function push(berth: Command): void {
       'docker:NAME, docker-archive:FILE[:NAME], oci:FOLDER[:TAG], oci-archive:FILE[:TAG], or a path',
     )
     .argument('<image>', 'HOST/REPOSITORY[:TAG]')
-    .option('--chunk <mebibytes>', 'send at most so many MiB at once (default: what the registry takes)', parseChunk)
+    .option(
+      '--chunk <mebibytes>',
+      'send at most this many MiB at once (default: the limit of the registry)',
+      parseChunk,
+    )
     .option('--jobs <number>', 'layers at once', parseJobs, 4)
     .option('--mount-from <repository>', 'mount layers that this repository of the registry has')
     .option('--quiet', 'show no progress')

@@ -6,7 +6,7 @@ import { print, printJson } from '../terminal.ts';
 
 export function retry(berth: Command): void {
   const command = withHost(berth.command('retry'))
-    .description('wake a queue, and try jobs again that it has given up')
+    .description('wake a queue, and retry the jobs that it has given up')
     .argument('<store>', "the node's store, as berth status shows it")
     .argument('[job]', 'one job, as berth status STORE shows it; all of them unless set')
     .action(async (store: string, job: string | undefined) => {

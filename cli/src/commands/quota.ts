@@ -23,7 +23,7 @@ export function quota(berth: Command): void {
     });
   withExamples(
     command,
-    ['berth quota acme --host index.example.com', 'what is used of it'],
+    ['berth quota acme --host index.example.com', 'the quota, and how much of it is used'],
     ['berth quota acme 10GB --host index.example.com'],
     ['berth quota acme none --host index.example.com'],
   );

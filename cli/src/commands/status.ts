@@ -16,8 +16,8 @@ interface Overview {
 
 export function status(berth: Command): void {
   const command = withHost(berth.command('status'))
-    .description('show central and the nodes: health, lag, queues, and what only a node has')
-    .argument('[store]', 'also list the parked jobs of this store, and what would be lost with it')
+    .description('show central and the nodes: health, lag, queues, and bytes that only a node has')
+    .argument('[store]', 'also list the parked jobs of this store, and the content that would be lost with it')
     .option('--watch', `show it again every ${WATCH_SECONDS} seconds, until Ctrl-C`)
     .action(async (store: string | undefined, { watch }: { readonly watch?: true }) => {
       const api = await connected(command);

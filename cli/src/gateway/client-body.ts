@@ -2,9 +2,9 @@
  * The body of a client's request, cut into chunks. Memory is bounded by {@link Room}: a chunk is kept until the host
  * has it, so that it can be sent again.
  *
- * Where the length is known, a chunk is read from the client only as fast as the host takes it: a client that has sent
- * everything then waits only for the host's answer, and containerd waits no longer than 30 seconds. Where it is
- * unknown, a chunk is read before it is sent, because its request states its length; the next is read meanwhile.
+ * If the length is known, a chunk is read from the client only as fast as the host takes it. A client that has sent
+ * everything then waits only for the host's answer. containerd waits at most 30 seconds for it. If the length is
+ * unknown, a chunk is read before it is sent, because its request states its length. The next chunk is read meanwhile.
  */
 import type { IncomingMessage } from 'node:http';
 import { Chunk } from './chunk.ts';
@@ -54,7 +54,7 @@ export class ClientBody {
   /** Bytes of the chunks so far, if the length is known. */
   #given = 0;
 
-  /** @param abort is aborted once the client stalls, and stops the reading when anything else aborts it */
+  /** @param abort aborted once the client stalls. If anything else aborts it, reading stops */
   constructor(incoming: IncomingMessage, room: Room, abort: AbortController, patience: Patience) {
     const { 'content-length': length, 'transfer-encoding': encoding } = incoming.headers;
     this.length = encoding === undefined ? Number(length ?? 0) : undefined;

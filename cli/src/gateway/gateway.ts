@@ -1,4 +1,4 @@
-/** Answers the requests of clients with what the host answers. Bodies that are too large for the host go in chunks. */
+/** Forwards the requests of clients to the host. Bodies that are too large for the host go in chunks. */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { textOf } from '../../../src/oci-client/answer.ts';
 import { withRetries } from '../../../src/oci-client/retry.ts';
@@ -57,24 +57,29 @@ export class Gateway {
 
   async #answerTo(exchange: Exchange): Promise<Response> {
     const { method = '', headers, headersDistinct } = exchange.incoming;
-    // Otherwise a front could read one of them, and this gateway another (RFC 9112 §3.2).
+    // Otherwise something in front could read one of them, and this gateway another (RFC 9112 §3.2).
     if ((headersDistinct['host'] ?? []).length > 1)
       return refusal(400, 'UNSUPPORTED', 'a request must not have two Host headers');
     // Otherwise a web page could read the host through a name of its own that resolves to this machine.
     if (!OWN_NAME.test(headers.host ?? '')) {
-      return refusal(421, 'DENIED', `it serves localhost, not ${headers.host}: use the address that it printed`);
+      return refusal(
+        421,
+        'DENIED',
+        `the gateway serves localhost, not ${headers.host}: use the address that it printed`,
+      );
     }
     if (isFromPage(headers)) {
       return refusal(
         403,
         'DENIED',
-        'it does not answer web pages: use a client of registries, or open the address yourself',
+        'the gateway does not answer web pages: use a registry client, or open the address yourself',
       );
     }
-    if (!METHODS.has(method)) return refusal(405, 'UNSUPPORTED', `it does not pass ${method} on`);
+    if (!METHODS.has(method)) return refusal(405, 'UNSUPPORTED', `the gateway does not forward ${method}`);
     const url = URL.parse(exchange.incoming.url ?? '/', this.#options.host);
     if (url === null) return refusal(400, 'UNSUPPORTED', 'the address of the request is malformed');
-    if (url.origin !== this.#options.host.origin) return refusal(400, 'UNSUPPORTED', 'it is not a proxy: use a path');
+    if (url.origin !== this.#options.host.origin)
+      return refusal(400, 'UNSUPPORTED', 'the gateway is not a proxy: send a path, not a URL');
     const digest = url.searchParams.get('digest');
     const hasBody = exchange.body.length !== 0;
     if (hasBody && method === 'PATCH') return this.#uploads.append(exchange, url);
@@ -119,7 +124,7 @@ function isFromPage({ host, origin, 'sec-fetch-site': site }: IncomingHttpHeader
 
 /** Returns whether a request whose answer was lost may be made again. */
 function isRepeatable({ method }: Request, { pathname }: URL): boolean {
-  // An upload that was opened twice ends by itself.
+  // If this opens a second upload session, the unused one expires.
   if (method === 'POST') return /\/uploads\/?$/.test(pathname);
   return method === 'GET' || method === 'HEAD' || method === 'PUT';
 }

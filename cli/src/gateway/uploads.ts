@@ -117,7 +117,8 @@ export class Uploads {
       signal,
       isPart,
       ...(sleep === undefined ? {} : { sleep }),
-      onRetry: (reason) => tell?.(`${repositoryIn(url) ?? url.host}: a chunk at byte ${size} goes again: ${reason}`),
+      onRetry: (reason) =>
+        tell?.(`${repositoryIn(url) ?? url.host}: sending the chunk at byte ${size} again: ${reason}`),
     };
   }
 

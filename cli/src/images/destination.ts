@@ -31,7 +31,7 @@ export function parseDestination(text: string): DestinationName {
   return { kind, path, tag };
 }
 
-/** The folder that collects an image until it becomes an archive. The next pull uses what this one leaves. */
+/** The folder that collects an image until it becomes an archive. The next pull uses the blobs that this one leaves. */
 export class LocalDestination {
   readonly #name: DestinationName;
   readonly #folder: string;

@@ -27,7 +27,7 @@ export class LayoutDestination implements ImageDestination {
     this.#signal = signal;
   }
 
-  /** A manifest does not show that its blobs are here. */
+  /** The layout may have a manifest without all of its blobs. */
   async hasManifest(): Promise<boolean> {
     return false;
   }
@@ -64,7 +64,7 @@ export class LayoutDestination implements ImageDestination {
       // The damaged part may be from an earlier pull.
       if (kept > 0) return this.putBlob(content, onBytes);
       throw new Failure(
-        `the bytes of ${content.digest} have the digest ${digest}: they are damaged, or not what was asked for`,
+        `the bytes of ${content.digest} have the digest ${digest}: they are damaged, or those of another blob`,
       );
     }
     await rename(partial, path);

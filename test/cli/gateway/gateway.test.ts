@@ -109,7 +109,7 @@ test('an empty chunk and an empty closing PUT without a length go without a body
 test.each([
   ['with a length', (body: Buffer) => body],
   ['without a length', inPieces],
-])('a chunk %s that breaks goes again, and no other', async (_name, sent) => {
+])('only the chunk that breaks is sent again (%s)', async (_name, sent) => {
   const { host, told, ask, open } = await startGateway(CHUNK);
   const body = layer(3);
   const path = await open();
@@ -137,7 +137,7 @@ test.each([
   ['POST', '/token', 1],
   ['PATCH', '/v2/acme/app/blobs/uploads/1', 1],
   ['DELETE', '/v2/acme/app/manifests/1', 1],
-])('a %s of %s whose answer is lost goes %i times', async (method, path, times) => {
+])('a %s of %s whose answer is lost is sent %i times', async (method, path, times) => {
   const { host, ask } = await startGateway(CHUNK);
   host.first = (_incoming, outgoing) => {
     if (host.received.length === 1) outgoing.destroy();

@@ -34,7 +34,7 @@ test('room is given back once', async () => {
   await expect(waiting).rejects.toThrow('no more room');
 });
 
-test('whoever leaves lets the next one in', async () => {
+test('a caller that gives up lets the next one in', async () => {
   const room = new Room(10);
   await room.take(6, never);
   const impatient = new AbortController();
