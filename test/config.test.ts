@@ -137,7 +137,7 @@ describe('a configuration', () => {
     expect(parseConfig({ ...environment, REGISTRY: { ...registry, collect: false } }).collects).toBe(false);
   });
 
-  test('limits what organizations have', () => {
+  test('sets the limits of organizations', () => {
     const limits = {
       organization_manifests: 10,
       organization_tags: 20,

@@ -116,7 +116,7 @@ describe('an access token', () => {
 });
 
 describe('a token is refused', () => {
-  test('never by mistake: the token that the others are made from is good', async () => {
+  test('only for its fault: the token that the refused ones are made from is accepted', async () => {
     expect(await new AccessTokens(keys).verify(await signed(goodClaims), 'central', NOW)).toMatchObject({
       kind: 'credential',
     });

@@ -38,7 +38,7 @@ describe('parseBasic', () => {
 });
 
 describe('isEmpty', () => {
-  test('is true for what skopeo sends without credentials', () => {
+  test('is true for the header that skopeo sends without credentials', () => {
     expect(isEmpty(parseBasic('Og==')!)).toBe(true);
   });
 

@@ -22,7 +22,7 @@ function admin(
 
 const reach = (fields: Partial<Reach>): Reach => ({ rights: ['pull'], repositories: [], registries: null, ...fields });
 
-describe('a credential cannot give what it lacks', () => {
+describe('a credential cannot give access that it lacks', () => {
   test.each([
     ['alice/*', 'alice/*', true],
     ['alice/*', 'alice/team/*', true],

@@ -60,7 +60,7 @@ describe('grantable', () => {
     expect((await granted(caller, asked)).scopes).toBe(scopes);
   });
 
-  test('looks up public repositories once, and only those that nothing else opens', async () => {
+  test('looks up public repositories once, and only those that the credential does not open', async () => {
     const asked =
       'repository:alice/app:pull repository:bob/public:pull,push repository:bob/app:push repository:bob/b:pull';
     expect((await granted('full', asked)).lookedUp).toEqual([['bob/public', 'bob/b']]);

@@ -30,7 +30,7 @@ export class Control {
     await this.#post('/bench/reset', 204);
   }
 
-  /** Returns what was asked of the bindings since the counts were reset. */
+  /** Returns the operations on the bindings since the counts were reset. */
   async counts({ scope, store }: Where = {}): Promise<Operations> {
     const { body } = await call(200, { port: this.#port, method: 'GET', path: '/bench/counts', keep: true });
     return (JSON.parse(body.toString()) as Count[])
@@ -39,7 +39,7 @@ export class Control {
       .reduce<Operations>(sum, NONE);
   }
 
-  /** Returns what one piece of work asks of the bindings, including the work after its responses. */
+  /** Returns the operations of one piece of work on the bindings, including the work after its responses. */
   async countsOf(work: () => Promise<unknown>, where: Where = {}): Promise<Operations> {
     await this.quiet();
     await this.resetCounts();

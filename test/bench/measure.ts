@@ -20,7 +20,7 @@ export async function alternate(
 ): Promise<Sides> {
   const sides = { ours: [] as number[], theirs: [] as number[] };
   for (let round = 0; round <= rounds; round++) {
-    // The order alternates, so that what one side leaves behind does not always affect the other.
+    // The order alternates, so that neither side always runs after the other.
     const [first, second] = round % 2 === 0 ? [theirs, ours] : [ours, theirs];
     const results = new Map([[first, await first()]]);
     results.set(second, await second());

@@ -1,6 +1,6 @@
 /**
- * The console in a real browser, against the registry that `npm start` starts. Each page is checked for what keeps
- * people from using it, in light and dark, wide and narrow. Pictures of the pages are in `results/console/`.
+ * The console in a real browser, against the registry that `npm start` starts. Each page is checked for faults of
+ * accessibility and layout, in light and dark, wide and narrow. Pictures of the pages are in `results/console/`.
  */
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -29,7 +29,7 @@ describe('signing in', () => {
     expect(await page.getByLabel('User').inputValue()).toBe('alice');
   });
 
-  test('leads to the page that was asked for, and signing out ends it', async () => {
+  test('leads to the requested page, and lasts until signing out', async () => {
     const page = await open();
     await page.goto(address(`/images/${APP}`));
     await page.getByLabel('User').fill('alice');
@@ -145,7 +145,7 @@ test('a push appears on the open overview of an administrator', async () => {
 test.each([
   ['the registry fails', (page: Page) => page.route('**/images/**', (route) => route.fulfill({ status: 503 }))],
   ['the session has ended', (page: Page) => page.context().clearCookies()],
-])('a table that is read anew stays when %s', async (_, fail) => {
+])('a table that refreshes stays when %s', async (_, fail) => {
   const page = await signedIn('alice');
   await page.goto(address(`/images/${APP}`));
   await fail(page);
@@ -156,7 +156,7 @@ test.each([
   expect(await page.getByRole('link', { name: 'latest' }).count()).toBe(1);
 });
 
-test('an open page that nobody sees asks for nothing', async () => {
+test('a hidden page sends no requests', async () => {
   const page = await signedIn('alice');
   await page.goto(address(`/images/${APP}`));
   await page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.isHidden })");
@@ -211,7 +211,7 @@ test('an image gets another tag, which shows at each store', async () => {
   expect((await row.getByRole('cell').allTextContents()).slice(-3)).toEqual(['✓ settled', '– absent', '– absent']);
 });
 
-test('a search shows what starts with it, as it is typed', async () => {
+test('a search shows the names that start with its text, as it is typed', async () => {
   await pushImage(loggedIn(server.current.url, 'alice'), 'alice/other', 'latest', imageOf(10));
   const page = await signedIn('alice');
   await page.goto(address('/images'));
@@ -221,7 +221,7 @@ test('a search shows what starts with it, as it is typed', async () => {
   await page.getByRole('link', { name: APP, exact: true }).waitFor();
 });
 
-test('the audit log shows what its filters ask for', async () => {
+test('the audit log shows the entries that match its filters', async () => {
   const page = await signedIn('admin');
   await page.goto(address('/audit'));
   await page.getByLabel('Action').selectOption('delete tag');

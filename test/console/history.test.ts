@@ -87,7 +87,7 @@ describe('the difference of two writes', () => {
     expect(page).toContain('2 kept (6 B), in another order');
   });
 
-  test('shows what the configs set differently, and the steps of the builds', async () => {
+  test('shows the settings that differ, and the steps of the builds', async () => {
     const from = {
       created: '2026-11-29T10:00:00Z',
       os: 'linux',
@@ -123,7 +123,7 @@ describe('the difference of two writes', () => {
     ]);
   });
 
-  test('shows what tenants wrote as text, never as markup', async () => {
+  test('shows the text of tenants as text, never as markup', async () => {
     const evil = { config: { User: EVIL, Env: [EVIL], Labels: { [EVIL]: EVIL } }, history: [{ created_by: EVIL }] };
     const [from, to] = [await push(evil, 'one'), await push({}, 'one')];
     for (const page of [await compared(from, to), await compared(to, from)]) {

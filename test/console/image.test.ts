@@ -58,7 +58,7 @@ describe('an image', () => {
     expect((await reader.send('GET', `/images/${APP}:latest`)).status).toBe(404);
   });
 
-  test('has no button for what its reader may not do', async () => {
+  test('has no button for an action that its reader may not take', async () => {
     await hosts.push('central', APP, 1, 'latest');
     const reader = await Reader.signedIn('alice', 'reader-secret');
     const page = await reader.text(`/images/${APP}:latest`);
@@ -103,7 +103,7 @@ describe('an image', () => {
     expect(await reader.text('/images')).not.toContain(APP);
   });
 
-  test('shows what its owner wrote as text, never as markup', async () => {
+  test('shows the text of its owner as text, never as markup', async () => {
     const evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>';
     const { bytes } = await hosts.push('central', APP, 1, 'good');
     const manifest = { ...(JSON.parse(new TextDecoder().decode(bytes)) as object), annotations: { [evil]: evil } };

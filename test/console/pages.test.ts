@@ -29,7 +29,7 @@ test.each(['/sign-in', '/nowhere', '/assets/style.css'])('%s has the headers tha
   expect(Object.fromEntries(answer.headers)).toMatchObject(SECURITY);
 });
 
-test('no cache keeps what a session reads', async () => {
+test('no cache keeps the pages of a session', async () => {
   const reader = await Reader.signedIn('alice');
   expect((await reader.send('GET', '/images')).headers.get('Cache-Control')).toBe('no-store');
 });
@@ -282,7 +282,7 @@ describe('a repository', () => {
     expect(page).toContain('<td data-column="Platforms"></td>');
   });
 
-  test('links what central has, and names what it lacks', async () => {
+  test('links the images that central has, and names those that it lacks', async () => {
     await hosts.push('central', APP, 1, 'latest');
     await hosts.push('central', APP, 5, 'moved');
     hosts.queueOf('node1').state.setPaused(true);

@@ -100,7 +100,7 @@ describe('the reference', () => {
     ['/v2/', 404],
     ['/api/organizations/{organization}/quota', 404],
     ['https://evil.example/', 404],
-  ])('refuses what its reader may not read, and what is not a read: %s', async (path, status) => {
+  ])('refuses a path that its reader may not read, or that is not a read: %s', async (path, status) => {
     const reader = await Reader.signedIn('alice');
     expect((await reader.send('GET', `/reference/try?path=${encodeURIComponent(path)}`)).status).toBe(status);
   });

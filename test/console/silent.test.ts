@@ -200,7 +200,7 @@ describe('an organization', () => {
     complete: false,
   };
 
-  test('is shown without what central does not say', async () => {
+  test('is shown without the values that central does not give', async () => {
     const page = await open(organizationPages, '/organizations/alice', {
       [`${path}/usage`]: silent,
       [`${path}/usage/days`]: silent,

@@ -109,7 +109,7 @@ export async function checkCosign(surroundings: Surroundings): Promise<void> {
     const found = await differences(image.layout, saved);
     if (found.length > 0) throw new Error(found.join('\n'));
   });
-  await check('it cannot load what it saved, because it pushes a bundle’s manifest before the bundle', async () => {
+  await check('it cannot load the saved image, because it pushes a bundle’s manifest before the bundle', async () => {
     const result = await run('alice', 'load', PLAIN, '--dir', saved, `${registry.host}/alice/cosign/loaded:bundle`);
     failedWith(result, /MANIFEST_BLOB_UNKNOWN/);
   });

@@ -109,7 +109,7 @@ describe('a download', () => {
   afterEach(() => expectUnchanged(state, 'downloads'));
 
   property(
-    'is what its Range and its conditions ask for',
+    'gets the answer that its Range and its conditions ask for',
     cases,
     async (example) => {
       const { method, range, ifRange, ifNoneMatch } = example;

@@ -75,6 +75,6 @@ describe.each(ALGORITHMS)('%s', (algorithm) => {
   });
 });
 
-test('refuses what is not the state of a hash', () => {
+test('text that is not the state of a hash is refused', () => {
   expect(() => restoreHash('md5:AAAA')).toThrow('not the state of a hash');
 });

@@ -51,7 +51,7 @@ async function measured(organization: string): Promise<unknown> {
   return (await largestRepositories(central.database, organization as OrganizationName))?.measured;
 }
 
-test('a round adds up what each repository holds, whatever slices it takes', async () => {
+test('a round adds up each repository, however many slices it takes', async () => {
   await env.DB_CENTRAL.batch(
     ['a', 'a-b'].map((name) =>
       env.DB_CENTRAL.prepare('INSERT INTO organizations (name, created_at) VALUES (?1, 0)').bind(name),
@@ -97,7 +97,7 @@ test('only the largest of many repositories are kept by name', async () => {
   expect([found.largest[0]?.name, found.largest.at(-1)?.name]).toEqual(['a/r60', 'a/r11']);
 });
 
-describe('the next owner of a name sees nothing of what the last one had', () => {
+describe('the next owner of a name sees no repositories of the last one', () => {
   /** Removes the organization without sweeping its links, and creates it again a second later. */
   const handOver = (now: number): Promise<unknown> =>
     env.DB_CENTRAL.batch(

@@ -105,7 +105,7 @@ test('a slice that stops reports why, and is tried again at the same position', 
   expect(await row()).toMatchObject({ position: '', slices: 3, stopped: null });
 });
 
-test('a slice that has nothing to do clears what stopped the one before', async () => {
+test('a slice that has nothing to do clears the reason why the last one stopped', async () => {
   const task = taskOf([throws(new Stopped('node1 lags'))]);
   await run(task);
   expect(await row()).toMatchObject({ stopped: 'node1 lags', next_at: 0 });

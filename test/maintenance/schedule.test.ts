@@ -44,7 +44,7 @@ test('expired sessions are removed with their objects; blobs and younger session
   const config = parseConfig(env);
   const run = (now: number) => maintain(config, env, now);
   const end = fixture.now - 3_600_000 + SESSION_MILLISECONDS;
-  // The rows of ended sessions go before the others expire.
+  // The rows of the two ended sessions are removed first.
   expect(await run(end - HOUR / 2)).toMatchObject({ expiredUploads: 2, changeLogEntries: 0 });
   // Without collection, only sessions without objects are removed.
   expect(await maintain({ ...config, collects: false }, env, end + HOUR)).toMatchObject({ expiredUploads: 0 });

@@ -120,7 +120,7 @@ test('with a hundred nodes, all are looked after in turn', async () => {
   const seen = new Map<string, number>();
   const bindings: Record<string, unknown> = { ...env };
   for (const name of names) {
-    // They share the two databases of the tests, which does not matter to what is counted.
+    // They share the two databases of the tests. The counts are the same.
     const suffix = name.toUpperCase();
     bindings[`DB_${suffix}`] = env.DB_NODE1!;
     bindings[`BLOBS_${suffix}`] = env.BLOBS_NODE1!;

@@ -40,7 +40,7 @@ test('each round notes every organization in slices, and removes everything that
   await insert("usage_by_day (day, organization, noted_at, used) SELECT 10, printf('gone%05d', i), 0, 1", 4200);
   await insert("usage_by_day (day, organization, noted_at, used) SELECT 11, printf('org%05d', i), 0, 1", 3);
   await env.DB_CENTRAL.prepare("UPDATE organizations SET removed_at = 1 WHERE name = 'org00007'").run();
-  // Three slices note, and two more remove what is left.
+  // Three slices record the usage, and two more remove the old records.
   expect(await round(100)).toBe(5);
   expect(await rowsByDay()).toEqual({ 11: 3, 100: 2499 });
 });

@@ -11,7 +11,7 @@ import { type AuthoredTag as Write, compareTags, mergeTags } from '../../src/sto
 import type { SmallModel } from './small-model.ts';
 
 const IMAGE = 'M' as Digest;
-/** The author of what nobody asked for. */
+/** The author of changes that no caller requested. */
 const BERTH = '';
 /** The author of every push, and the author of every deletion. */
 const [PUSHER, DELETER] = ['alice', 'bob'] as const;
@@ -146,6 +146,6 @@ export const AUTHORS: SmallModel<State> = {
     'author-of-applier': 'a merge that names the one who applies a write, not its author',
     'author-of-replacer': 'a history that names the author of the write that replaced an entry',
     'log-without-author': 'a change log that does not say who deleted a tag',
-    'equals-ignore-author': 'a merge that takes equal writes for the same, whoever their authors are',
+    'equals-ignore-author': 'a merge that ignores the authors of equal writes',
   },
 };

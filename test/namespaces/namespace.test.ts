@@ -38,7 +38,7 @@ describe('resolveHost', () => {
     ['https://console.example.com/', 'console'],
     ['http://console.example.com:9000/', 'console'],
     ['http://localhost:9001/', 'console'],
-  ])('finds what is served at %s', (url, namespace) => {
+  ])('finds the registry or console at %s', (url, namespace) => {
     expect(resolveHost({ hosts, mirrorHosts, consoleHosts }, new URL(url))).toBe(namespace);
   });
 

@@ -101,7 +101,7 @@ test('a broken chunk continues where the registry says', async () => {
   expect(wire.sent.filter(({ method }) => method === 'GET').length).toBeGreaterThan(0);
 });
 
-test('another push continues what one has left', async () => {
+test('a push continues the upload that another has left', async () => {
   const records = new Records();
   const cut = repository(({ method, headers }) => {
     if (method === 'PATCH' && headers['content-range'] === '6000-8999') throw new TransportError('gone');

@@ -78,7 +78,7 @@ test('an index is copied after its children, and then tagged', async () => {
   expect(names[2]).toBe('copied');
 });
 
-test('what the destination has is not sent again', async () => {
+test('blobs that the destination has are not sent again', async () => {
   await putImage('alice/app', 1, ['latest']);
   await copy();
   const { wire, progress } = await copy({ tag: 'again' });

@@ -26,7 +26,7 @@ test('one token serves many requests of a repository', async () => {
   expect(logins(wire)[0]?.url.searchParams.getAll('scope')).toEqual(['repository:alice/app:pull,push']);
 });
 
-test('tokens of many repositories are kept, but not of all that there are', async () => {
+test('the tokens of the last 100 repositories are kept', async () => {
   const wire = wired();
   const host = hostOf(wire);
   const ask = (name: string) => new Repository(host, `alice/${name}`, 'push').hasBlob(digest);

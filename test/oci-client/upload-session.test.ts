@@ -106,7 +106,7 @@ test.each([
   ['before the registry has any of it', 0],
   ['half way', 3],
   ['before its answer', 8],
-])('a chunk that breaks %s continues from what the registry has', async (_name, breaksAfter) => {
+])('a chunk that breaks %s continues after the bytes that the registry has', async (_name, breaksAfter) => {
   const registry = new Registry({ faults: [undefined, { breaksAfter }] });
   const { answer } = await append(registry, 16);
   expect(registry.stored).toEqual(upTo(16));
@@ -223,7 +223,7 @@ test('a session that a registry still lists although it is closed counts as clos
   expect(registry.requests).toEqual(['PUT - 8', 'PUT - 0', 'HEAD - 0']);
 });
 
-test('the limit is what the registry says, in multiples of its smallest chunk', () => {
+test('the limit is that of the registry, in multiples of its smallest chunk', () => {
   const limit = new BodyLimit();
   expect(limit.bytes).toBe(64 * MEBIBYTE);
   limit.learn(new Headers({ 'OCI-Chunk-Max-Length': '20000000', 'OCI-Chunk-Min-Length': String(8 * MEBIBYTE) }));

@@ -167,7 +167,7 @@ describe('references', () => {
     expect(parseReference(digest.replace(':', '-'))).toEqual({ kind: 'tag', tag: digest.replace(':', '-') });
   });
 
-  test('in a read may name what cannot exist', () => {
+  test('in a read may name manifests that cannot exist', () => {
     const blake3 = `blake3:${'0'.repeat(64)}`;
     expect(parseAnyReference(digest)).toEqual({ kind: 'digest', digest });
     expect(parseAnyReference(blake3)).toEqual({ kind: 'digest', digest: blake3 });
@@ -176,7 +176,7 @@ describe('references', () => {
     expect(() => parseAnyReference('sha256:0')).toThrow(expect.objectContaining({ kind: 'DIGEST_INVALID' }));
   });
 
-  test('get the error of what they look like', () => {
+  test('get the error of a digest or of a tag, by their form', () => {
     expect(() => parseReference('sha256:0')).toThrow(
       expect.objectContaining({
         kind: 'DIGEST_INVALID',

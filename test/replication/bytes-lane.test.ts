@@ -30,7 +30,7 @@ class Sluice {
   #isOpen = false;
   #wake = (): void => undefined;
 
-  /** Holds what a node's queue writes to a host's bucket. */
+  /** Holds back the writes of a node's queue to a host's bucket. */
   constructor(host: Host, state: NotedState) {
     host.gate = async (call, work) => {
       if (call === 'put' && state.latest !== '') {
@@ -87,7 +87,7 @@ describe('a queue', () => {
     return [...layers, config];
   }
 
-  test('copies two at a time; what another organization pushes meanwhile is next, not last', async () => {
+  test('copies two blobs at a time, and takes turns with an organization that pushes meanwhile', async () => {
     const { node1, central } = hosts;
     const [a, b, c, d, config] = await pushLayers(node1, 'alice', 1, [1000, 2000, 3000, 4000]);
     await node1.queue.moveMetadata(ALWAYS);
@@ -154,7 +154,7 @@ describe('a queue', () => {
     expect(state.copiesDownLeft(repositoryOf('bob'), [absent(300)])).toBe(0);
   });
 
-  test('begins what arrives while the last copy is in progress', async () => {
+  test('begins a copy that arrives while the last one is in progress', async () => {
     const { node1, central } = hosts;
     const [only] = await pushLayers(node1, 'alice', 1, [1000]);
     await node1.queue.moveMetadata(ALWAYS);
@@ -215,7 +215,7 @@ describe('a queue', () => {
       expect(vi.getTimerCount()).toBe(0);
     });
 
-    test('looks as soon as it is woken, and resumes what was paused', async () => {
+    test('looks as soon as it is woken, and resumes the copies that were paused', async () => {
       const { node1, central } = hosts;
       await pushLayers(node1, 'alice', 1, [1000]);
       await node1.queue.moveMetadata(ALWAYS);

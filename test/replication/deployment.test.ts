@@ -109,7 +109,7 @@ async function countTrips(options: HostsOptions = {}): Promise<void> {
   for (const node of hosts.nodes) node.gate = time.gate(() => 0);
 }
 
-/** Lets calls take what they take in a deployment. */
+/** Opens hosts whose calls take as long as in a deployment. */
 async function deploy(seed: number, distance: number): Promise<void> {
   const latencies = new Latencies({ ...DEPLOYMENT, seed });
   const pace = { ofBytes: (bytes: number) => latencies.ofBytes(bytes), now: time.now, real: time.real };
@@ -187,7 +187,7 @@ describe('a docker-style push of ten layers to a node, HEADs included,', () => {
   });
 });
 
-describe('a pull by tag of what the node holds', () => {
+describe('a pull by tag of an image that the node holds', () => {
   async function held(): Promise<Content> {
     const content = await contentOf(1, 2);
     await before(() => putImage(hosts.node1, content));

@@ -95,7 +95,7 @@ test('lists merge both stores', async () => {
   for (const host of hosts.all) expect(await list(host)).toEqual(['a', 'b', 'c', 'd', 'e']);
 });
 
-test('what a pull reads from central is copied to the node', async () => {
+test('content that a pull reads from central is copied to the node', async () => {
   const image = await pushSmallImage(at(hosts.central), 1, ['latest']);
   expect(await tagAt(hosts.node1)).toBe(image.digest);
   const layer = first(image.manifest.requiredBlobs);
@@ -147,7 +147,7 @@ describe('an alarm', () => {
     expect([node1.state.counter('settled'), node1.queue.nextAlarm()]).toEqual([2, undefined]);
   });
 
-  test('waits for the backoff of the bytes lane before it copies what was announced meanwhile', async () => {
+  test('waits for the backoff of the bytes lane before it copies newly announced blobs', async () => {
     const { node1, central } = hosts;
     await pushSmallImage(at(node1), 1, ['latest']);
     central.gate = () => Promise.reject(new Error('central is away'));

@@ -1,4 +1,4 @@
-/** Bytes that a node asks central's bucket for before it has read the row that allows them to be served. */
+/** A node asks central's bucket for bytes before it has read the row that allows it to serve them. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';

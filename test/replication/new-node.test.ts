@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { type Fixture, granted, pushSmallImage, REPOSITORY } from '../support/fixture.ts';
 import { openHosts } from '../support/hosts.ts';
 
-test('a new node applies a deletion from before it first read the change log, if it already has the manifest', async () => {
+test('a new node that already has a manifest applies its deletion, even one from before it first read the change log', async () => {
   const hosts = await openHosts();
   const image = await pushSmallImage({ registry: hosts.central.registry } as unknown as Fixture, 1, ['latest']);
   const reference = { kind: 'digest', digest: image.digest } as const;

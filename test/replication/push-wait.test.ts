@@ -180,7 +180,7 @@ describe('a HEAD of a manifest, while central is slow', () => {
     expect(await pulled).toBe(digest);
   });
 
-  test('answers a pusher at once with what the node has', async () => {
+  test('answers a pusher at once from the node’s own store', async () => {
     const digest = await push(hosts.node1, 20);
     const answer = slowCentral();
     expect(await headOf({ kind: 'digest', digest })).toBe(digest);

@@ -212,7 +212,7 @@ describe('a node that learns of changes late', () => {
     expect(await left()).toEqual([{ repository: pinned[1] }]);
   });
 
-  test('keeps what was pushed to it after the deletion that it applies', async () => {
+  test('keeps a blob that was pushed to it after the deletion that it applies', async () => {
     const { central, node1 } = hosts;
     await hosts.drain();
     await pushBlob(at(central), bytesOf(1, 100));

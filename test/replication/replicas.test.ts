@@ -50,7 +50,7 @@ async function pull(hosts: Hosts, reference: Reference): Promise<Digest> {
   }
 }
 
-test('the primary serves what the replica does not know yet', async () => {
+test('the primary serves images that the replica does not know yet', async () => {
   const hosts = await openReplicated();
   const image = await pushImage(hosts.central, 1, [LATEST]);
   expect(await pull(hosts, TAG)).toBe(image.digest);
@@ -58,7 +58,7 @@ test('the primary serves what the replica does not know yet', async () => {
   expect(await pull(hosts, { kind: 'digest', digest: other.digest })).toBe(other.digest);
 });
 
-test('the replica serves what it has', async () => {
+test('the replica serves images that it has', async () => {
   const hosts = await openReplicated();
   const image = await pushImage(hosts.central, 1, [LATEST]);
   await hosts.node2.registry.getManifest(granted(), TAG);

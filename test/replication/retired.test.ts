@@ -193,7 +193,7 @@ async function blobsOnlyAtNode1(): Promise<Image> {
   return image;
 }
 
-describe('what arrived since the first look stays, unless it is given up', () => {
+describe('content that arrived since the first look stays, unless it is given up', () => {
   const PARTS = { locations: { node1: 2 }, copies: 2, storePositions: 1 };
 
   async function parts(): Promise<unknown> {

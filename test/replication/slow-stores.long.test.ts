@@ -1,4 +1,4 @@
-/** Stores that do not answer: a page for people waits a second for them, and says so. */
+/** Stores that do not answer: a page of the console waits a second for them, and says so. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
 import { parseConfig } from '../../src/config.ts';
@@ -61,7 +61,7 @@ test('queues', async () => {
   ]);
 });
 
-test('what central knows of queues', async () => {
+test('queues, by the rows of central', async () => {
   const stalled = faulty(env, ({ store }) => (store === 'central' ? { until: never } : 'ok'));
   const reports = await inASecond(() => new Replication(config, stalled).glance());
   expect(reports.map(({ copiesUp, changeLog }) => [copiesUp, changeLog])).toEqual([

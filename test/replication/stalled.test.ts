@@ -72,7 +72,7 @@ describe("central's D1 stalls", () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test('a node takes pushes, serves what it holds, and answers 503 for everything else', async () => {
+  test('a node takes pushes, serves its own content, and answers 503 for everything else', async () => {
     const image = await settled(hosts, 1, 'old');
     hosts.stall('central D1');
     const pushed = await hosts.push('node1', REPOSITORY, 3, 'latest');

@@ -154,14 +154,14 @@ const SAME: Readonly<Record<string, Operation<unknown>>> = {
     begun,
     async ({ fixture }, progress) => (await fixture.registry.appendChunk(session(progress), 60, bodyOf(TAIL))).size,
   ),
-  'the end of one chunk': operation((stores) => begun(stores, BLOB), finish),
-  'the end of one chunk of a blob that is there': operation(async (stores) => {
+  'closing a session of one chunk': operation((stores) => begun(stores, BLOB), finish),
+  'closing a session of one chunk whose blob is there': operation(async (stores) => {
     await pushBlob(stores.fixture, BLOB);
     return begun(stores, BLOB);
   }, finish),
-  'the end with the rest': operation(begun, (stores, progress) => finish(stores, progress, TAIL)),
-  'the end with everything': operation(opened, (stores, progress) => finish(stores, progress, BLOB)),
-  'the end once more': operation(
+  'closing a session with the rest of the blob': operation(begun, (stores, progress) => finish(stores, progress, TAIL)),
+  'closing a session with the whole blob': operation(opened, (stores, progress) => finish(stores, progress, BLOB)),
+  'closing a closed session again': operation(
     async (stores) => {
       const progress = await begun(stores, BLOB);
       await finish(stores, progress);
@@ -169,7 +169,7 @@ const SAME: Readonly<Record<string, Operation<unknown>>> = {
     },
     (stores, progress) => finish(stores, progress),
   ),
-  'the end of a session': operation(begun, ({ fixture }, progress) => fixture.registry.cancelUpload(session(progress))),
+  'cancelling a session': operation(begun, ({ fixture }, progress) => fixture.registry.cancelUpload(session(progress))),
   'a HEAD by a pusher': operation(
     async (stores) => {
       const digest = await pushBlob(stores.fixture, BLOB);
@@ -219,16 +219,16 @@ const SAME: Readonly<Record<string, Operation<unknown>>> = {
     BEFORE_SWEEP,
   ),
   'a repository made public': operation(image, ({ control }) => control.setPublic(REPOSITORY, true, 3)),
-  'at a node, a HEAD of what central has': operation(
+  'at a node, a HEAD of a blob of central': operation(
     ({ fixture }) => pushBlob(fixture, BLOB),
     ({ node }, digest) => node.registry.resolveBlob(granted(), digest, true),
   ),
-  'at a node, a mount of what central has': operation(
+  'at a node, a mount of a blob of central': operation(
     ({ fixture }) => pushBlob(fixture, BLOB),
     ({ node }, digest) => node.registry.mountBlob(OTHER, digest, granted()),
   ),
-  'at a node, a manifest of what central has': operation(unpushed, ({ node }, pushed) => put(node.registry, pushed)),
-  'at a node, a pull of what central has': operation(
+  'at a node, a manifest of blobs of central': operation(unpushed, ({ node }, pushed) => put(node.registry, pushed)),
+  'at a node, a pull of an image of central': operation(
     image,
     async ({ node }) => (await node.registry.getManifest(granted(), { kind: 'tag', tag: TAG })).digest,
   ),
@@ -302,9 +302,9 @@ test.each(Object.entries(ONCE))('%s is not repeated', async (_name, each) => {
     expect(await carryOut(each, fault)).toMatchObject({ answer: 'UNAVAILABLE' });
 });
 
-describe('what only the first run can tell', () => {
+describe('an operation whose second run cannot tell whether the first was committed', () => {
   test.each(Object.entries(UNSURE))(
-    '%s is done unless the first run was committed; then it is 503',
+    '%s succeeds if the first run was not committed, and is 503 if it was',
     async (_name, each) => {
       const undisturbed = await carryOut(each);
       expect(await carryOut(each, 'before')).toEqual({ ...undisturbed, repeated: 1 });

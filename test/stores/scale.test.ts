@@ -1,4 +1,4 @@
-/** Every read and write costs what it touches, not what the repository holds: the number of rows read is the same. */
+/** The cost of a read or a write does not grow with the repository: the number of rows read is the same. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import type { Tag } from '../../src/oci/reference.ts';

@@ -12,8 +12,8 @@ import { withoutTriggers } from './without-triggers.ts';
 export const BIG = 'mallory/big' as RepositoryName;
 export const MALLORY = 'mallory' as OrganizationName;
 /**
- * A blob that 10,000 repositories have. In {@link BIG}, 40,000 dead manifests name it, and in 10,000 repositories that
- * do not have it, a live one.
+ * A blob that 10,000 repositories have. In {@link BIG}, 40,000 dead manifests name it. In each of 10,000 repositories
+ * that do not have it, a live manifest names it.
  */
 export const COMMON_BYTES = bytesOf(77, 50);
 export const COMMON: Digest = await digestOf('sha256', COMMON_BYTES);

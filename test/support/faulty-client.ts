@@ -32,7 +32,7 @@ export type LeakReason = keyof typeof LEAK_REASONS;
 export interface Outcomes {
   requests: number;
   faults: number;
-  /** Those of the faults that never answered. */
+  /** Faults that never answered. */
   stalls: number;
   /** Batches that were committed, with their answers lost: some of them run again. */
   lostCommits: number;
@@ -220,7 +220,7 @@ class FaultyActor implements Actor {
     }
   }
 
-  /** Checks that a change that was answered with 503 was made completely, or not at all, or its first step alone. */
+  /** Checks a change that was answered with 503: it was made completely, only in its first step, or not at all. */
   async #requireNotHalf(states: readonly RepositoryState[]): Promise<void> {
     const wrong = await differencesOfEach(this.#client.send, states, { only: 'what differs' });
     if (wrong.every((found) => found.length > 0))
@@ -228,7 +228,7 @@ class FaultyActor implements Actor {
   }
 }
 
-/** Whether the answer is 503. @throws if it is a 503 without what clients need */
+/** Whether the answer is 503. @throws if it is a 503 without the headers and the code that clients need */
 function isUnavailable(answer: Answer): boolean {
   if (answer.status !== 503) return false;
   const seconds = answer.header('Retry-After') ?? '';

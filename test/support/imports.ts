@@ -53,7 +53,7 @@ export async function stopImports(): Promise<void> {
   }
 }
 
-/** Lets whatever is due of an organization's imports run, as if every wait were over, and returns one of them. */
+/** Runs everything that is due of an organization's imports, as if every wait were over, and returns one import. */
 export async function runImports(name: string, id: string): Promise<ImportReport> {
   const imports = importsOf(env, name as OrganizationName);
   await runInDurableObject(imports, async (_imports, { storage }) => {

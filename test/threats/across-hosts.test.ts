@@ -53,7 +53,7 @@ async function linksOf(repository: string): Promise<string[]> {
 }
 
 describe.each(HOST_NAMES)('an access token of %s', (host) => {
-  test('is good at that host, and nowhere else', async () => {
+  test('is valid at that host, and nowhere else', async () => {
     await hosts.push('node1', 'alice/app', 1, 'latest');
     await hosts.drain();
     const token = await tokenAt(host, 'alice', 'repository:alice/app:pull,push,delete');
@@ -172,7 +172,7 @@ describe('a mount across stores takes only blobs that the caller may pull', () =
   });
 });
 
-describe('what central changes reaches a node', () => {
+describe('a change at central reaches a node', () => {
   test('a repository that is made private again at central is private at the node', async () => {
     const image = await hosts.push('node1', 'bob/open', 1, 'latest', 'bob');
     await hosts.drain();

@@ -57,7 +57,7 @@ describe.each(HOSTS_AND_NODES)('private repositories are neither listed nor pull
     }
   });
 
-  test('a remembered login opens no other', async () => {
+  test('a remembered login admits no other login', async () => {
     expect(await host.read('/v2/bob/secret/tags/list', 'bob')).toBe(200);
     for (const [name, password] of [
       ['alice', 'bob-secret'],
@@ -84,7 +84,7 @@ describe.each(HOSTS_AND_NODES)('private repositories are neither listed nor pull
     expect(await catalog(host, 'alice')).not.toContain('bob/open');
   });
 
-  test('a token for one repository is not good for one with a similar name', async () => {
+  test('a token for one repository is not valid for one with a similar name', async () => {
     const token = await host.tokenFor('alice', 'repository:alice/app:pull');
     for (const name of ['alice/other', 'alice/app/below', 'alice/ap', 'alice/app2']) {
       expect([name, await host.read(`/v2/${name}/tags/list`, token)]).toEqual([name, 401]);

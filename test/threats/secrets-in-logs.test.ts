@@ -6,7 +6,7 @@ import { Secrets } from '../support/secrets.ts';
 import { workerWith } from '../support/worker-with.ts';
 import { HOSTS_AND_NODES } from './hosts.ts';
 
-describe('the search for secrets finds what is planted', () => {
+describe('the search for secrets finds a planted one', () => {
   const secret = 'a secret of "this" test/+';
   const random = crypto.getRandomValues(new Uint8Array(32)).toBase64({ alphabet: 'base64url', omitPadding: true });
 
@@ -41,7 +41,7 @@ describe('the search for secrets finds what is planted', () => {
 });
 
 describe.each(HOSTS_AND_NODES)('no secret is logged at $name', (host) => {
-  test('what a test prints is searched for the secrets that it used', async () => {
+  test('the output of a test is searched for the secrets that it used', async () => {
     await addUsers();
     const { authorization } = await host.tokenFor('alice', 'repository:alice/app:pull,push');
     const location = await host.open('alice/app', { authorization });

@@ -1,4 +1,4 @@
-/** What is sent to upstreams. */
+/** The requests that are sent to upstreams. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { textOf } from '../../src/oci-client/answer.ts';
 import { TransportError } from '../../src/oci-client/transport.ts';

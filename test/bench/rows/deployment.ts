@@ -14,7 +14,7 @@ import { FAR_MILLISECONDS } from './nodes-push.ts';
 /** The longest that a node waits for central before it answers that it lacks a layer. */
 const REUSE_MILLISECONDS = 250;
 const ROUNDS = 9;
-/** Rounds of pulls, whose waits are few and so drawn unevenly. */
+/** Rounds of pulls. A pull has few waits, so their draws differ much. */
 const ROUNDS_OF_PULLS = 31;
 const LAYER_BYTES = 100_000;
 
@@ -119,7 +119,7 @@ async function pushToCentral(client: Client, { config, layers, image }: Content)
 
 const firstPull: Row = {
   name: `deployment: first pull at a node of eight layers that only central has, ${FAR_MILLISECONDS} ms away`,
-  mustReach: '≤ 1.3 × of what the distance forces',
+  mustReach: '≤ 1.3 × the trips that the distance forces',
   boundBy: `${PULL_TRIPS} trips: the manifest, and the first bytes of each wave of three blobs`,
   run: async (surroundings) => {
     const berth = await surroundings.startCounted();
@@ -218,7 +218,7 @@ async function counted(control: Control): Promise<{ readonly node: number; reado
 const MACHINES = 200;
 
 const boot: Row = {
-  name: `deployment: ${MACHINES} machines boot one 4 MB image at once behind a node, which only central has`,
+  name: `deployment: ${MACHINES} machines behind a node boot at once one 4 MB image that only central has`,
   mustReach: 'every pull succeeds, ≤ 1.5 × the calls of one alone, each blob copied once',
   boundBy: "the pulls that begin before the node has its copy read central's bucket",
   run: async (surroundings) => {

@@ -58,7 +58,7 @@ async function priced(surroundings: Surroundings, action: Action): Promise<Outco
   // Most pulls are not the first of an hour, and only the first is recorded.
   if (action === 'pull') await pull();
   const operations = action === 'pull' ? await control.countsOf(pull) : pushed;
-  // Nodes are told of the usage of an organization that has ever had a quota, which later rows would pay for.
+  // If an organization ever had a quota, nodes are told of its usage. Rows that are measured later would pay for that.
   await control.sql(
     'central',
     "UPDATE organizations SET quota_bytes = NULL WHERE name = 'alice'",

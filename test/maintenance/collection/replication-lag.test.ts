@@ -1,4 +1,4 @@
-/** One question to each node serves all that a run wants to know of its outbox. */
+/** A run asks each node once about its outbox. */
 import { beforeEach, expect, test, vi } from 'vitest';
 import { OciError } from '../../../src/oci/errors.ts';
 import { contextOf } from '../../support/collecting.ts';
@@ -11,7 +11,7 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-test('those who ask at the same time, and soon after, share a question to each node', async () => {
+test('callers at the same time, and soon after, share one query of each node', async () => {
   const { lag, nodes } = contextOf(hosts);
   const asked = nodes.map(({ database }) => vi.spyOn(database, 'first'));
   const askAll = (): Promise<unknown> =>

@@ -86,7 +86,7 @@ describe('a comparison', () => {
         .prepare("SELECT position FROM maintenance_tasks WHERE task = 'comparison'")
         .first<string>('position');
       if (position === '' || position === null) break;
-      // Rows without an object take no room in it.
+      // The position does not grow with the rows that have no object.
       expect(position.length).toBeLessThan(1000);
       steps.push((JSON.parse(position) as { walk?: { step: number } }).walk?.step);
     }

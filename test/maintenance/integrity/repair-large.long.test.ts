@@ -39,7 +39,7 @@ async function loseLayer(): Promise<{ content: Uint8Array<ArrayBuffer>; layer: D
   return { content, layer };
 }
 
-/** Runs the repair an hour later, with time for the look, the blob, and one part. */
+/** Runs the repair an hour later. It has time to find the blob and to copy one part. */
 async function repairOnePart(repaired: (digest: Digest) => void = () => undefined): Promise<void> {
   hosts.now += DAY / 24;
   let left = 3;

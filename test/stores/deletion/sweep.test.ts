@@ -162,7 +162,7 @@ test('no read shows anything of it before the first slice, or between two', asyn
   expect(await rowsLeft()).toEqual(TABLES.map(() => 0));
 });
 
-test('a slice costs what it deletes, not what is left', async () => {
+test('the cost of a slice depends on the rows that it deletes, not on those that are left', async () => {
   const most: number[][] = [];
   for (const count of [MANY, SAMPLE === 1 ? 10 * MANY : 3 * MANY]) {
     await fill(count);
@@ -199,7 +199,7 @@ test('usage is right during a sweep, and zero after it', async () => {
   expect({ ...sum, tag_rows: 0 }).toEqual(NOTHING);
 });
 
-test('a page of a list costs what is on it even with dead rows before live ones, and all pages together show the live ones', async () => {
+test('the cost of a page of a list does not grow with the dead rows before live ones, and all pages together show the live ones', async () => {
   await fill(MANY);
   await remove();
   fixture.now += 1000;
@@ -285,7 +285,7 @@ test('a removal has one entry in the change log, and one in the audit log', asyn
   ]);
 });
 
-test('a tag that the removal hides does not protect what its index lists', async () => {
+test('a tag that the removal hides does not protect the manifests that its index lists', async () => {
   const child = await pushSmallImage(fixture, 1, []);
   const index = await indexOf([child.digest]);
   await pushImage(fixture, index, ['latest']);

@@ -177,7 +177,7 @@ describe('the rows read to measure a manifest depend only on its own document', 
     await describeManifests(env.DB_CENTRAL);
   };
 
-  test('not on the number of references in the repository, nor on what lists it or is listed by it', async () => {
+  test('not on the number of references in the repository, nor on the indexes above it or the manifests below it', async () => {
     await withoutTriggers(env.DB_CENTRAL, addLargeIndexes);
     const readBy = async (work: () => Promise<unknown>): Promise<number> => {
       resetCounts(fixture.counts);

@@ -51,7 +51,7 @@ async function requireKept(step: string): Promise<void> {
   }
 }
 
-/** The memory that steps have of earlier ones. */
+/** A walk of random steps. Later steps use the images and upload sessions of earlier ones. */
 class Walk {
   readonly #random: Random;
   readonly #images: Image[] = [];
@@ -219,7 +219,7 @@ describe('usage', () => {
     expect(await used('alice')).toBe(1000);
   });
 
-  test('stops counting a deleted manifest at once, even after its rows were collected, until it is pushed again', async () => {
+  test('does not count a deleted manifest, before and after its collection, until it is pushed again', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
     await hosts.call('central', 'DELETE', `/v2/alice/app/manifests/${image.digest}`);
     expect(await used('alice')).toBe(0);
@@ -256,7 +256,7 @@ describe('usage', () => {
     expect(await used('alice')).toBe(105);
   });
 
-  test('of a node excludes what it has announced, which central counts', async () => {
+  test('of a node excludes the content that it has announced, because central counts that', async () => {
     hosts.takeAway('queues');
     await hosts.push('node1', 'alice/app', 1, 'latest');
     expect([await used('alice', env.DB_NODE1), await used('alice')]).toEqual([100, 0]);
@@ -267,7 +267,7 @@ describe('usage', () => {
     expect(await used('alice', env.DB_NODE2)).toBe(0);
   });
 
-  test('keeps what is known of a blob when its link is renewed and a manifest then references it', async () => {
+  test('keeps the known size of a blob when its link is renewed and a manifest then references it', async () => {
     const run = (query: string) => env.DB_CENTRAL.prepare(query).run();
     const row = () => env.DB_CENTRAL.prepare('SELECT size, uses, known FROM usage_blobs').first();
     const counts = () => env.DB_CENTRAL.prepare('SELECT counts FROM links').first('counts');

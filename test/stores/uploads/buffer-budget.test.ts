@@ -27,7 +27,7 @@ class Memory {
 }
 
 describe('a budget', () => {
-  test('lends what is left, to the last byte, and no more', () => {
+  test('lends the room that is left, to the last byte, and no more', () => {
     const budget = new BufferBudget(10);
     expect(budget.borrow(4)?.bytes).toBe(4);
     expect(budget.borrow(7)).toBeUndefined();
@@ -42,7 +42,7 @@ describe('a budget', () => {
     expect(budget.inUse()).toBe(0);
   });
 
-  test('lends again what was given back', () => {
+  test('lends room again once it is given back', () => {
     const budget = new BufferBudget(10);
     const [loan, other] = [budget.borrow(6)!, budget.borrow(4)!];
     budget.giveBack(loan);
@@ -71,7 +71,7 @@ describe('a budget', () => {
     expect(budget.inUse()).toBe(0);
   });
 
-  test('lends again what a garbage-collected holder had', () => {
+  test('lends room again once its holder is garbage-collected', () => {
     const memory = new Memory();
     const budget = new BufferBudget(10, memory.remember);
     const [lost, kept] = [budget.borrow(6), budget.borrow(4)];
@@ -165,7 +165,7 @@ describe('organizations', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] }));
   afterEach(() => void vi.useRealTimers());
 
-  test('are served in the order of what they hold, least first', async () => {
+  test('are served in the order of the room that they hold, least first', async () => {
     const budget = new BufferBudget(10);
     const loans = [budget.borrow(6, 1, 'alice')!, budget.borrow(2, 1, 'bob')!, budget.borrow(2)!];
     const order: string[] = [];
@@ -179,7 +179,7 @@ describe('organizations', () => {
     expect(order).toEqual(['carol 3', 'undefined 4', 'bob 1', 'bob 2', 'alice 0']);
   });
 
-  test('have a share of what others must leave free', () => {
+  test('have a share of the room that others must leave free', () => {
     const budget = new BufferBudget(BUDGET_BYTES);
     budget.borrow(BUDGET_BYTES - SHARE_BYTES);
     expect(budget.borrow(1, PART_BYTES)).toBeUndefined();

@@ -1,4 +1,4 @@
-/** Chunks that are parts, when they break off, overtake each other, fail, or are lost: none is mixed up. */
+/** Chunks that are parts stay in order when they break off, overtake each other, fail or are lost. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from '../../../src/config.ts';
@@ -55,7 +55,7 @@ describe('a first chunk that breaks off', () => {
     await expectStored(fixture, content);
   });
 
-  test('does not count as another upload if the organization has as many as it may have', async () => {
+  test('can be sent again although the organization has as many open uploads as it may have', async () => {
     await env.DB_CENTRAL.prepare('UPDATE usage SET open_uploads = 10000').run();
     const content = bytesOf(1, 1000);
     const progress = await fixture.registry.appendChunk(session(open), undefined, bodyOf(content));

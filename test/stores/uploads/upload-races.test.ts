@@ -108,7 +108,7 @@ describe('one session, closed twice at once', () => {
 });
 
 describe('a lost answer', () => {
-  test('of a chunk that another request has gone on from: the batch runs again, and its object is not deleted', async () => {
+  test('of a chunk that another request has already followed: the batch runs again, and its object is not deleted', async () => {
     const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
     const digest = await digestOf('sha256', content);
     const goOn = async (): Promise<void> => {

@@ -30,7 +30,7 @@ describe('an upload reference', () => {
     reference,
     { ...reference, offset: 0, algorithm: 'sha512' },
     { ...reference, offset: 10_000 * 1024 ** 3 },
-  ])('contains what it was made of: %o', async (made) => {
+  ])('contains the fields that it was made of: %o', async (made) => {
     const text = await formatUploadReference(signer, owner, made);
     expect(await parseUploadReference(signer, owner, text, NOW)).toEqual(made);
   });

@@ -10,8 +10,8 @@ import { unstable_splitSqlQuery } from 'wrangler';
 import { type Binding, Runtime } from './cloudflare-runtime.ts';
 
 /**
- * The ways in which the query API splits a text into statements: where one ends with its line; or at any semicolon, so
- * that it takes no trigger. In the last case it keeps the statements before the one that fails.
+ * How the query API splits a text into statements: at semicolons that end a line, or at any semicolon, which breaks
+ * triggers. In the last case it keeps the statements before the one that fails.
  */
 export type Splitter = 'line ends' | 'semicolons' | 'semicolons, without a transaction';
 

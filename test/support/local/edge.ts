@@ -1,5 +1,5 @@
 /**
- * Imitates what stands between clients and a deployment: a proxy in front of a local registry, which ends TLS and can
+ * Imitates the proxies between clients and a deployment: a proxy in front of a local registry, which ends TLS and can
  * change or replace answers. It serves plain HTTP at the port of TLS as well.
  */
 import { once } from 'node:events';

@@ -100,7 +100,7 @@ export async function startMirror(server: Server, organization: string, settings
   await changeMirror(server, organization, settings);
 }
 
-/** Sets what an organization is a mirror of, and waits until the nodes know. */
+/** Replaces the settings of a mirror, and waits until the nodes know them. */
 export async function changeMirror(server: Server, organization: string, settings: object): Promise<void> {
   const set = (await managed(server, 'central', 'PUT', `organizations/${organization}/mirror`, settings)) as Mirror;
   await until(async () => {

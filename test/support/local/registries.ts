@@ -1,4 +1,4 @@
-/** Registries of others, as processes, and ways to fill them. */
+/** Runs registries other than Berth as processes, and fills them. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -87,9 +87,9 @@ export async function pushTo(to: Destination, repository: string, tag: string, i
 }
 
 /**
- * Pushes all that a registry in this process has.
+ * Pushes the whole content of a registry in this process.
  * @param nameOf gives each repository its name there
- * @param isNew whether it has digests besides sha256, and the list of referrers; else that is kept under a tag
+ * @param isNew whether it has digests besides sha256, and lists of referrers. If not, such a list is kept under a tag
  */
 export async function pushAll(
   from: MemoryUpstream,

@@ -11,7 +11,7 @@ export interface Route {
   readonly needs: 'pull' | 'push' | 'delete' | 'login' | 'catalog';
   /** Whether the path names an upload session. */
   readonly inSession?: true;
-  /** Whether a node keeps a row of what this reads from another store. */
+  /** Whether a node keeps a row that the request reads from another store. */
   readonly isKept?: true;
   /** Returns the path after the repository; for `login` and `catalog` the whole path. */
   path(world: World, session: string): string;

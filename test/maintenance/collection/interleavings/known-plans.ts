@@ -77,8 +77,8 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step(COLLECT_NODE, HOUR),
     ],
   })),
-  // A copy up is killed after central has the row, and central's collection after the row is gone. Then the copy is due
-  // again.
+  // A copy up is killed once central has the row. Central's collection is killed once the row is gone. Then the copy is
+  // due again.
   {
     skews: EQUAL,
     steps: [
@@ -129,7 +129,7 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step(BYTES),
     ],
   },
-  // A client asks a node twice for what only central has, and commits as late as it may.
+  // A client asks a node twice for a blob that only central has, and commits as late as it may.
   {
     skews: EQUAL,
     steps: [
