@@ -21,7 +21,7 @@ export function maintenanceOf(config: Config, env: object): Promise<StoreMainten
   return ofStores(config, env, knownOf);
 }
 
-/** Does the same as {@link maintenanceOf} for a page for people, which waits only a second for each store. */
+/** Does the same as {@link maintenanceOf} for a page of the console, which waits only a second for each store. */
 export function maintenanceForPage(config: Config, env: object): Promise<StoreMaintenance[]> {
   return ofStores(config, env, (database) => forPage(knownOf(database)));
 }

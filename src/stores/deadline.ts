@@ -49,10 +49,10 @@ export async function answerOf<Answer>(asked: PromiseLike<Answer>): Promise<Answ
   }
 }
 
-/** The longest that a page for people waits for one store, in milliseconds. */
+/** The longest that a page of the console waits for one store, in milliseconds. */
 export const PAGE_MILLISECONDS = 1000;
 
-/** Returns a store's part of a page for people; undefined if the store does not answer within a second. */
+/** Returns a store's part of a page of the console; undefined if the store does not answer within a second. */
 export async function forPage<Answer>(asked: Promise<Answer>): Promise<Answer | undefined> {
   try {
     return await within(PAGE_MILLISECONDS, asked);

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { shells } from '../../cli/src/completion.ts';
 import { program } from '../../cli/src/program.ts';
 
-/** Returns what bash offers after the words, of which the last is being typed. */
+/** Returns the completions that bash offers for the last of the words. */
 function offered(...words: readonly string[]): string[] {
   const typed = ['berth', ...words].map((word) => `'${word}'`).join(' ');
   const script = `${shells.bash(program())}

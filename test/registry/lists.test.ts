@@ -53,7 +53,7 @@ describe('tags', () => {
     });
   });
 
-  test('a page costs what is on it, whatever was deleted before it', async () => {
+  test('the cost of a page does not depend on deleted rows before it', async () => {
     const many = Array.from({ length: 400 }, (_, i) => `t${String(i).padStart(4, '0')}`);
     const doomed = await pushSmallImage(fixture, 1, many.slice(0, 300));
     await pushSmallImage(fixture, 3, many.slice(300));

@@ -101,7 +101,7 @@ const operation = <Prepared>(
   batches = Infinity,
 ): Operation<unknown> => ({ prepare, act, batches }) as Operation<unknown>;
 
-/** The sweep of a removal is for maintenance to repeat. */
+/** Maintenance repeats the sweep of a removal. */
 const BEFORE_SWEEP = 1;
 const nothing = async (): Promise<void> => undefined;
 const digestOf = (bytes = BLOB): Promise<Digest> => contentDigest(bytes);
@@ -259,7 +259,7 @@ const UNSURE: Readonly<Record<string, Operation<unknown>>> = {
   ),
 };
 
-/** A second run would delete what was pushed since the first. */
+/** A second run would delete content that was pushed since the first. */
 const ONCE: Readonly<Record<string, Operation<unknown>>> = {
   'at a node, a deletion of a tag': operation(image, ({ node }) => node.registry.deleteTag(REPOSITORY, TAG)),
   'at a node, a deletion of a manifest': operation(image, ({ node }, { digest }) =>
@@ -267,7 +267,7 @@ const ONCE: Readonly<Record<string, Operation<unknown>>> = {
   ),
 };
 
-/** Carries out an operation in empty stores, and returns its answer and what the stores then hold. */
+/** Carries out an operation in empty stores, and returns its answer and the contents of the stores. */
 async function carryOut({ prepare, act, batches = Infinity }: Operation<unknown>, ...faults: readonly Fault[]) {
   const stores = new Stores();
   await stores.open();

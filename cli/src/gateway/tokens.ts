@@ -1,7 +1,7 @@
 /**
- * Keeps an upload's access token good. A client gets a token, which lasts for minutes, for a layer that it sends in one
- * request. The gateway cuts the layer into many requests, and the last may come after the token's end. So the gateway
- * remembers, in memory, which request brought a token, and repeats that request when a chunk needs a new one.
+ * Keeps an upload's access token valid. A client gets a token, which lasts for minutes, for a layer that it sends in
+ * one request. The gateway cuts the layer into many requests, and the last may come after the token's end. So the
+ * gateway remembers, in memory, which request brought a token, and repeats that request when a chunk needs a new one.
  */
 import { textOf } from '../../../src/oci-client/answer.ts';
 import { REFRESH_AFTER, tokenIn } from '../../../src/oci-client/authorization.ts';
@@ -56,7 +56,7 @@ export class Tokens {
   }
 }
 
-/** Renews a token. If that fails, returns the old one: it may still be good, and if not, the client learns why. */
+/** Renews a token. If that fails, returns the old one: it may still be valid, and if not, the client learns why. */
 async function renewed({ ask, token }: Renewable): Promise<Token> {
   try {
     const answer = await ask();

@@ -80,7 +80,7 @@ export class LayoutDestination implements ImageDestination {
     if (tag !== undefined || isReferrer) await this.#list(manifest, tag);
   }
 
-  /** Makes a manifest known by its tag, or as one that refers to another. Lists are written one after another. */
+  /** Lists a manifest under its tag, or as a referrer of another. Lists are written one after another. */
   #list(manifest: StoredManifest, tag: string | undefined): Promise<void> {
     this.#listing = this.#listing.then(() => this.#writeIndex(manifest, tag));
     return this.#listing;

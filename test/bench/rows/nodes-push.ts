@@ -13,7 +13,7 @@ export const FAR_MILLISECONDS = 100;
 const ROUNDS = 15;
 const REQUESTS = 200;
 
-/** Pushes config, two layers and manifest. Returns what the registry asked of central's store before the 201. */
+/** Pushes config, two layers and manifest. Returns the operations on central's store before the 201. */
 async function pushImage(
   node: Client,
   { control }: CountedBerth,

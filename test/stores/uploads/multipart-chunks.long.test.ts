@@ -38,7 +38,7 @@ test.each<[string, number[], number]>([
   const progress = await pushAll(fixture, open, cut(content, sizes));
   const before = { ...fixture.counts };
   await close(fixture, progress, await digestOf('sha256', content));
-  // The one question is whether the object is there.
+  // One more call asks whether the object is there.
   expect(fixture.counts).toMatchObject({ classA: parts + 2, classB: before.classB + 1, d1: before.d1 + 2 });
   await expectStored(fixture, content);
   expect(await rowsOf('SELECT start FROM upload_chunks')).toEqual([]);

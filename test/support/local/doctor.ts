@@ -43,7 +43,7 @@ export function edgesForFile(server: { readonly current: Server }): { readonly c
   return edges;
 }
 
-/** Returns what the catalogs of all hosts list for alice. */
+/** Returns the repositories that the catalogs of all hosts list for alice. */
 export async function repositories(server: Server): Promise<string[]> {
   const lists = [server.url, ...server.nodes.map(({ url }) => url)].map(async (url) => {
     const answer = await request(loggedIn(url, 'alice'), 'GET', '/v2/_catalog');
