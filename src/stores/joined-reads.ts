@@ -1,7 +1,7 @@
 /**
- * A D1 database that answers reads together. The parts of a page ask the same store side by side, each on its own; here
- * all that they ask before the first of them has to wait goes to D1 as one batch, which takes one round trip. A batch is
- * a transaction, so a read that fails fails those that were sent with it: they are parts of one page, and of one store.
+ * A D1 database that answers reads together. The parts of a page ask the same store side by side, each on its own. All
+ * that they ask before the first of them has to wait goes to D1 as one batch, in one round trip. A batch is a
+ * transaction, so a read that fails fails those that were sent with it: they are parts of one page, and of one store.
  *
  * Only reads are joined. A write goes to D1 by itself, so that no read that fails can undo it.
  */
