@@ -154,20 +154,21 @@ describe('a node that learns of changes late', () => {
   const NAME = 'acme' as OrganizationName;
   const DAY = 24 * 3_600_000;
 
+  const credential = (id: string, createdAt: number) => ({
+    id,
+    kind: 'organization' as const,
+    organization: NAME,
+    name: id,
+    rights: '["pull"]',
+    repositories: '["acme/*"]',
+    secret_hash: `hash-of-${id}`,
+    created_at: createdAt,
+    expires_at: null,
+    registries: null,
+  });
+
   test("has none of an organization's old credentials once its name has a new owner", async () => {
     const control = new ControlData(hosts.central.store.database);
-    const credential = (id: string, createdAt: number) => ({
-      id,
-      kind: 'organization' as const,
-      organization: NAME,
-      name: id,
-      rights: '["pull"]',
-      repositories: '["acme/*"]',
-      secret_hash: `hash-of-${id}`,
-      created_at: createdAt,
-      expires_at: null,
-      registries: null,
-    });
     await control.addOrganization(NAME, hosts.now, 0);
     await control.addCredential(credential('old', hosts.now));
     await hosts.drain();
@@ -179,6 +180,18 @@ describe('a node that learns of changes late', () => {
     await hosts.drain();
     expect(await atNode.credentialBySecret('hash-of-old')).toBeUndefined();
     expect(await atNode.credentialBySecret('hash-of-new')).toBeDefined();
+  });
+
+  test('keeps credentials and pins that a slow clock dates before their organization', async () => {
+    const control = new ControlData(hosts.central.store.database);
+    await control.addOrganization(NAME, hosts.now, 0);
+    await control.addCredential(credential('ci', hosts.now - 1));
+    await hosts.drain();
+    await pin(hosts.node1.store.database, 'acme/app' as RepositoryName, 'a' as Tag, hosts.now - 1);
+    await control.setQuota(NAME, 100, hosts.now + 1);
+    await hosts.drain();
+    expect(await new ControlData(hosts.node1.store.database).credentialBySecret('hash-of-ci')).toBeDefined();
+    expect(await rowsAt('node1', 'SELECT repository FROM pins')).toEqual([{ repository: 'acme/app' }]);
   });
 
   test('has no pins left of a removed repository, except those that were set since', async () => {

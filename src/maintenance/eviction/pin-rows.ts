@@ -5,9 +5,14 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { auditChanged, BERTH_ITSELF, ofRepository } from '../../stores/organizations/audit-rows.ts';
 import { type Database, sql } from '../../stores/database.ts';
+import { ofRepository as organizationIn } from '../../stores/organizations/usage-rows.ts';
 
+// A slow clock dates a pin no earlier than its organization: the node drops those of an earlier organization.
 const PIN = sql`
-  INSERT INTO pins (repository, reference, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ON CONFLICT DO NOTHING`;
+  INSERT INTO pins (repository, reference, created_at)
+  VALUES (?1, ?2, max(CAST(?3 AS INTEGER),
+    coalesce((SELECT created_at FROM organizations WHERE name = ${organizationIn('?1')}), 0)))
+  ON CONFLICT DO NOTHING`;
 const UNPIN = sql<{ reference: string }>`DELETE FROM pins WHERE repository = ?1 AND reference = ?2 RETURNING reference`;
 const SELECT_PIN = sql`SELECT created_at FROM pins WHERE repository = ?1 AND reference = ?2`;
 

@@ -50,9 +50,12 @@ const SELECT_ANY_CREDENTIAL_BY_SECRET = sql`
 const SELECT_CREDENTIALS = sql`
   SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name
     LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
+// A slow clock dates a credential no earlier than its organization: nodes drop those of an earlier organization.
 const INSERT_CREDENTIAL = sql<{ id: string }>`
   INSERT INTO credentials (${CREDENTIAL_COLUMNS})
-  SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL, ?10
+  SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7,
+    max(CAST(?8 AS INTEGER), coalesce((SELECT created_at FROM organizations WHERE name = ?3), 0)),
+    CAST(?9 AS INTEGER), NULL, ?10
   WHERE ?3 = '' OR (EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at IS NULL)
     AND NOT ${hasTooManyCredentials('?3')})
   ON CONFLICT DO NOTHING RETURNING id`.reading(atMost(MAX_CREDENTIALS));
