@@ -1,6 +1,6 @@
 /**
- * Fetches a blob from an upstream once, into a handout, and has it stored from there in one piece. A run that was
- * killed has its parts: the upstream sends only the rest, and the store is given all of it again.
+ * Fetches a blob from an upstream once, into a handout, and stores it from there in one piece. A killed run leaves its
+ * parts. The next run asks the upstream for the rest only, and gives the store the whole blob again.
  */
 import { blobPieces } from '../oci-client/blob-download.ts';
 import { ContentError } from '../oci-client/content-error.ts';
@@ -13,7 +13,7 @@ import { digestMismatch } from '../stores/bucket.ts';
 import { Hash } from '../stores/uploads/blob-writer.ts';
 import type { Handout } from './handout.ts';
 
-/** The longest that storing a blob waits for readers to get their last byte: it takes the processor that they need. */
+/** Storing a blob waits for its readers at most so long. It would take the processor that they need. */
 const SERVED_MILLISECONDS = 1000;
 
 export interface BlobFetchOptions {
@@ -33,7 +33,7 @@ export interface BlobFetchOptions {
 }
 
 /**
- * Fetches the blob, and returns what became of it. Over the organization's quota it is not kept, but readers get it.
+ * Fetches the blob and stores it. A blob that exceeds the organization's quota goes to its readers, but is not kept.
  * @returns the refusal of the store; undefined if the blob is stored
  * @throws the first failure: of the upstream, of the store, or ContentError for wrong bytes
  */
@@ -60,7 +60,7 @@ export async function bringBlob(options: BlobFetchOptions): Promise<OciError | u
   return refusal;
 }
 
-/** Has a blob stored while it arrives. The store checks its digest. */
+/** Stores a blob while it arrives. The store checks its digest. */
 async function keepWhole(options: BlobFetchOptions): Promise<OciError | undefined> {
   const { digest, handout } = options;
   const pin = handout.pin(0);
@@ -75,8 +75,8 @@ async function keepWhole(options: BlobFetchOptions): Promise<OciError | undefine
 }
 
 /**
- * Checks the digest while a blob arrives, which is all that its readers wait for, and has it stored from its parts
- * afterwards: to write it twice at once would slow it down.
+ * Checks the digest while a blob arrives, because its readers wait for nothing else. Stores the blob from its parts
+ * afterwards, because two writes at once would slow it down.
  */
 async function keepParts(options: BlobFetchOptions, landed: Promise<void>): Promise<OciError | undefined> {
   const { digest, handout } = options;
@@ -85,7 +85,7 @@ async function keepParts(options: BlobFetchOptions, landed: Promise<void>): Prom
   handout.finish(undefined);
   await landed;
   await handout.served(SERVED_MILLISECONDS);
-  // Lets the event loop send the last bytes: while objects are copied, it may not reach the network for seconds.
+  // The event loop sends the last bytes meanwhile. While objects are copied, it may not reach the network for seconds.
   await new Promise((done) => setTimeout(done, 1));
   try {
     await store(options, (writable, signal) => handout.copy(0, handout.size, writable, signal));
@@ -101,9 +101,9 @@ function isOverQuota(error: unknown): error is OciError {
 }
 
 /**
- * Has the blob stored as a push has.
+ * Stores the blob by the operation of a push.
  * @param write writes its bytes, and closes
- * @throws the failure that came first: of reading it, or of the store
+ * @throws the first failure, of the read or of the store
  */
 async function store(
   { digest, handout, registry, repository }: BlobFetchOptions,
@@ -122,7 +122,7 @@ async function store(
   await stored.catch((cause: unknown) => {
     failure ??= { cause };
     stop.abort(cause);
-    // Whoever waits for these bytes to be read waits no longer.
+    // The writer must not wait any longer for its bytes to be read.
     void stream.cancel(cause).catch(() => undefined);
   });
   await written;

@@ -2,10 +2,9 @@
  * Hands out the bytes of a blob while they arrive, to any number of readers, each at its own pace.
  *
  * - The latest bytes are in memory (`window.ts`). A blob that is larger than one part is also kept in parts, which are
- *   objects, until it is stored. A reader that has fallen out of the window goes on from them.
- * - No reader slows the arrival, except those that are pinned: those that write the parts, and that check the bytes.
- * - The last byte is held back until the bytes are known to be the right ones. So a blob that is wrong ends every
- *   stream of it as broken.
+ *   objects, until it is stored. A reader that falls out of the window goes on from the parts.
+ * - Only pinned readers slow the arrival: the one that writes the parts, and the one that checks the bytes.
+ * - The last byte is held back until the digest has been checked. So every stream of a wrong blob ends as broken.
  * - Once the blob is stored, readers go on from there.
  */
 import { READ_MILLISECONDS } from '../stores/bucket.ts';
@@ -95,7 +94,7 @@ export class Handout {
     return isStored ? this.#inParts.size > 0 : this.#readers.size > 0;
   }
 
-  /** Whether every byte can be read that will ever be. */
+  /** Whether no more bytes will arrive. */
   get isOver(): boolean {
     return this.#state.kind !== 'arriving';
   }
@@ -109,7 +108,7 @@ export class Handout {
     while (this.end === 0 && this.size > 0 && !this.isOver) await this.#more.wait();
   }
 
-  /** Keeps the bytes from an offset on in reach of a reader that has yet to begin. */
+  /** Keeps the bytes from an offset on for a reader that begins later. */
   pin(at: number): Cursor {
     const cursor = { at };
     this.#pins.add(cursor);
@@ -121,7 +120,7 @@ export class Handout {
     return this.#window.open();
   }
 
-  /** Takes the next bytes. Waits while pinned readers need all that is in memory. @throws the cause of a failure */
+  /** Takes the next bytes. Waits while pinned readers need everything in memory. @throws the cause of a failure */
   async write(piece: Uint8Array): Promise<void> {
     for (let rest = piece; rest.byteLength > 0;) {
       this.#requireWhole();
@@ -135,7 +134,7 @@ export class Handout {
   async #makeRoom(): Promise<void> {
     const { start, oldestEnd } = this.#window;
     const isPinned = isAnyIn(this.#pins, 0, oldestEnd);
-    // Without parts, readers yet to come need the first bytes, too.
+    // Without parts, later readers need the first bytes, too.
     const isNeeded = isPinned || this.#lander === undefined || isAnyIn(this.#readers, start, oldestEnd);
     if (isNeeded && this.#window.grow()) return;
     if (isPinned) await this.#moved.wait();
@@ -192,7 +191,7 @@ export class Handout {
       while (cursor.at < end) {
         const next = await this.#next(cursor, end, false);
         if (next instanceof Uint8Array) await writeTo(writable, next);
-        // Without a copy in this isolate.
+        // The bytes do not pass through this isolate's memory.
         else await next.content.pipeTo(writable, { preventClose: true, preventAbort: true, ...(signal && { signal }) });
         cursor.at += next instanceof Uint8Array ? next.byteLength : next.length;
       }
@@ -205,7 +204,7 @@ export class Handout {
     }
   }
 
-  /** Returns some bytes from a reader's place on, as soon as there are any. */
+  /** Returns the next bytes for a reader, as soon as there are any. */
   async #next(cursor: Cursor, end: number, isPinned: boolean): Promise<Uint8Array | Stored> {
     const { at } = cursor;
     this.#inParts.delete(cursor);
@@ -226,7 +225,7 @@ export class Handout {
 
   async #openPart(cursor: Cursor, end: number): Promise<Stored> {
     const { at } = cursor;
-    // Before the part is opened: the parts may be deleted meanwhile.
+    // Before the part is opened, because the parts may be deleted meanwhile.
     this.#inParts.add(cursor);
     const number = Math.floor(at / PART_BYTES);
     const offset = at - number * PART_BYTES;
@@ -236,7 +235,7 @@ export class Handout {
     return { content, length };
   }
 
-  /** Ends the arrival: the bytes are the right ones. @param stored opens the blob, once it is stored */
+  /** Ends the arrival, after the digest was checked. @param stored opens the blob, once it is stored */
   finish(stored: OpenStored | undefined): void {
     this.#end({ kind: 'checked', stored });
   }
@@ -295,7 +294,7 @@ async function writeTo(writable: WritableStream<Uint8Array>, bytes: Uint8Array):
   }
 }
 
-/** Reads a stream in large pieces: each one costs more than its bytes. */
+/** Reads a stream in large pieces, because each piece has a cost of its own. */
 async function* largePieces(content: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = content.getReader({ mode: 'byob' });
   try {

@@ -1,6 +1,6 @@
 import type { BlobWanted } from './blob.ts';
 
-/** A fetch as storage keeps it. A blob without parts is not kept there: it would begin anew. */
+/** A fetch in the storage of its object. A blob without parts is not kept there, because its fetch begins anew. */
 export interface Kept {
   readonly wanted: BlobWanted;
   /** Bytes. */
@@ -9,8 +9,8 @@ export interface Kept {
   readonly id: string;
   /** The bytes that are in parts. */
   readonly landed: number;
-  /** Attempts in a row that have come no further. */
+  /** Failed attempts since the last part. */
   readonly failures: number;
-  /** Whether nothing is left to do but to delete the parts. */
+  /** Whether only the parts are left to delete. */
   readonly isOver: boolean;
 }

@@ -1,5 +1,5 @@
-/** The parts of one arriving blob, as objects of a store. The comparison of objects with rows does not list them. */
-import { type Bucket, CHANGE_MILLISECONDS } from '../stores/bucket.ts';
+/** The parts of one arriving blob, as objects of a store. No row names them. */
+import { type Bucket, CHANGE_MILLISECONDS, PARTS_PREFIX } from '../stores/bucket.ts';
 import { within } from '../stores/deadline.ts';
 import { type Parts, PART_BYTES } from './handout.ts';
 
@@ -10,7 +10,7 @@ export class ObjectParts implements Parts {
   /** @param id distinguishes the blob from all others that arrive */
   constructor(bucket: Bucket, id: string) {
     this.#bucket = bucket;
-    this.#prefix = `mirror/${id}/`;
+    this.#prefix = `${PARTS_PREFIX}${id}/`;
   }
 
   async put(number: number, pieces: AsyncIterable<Uint8Array>, length: number): Promise<void> {
@@ -36,7 +36,7 @@ export class ObjectParts implements Parts {
   }
 
   /**
-   * Deletes the parts of a blob, and the next one: a killed run may have written it without taking note.
+   * Deletes the parts of a blob, and the next one, which a killed run may have written without a note.
    * @param landed the bytes that are known to be in parts
    */
   delete(landed: number): Promise<void> {

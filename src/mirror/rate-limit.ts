@@ -1,5 +1,5 @@
 /**
- * How many pulls an upstream still allows, as Docker Hub says it: `ratelimit-limit: 100;w=21600` and
+ * The number of pulls that an upstream still allows, in Docker Hub's headers: `ratelimit-limit: 100;w=21600` and
  * `ratelimit-remaining: 76;w=21600` (https://docs.docker.com/docker-hub/usage/pulls/). A HEAD is no pull.
  */
 
@@ -8,11 +8,11 @@ export interface RateLimit {
   readonly limit: number;
   readonly remaining: number;
   readonly seconds: number;
-  /** When the upstream said so, in milliseconds since the epoch. */
+  /** When the upstream stated it, in milliseconds since the epoch. */
   readonly at: number;
 }
 
-/** @returns undefined if the answer does not say */
+/** @returns undefined if the answer states no limit */
 export function rateLimitIn(headers: Headers, now: number): RateLimit | undefined {
   const limit = parse(headers.get('ratelimit-limit'));
   const remaining = parse(headers.get('ratelimit-remaining'));

@@ -104,7 +104,7 @@ export class Window {
     if (this.#blocks.length * BLOCK_BYTES <= lent - last.bytes) this.#budget.giveBack(this.#loans.pop() ?? last);
   }
 
-  /** Forgets all but the last bytes, which whoever has kept pace still needs. */
+  /** Forgets all but the last bytes, which readers that have kept pace still need. */
   shrink(): void {
     this.#blocks.splice(0, this.#blocks.length - 1);
     for (const loan of this.#loans.splice(1)) this.#budget.giveBack(loan);

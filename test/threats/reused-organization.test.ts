@@ -99,7 +99,7 @@ test('the new owner sees no history of a tag at any host, before and after the n
   for (const host of HOSTS) {
     expect([host, await json(host, `${IMAGES}/latest/history`)]).toEqual([
       host,
-      { history: [], last: null, complete: true },
+      { history: [], last: null, complete: true, kept_days: 365 },
     ]);
   }
   for (const host of HOSTS) {
