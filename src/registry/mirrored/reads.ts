@@ -134,11 +134,12 @@ export class MirroredReads implements Pick<Registry, 'getManifest' | 'resolveMan
     } catch (error) {
       const isAbsent = error instanceof NotPublic || isNotHere(error);
       const mirror = isAbsent ? await this.#layer.upstreams.of(access.repository) : undefined;
-      if (mirror === undefined || !covers(mirror, access.repository)) throw error;
+      if (mirror === undefined) throw error;
       // The upstream is asked only for callers who may pull, also while the store cannot tell who they are.
       const allowed = await requireAllowed(this.#layer, mirror, access);
-      if (!(error instanceof NotPublic)) return [undefined, mirror];
-      const found = await ifHere(read(allowed));
+      const again = (): Promise<Found> => (error instanceof NotPublic ? read(allowed) : Promise.reject(error));
+      if (!covers(mirror, access.repository)) return [await again(), undefined];
+      const found = await ifHere(again());
       return found === undefined ? [undefined, mirror] : [found, undefined];
     }
   }
