@@ -5,7 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { freePorts, startLocalRegistry } from '../../src/local/simulators.ts';
-import { imageOf, loggedIn, pushImage, request } from '../support/local/push.ts';
+import { imageWith, loggedIn, type LocalImage, pushImage, request } from '../support/local/push.ts';
 import { removeFolder, temporaryFolder } from '../support/local/server.ts';
 import { noteUsage, WITH_SQL } from './usage-figures.ts';
 
@@ -42,15 +42,21 @@ try {
   await removeFolder(folder);
 }
 
+/** Returns an image with layers of the given sizes, whose config names a platform. */
+function appOf(...layerSizes: readonly number[]): LocalImage {
+  const config = { os: 'linux', architecture: 'amd64', created: new Date().toISOString() };
+  return imageWith(Buffer.from(JSON.stringify(config)), ...layerSizes);
+}
+
 /** Pushes to central and to both nodes. The push to node2 waits there, because its queue is paused. */
 async function fill(): Promise<void> {
   await noteUsage(port);
   const [central, node1, node2] = [0, 1, 2].map((i) => loggedIn(`http://localhost:${port + i}`, 'alice'));
   if (central === undefined || node1 === undefined || node2 === undefined) return;
-  await pushImage(central, 'alice/runtime', 'v3', imageOf(400_000));
-  await pushImage(central, 'alice/app', 'v1.4.0', imageOf(300_000, 50_000));
-  await pushImage(node1, 'alice/app', 'v1.5.0', imageOf(310_000, 50_000));
-  await pushImage(node1, 'alice/app', 'latest', imageOf(310_000, 60_000));
+  await pushImage(central, 'alice/runtime', 'v3', appOf(400_000));
+  await pushImage(central, 'alice/app', 'v1.4.0', appOf(300_000, 50_000));
+  await pushImage(node1, 'alice/app', 'v1.5.0', appOf(310_000, 50_000));
+  await pushImage(node1, 'alice/app', 'latest', appOf(310_000, 60_000));
   for (const [repository, tag] of [
     ['app', 'v1.5.0'],
     ['app', 'latest'],
@@ -63,5 +69,5 @@ async function fill(): Promise<void> {
     { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ paused: true }) },
   );
   if (!paused.ok) throw new Error(`pausing the queue of node2 was answered with ${paused.status}`);
-  await pushImage(node2, 'alice/app', 'v1.6.0-rc1', imageOf(320_000, 60_000));
+  await pushImage(node2, 'alice/app', 'v1.6.0-rc1', appOf(320_000, 60_000));
 }

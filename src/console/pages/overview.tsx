@@ -42,8 +42,8 @@ export function overviewPages(): Hono<ConsoleEnv> {
             rows={queues.map((queue) => [...queueRow(queue), <QueueActions reader={reader} queue={queue} />])}
             empty="There are no nodes. Add one with npm run add-node."
           />
-          <Maintenance stores={maintenance?.stores} />
           <LatestPushes latest={latest} />
+          <Maintenance stores={maintenance?.stores} />
           <h2>Latest changes</h2>
           <Table
             caption="Latest changes"

@@ -136,7 +136,7 @@ export function replicationPages(): Hono<ConsoleEnv> {
 
 /** Pauses or resumes a queue, or wakes it, which also tries its parked jobs again. */
 export const QueueActions: FC<{ reader: SignedIn; queue: Queue }> = ({ reader, queue: { store, paused } }) => (
-  <>
+  <div>
     <Action
       reader={reader}
       action={`/replication/${store}/paused`}
@@ -144,7 +144,7 @@ export const QueueActions: FC<{ reader: SignedIn; queue: Queue }> = ({ reader, q
       label={`${paused ? 'Resume' : 'Pause'} ${store}`}
     />
     <Action reader={reader} action={`/replication/${store}/retry`} label={`Wake ${store}`} />
-  </>
+  </div>
 );
 
 const NO_ANSWER = <State>does not answer</State>;

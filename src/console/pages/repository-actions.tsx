@@ -14,7 +14,7 @@ export const RepositoryActions: FC<{ reader: SignedIn; repository: Pick<ListedRe
   if (!may(reader, 'administer', name)) return <></>;
   const other = visibility === 'public' ? 'private' : 'public';
   return (
-    <>
+    <div class="actions">
       <Action
         reader={reader}
         action={`${repositoryPath(name)}/-/visibility`}
@@ -24,6 +24,6 @@ export const RepositoryActions: FC<{ reader: SignedIn; repository: Pick<ListedRe
       <a href={`${repositoryPath(name)}/-/delete`} aria-label={`Delete ${name}`}>
         Delete…
       </a>
-    </>
+    </div>
   );
 };

@@ -14,7 +14,11 @@ export function sha256(content: Buffer): string {
 
 /** Returns an image of random blobs: a config, and layers of the given sizes. */
 export function imageOf(...layerSizes: readonly number[]): LocalImage {
-  const config = randomBytes(200);
+  return imageWith(randomBytes(200), ...layerSizes);
+}
+
+/** Returns an image of a config, and layers of the given sizes. */
+export function imageWith(config: Buffer, ...layerSizes: readonly number[]): LocalImage {
   const layers = layerSizes.map((size) => randomBytes(size));
   const descriptor = (content: Buffer, mediaType: string) => ({
     mediaType,
