@@ -8,6 +8,7 @@ import type { Host } from '../oci-client/host.ts';
 import { Repository } from '../oci-client/repository.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../oci/manifest-limits.ts';
+import { OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { ManifestDescriptor } from '../registry/registry.ts';
 import type { Mirror } from '../stores/organizations/mirrors.ts';
@@ -167,8 +168,9 @@ export class UpstreamClient {
   failure(mirror: Mirror, error: unknown, hasAnswered: boolean): Failure {
     if (error instanceof Paused) return { reason: error.message, retryAfter: error.milliseconds, hasAnswered };
     const reason = this.reasonOf(mirror, error);
-    // A login that is refused again and again could be locked.
-    if (mayPass(error) || error instanceof LoginError) this.#pause.begin(error, reason);
+    // A login that is refused again and again could be locked. A lack of memory here is not the upstream's failure.
+    const isUpstreams = !(error instanceof OciError);
+    if ((isUpstreams && mayPass(error)) || error instanceof LoginError) this.#pause.begin(error, reason);
     const retryAfter = Math.max(SOON_MILLISECONDS, this.#pause.until - Date.now());
     return { reason: publicReasonOf(error), retryAfter, hasAnswered };
   }

@@ -1,6 +1,8 @@
 /** Tags of mirrors while the upstream fails. */
-import { describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { DAY } from '../../src/durations.ts';
+import { OciError } from '../../src/oci/errors.ts';
+import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { call, callApi } from '../support/client.ts';
 import { away, FAILED, mirroredApp, pass, pull, pulled, REPOSITORY, STALE } from '../support/mirrored-app.ts';
 import { becomeMirror } from '../support/mirrors.ts';
@@ -8,6 +10,10 @@ import { eventually } from '../support/queues.ts';
 import { UPSTREAM } from '../support/stub-upstream.ts';
 
 const upstream = mirroredApp();
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 describe('while the upstream fails', () => {
   test.each([
@@ -101,6 +107,14 @@ describe('while the upstream fails', () => {
     await becomeMirror('alice');
     upstream.answers = away;
     expect((await pull('v1')).status).toBe(503);
+  });
+
+  test('a registry without memory asks it again at once', async () => {
+    await becomeMirror('alice');
+    const { digest } = await upstream.index('app', 'v1', []);
+    vi.spyOn(isolateBudget, 'wait').mockRejectedValueOnce(new OciError('UNAVAILABLE'));
+    expect((await pull(digest)).status).toBe(503);
+    expect((await pull(digest)).status).toBe(200);
   });
 
   test('its words reach administrators and the log, but no caller', async () => {
