@@ -66,7 +66,7 @@ export class Mirrors {
   async set({ username, password, ...mirror }: NewMirror, by: Actor): Promise<MirrorSummary> {
     checkSettings(mirror, this.#config);
     if (username === undefined && password !== undefined)
-      throw invalid('username', 'is missing: whose password is it?');
+      throw invalid('username', 'is missing: name the user whose password it is');
     const credential = username === undefined ? undefined : { user: username, secret: password };
     const made = { ...mirror, credential, changedAt: Date.now() };
     const changedAt = await setMirror(this.#database, made, by);

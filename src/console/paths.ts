@@ -23,7 +23,7 @@ export function imageRoute(tail = ''): string {
   return `/images/:image{[^:@]+[:@][^/]+${tail === '' ? '' : `(?=${tail}$)`}}${tail}`;
 }
 
-/** Splits what {@link imageRoute} matched. */
+/** Splits a path that {@link imageRoute} has matched. */
 export function splitImage(image: string): { readonly repository: string; readonly reference: string } {
   const end = image.search(/[:@]/);
   return { repository: image.slice(0, end), reference: image.slice(end + 1) };

@@ -1,6 +1,6 @@
 /**
- * An upstream's repository as the source of a copy. It keeps the manifests of the image under way, so that a run that
- * goes on with it asks the upstream for none of them again, and limits how large an image may be.
+ * An upstream's repository as the source of a copy. It keeps the manifests of the image under way, so that the next run
+ * does not ask the upstream for them again. It limits the size of an image.
  */
 import { ContentError } from '../oci-client/content-error.ts';
 import type { Content } from '../oci-client/content.ts';

@@ -48,8 +48,8 @@ export class StoreDestination implements ImageDestination {
   }
 
   /**
-   * Returns whether a tag names this manifest, and the repository has all of it that is wanted: of an index, the
-   * manifests that `select` chooses.
+   * Returns whether a tag names this manifest, and the repository has all of its wanted content. Of an index, only the
+   * manifests that `select` chooses are wanted.
    */
   async hasImage(tag: Tag, digest: Digest, select: SelectChildren): Promise<boolean> {
     const found = await this.#resolve({ kind: 'tag', tag });
@@ -75,7 +75,7 @@ export class StoreDestination implements ImageDestination {
     const { registry, repository, state, id, image, isDry } = this.#options;
     this.#requireWanted();
     const digest = parseDigest(content.digest, 'the digest of a layer');
-    // Only from a repository to which this import brought the bytes: a digest alone must not open another one.
+    // Mount only from a repository to which this import brought the bytes: a digest alone must give access to no other.
     const source = state.copies.repositoryWith(id, digest);
     if (source === repository || state.copies.isPresent(id, image, digest)) return 'exists';
     if (await this.#hasBlob(digest)) {

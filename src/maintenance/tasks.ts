@@ -26,8 +26,8 @@ export interface Pass {
   /** Milliseconds after which the pass begins no further slice: 20,000 by default. */
   readonly milliseconds?: number;
   /**
-   * Statements that are kept for the pass, in all its stores together. It may also use those that earlier passes left.
-   * All passes together have {@link MOST_STATEMENTS}.
+   * Statements that are reserved for the pass, in all its stores together. It may also use those that earlier passes
+   * left. All passes together have {@link MOST_STATEMENTS}.
    */
   readonly statements: number;
   /** True if the pass runs only where the configuration collects. */

@@ -1,6 +1,6 @@
 /**
- * The Durable Object of a mirror at one store. It alone asks the upstream for tags and manifests, so that one question
- * is under way however many clients ask, and it has what was pulled stored: a manifest once all its blobs are.
+ * The Durable Object of a mirror at one store. It alone asks the upstream for tags and manifests, so that clients who
+ * ask for the same thing share one question. It stores pulled images: a manifest once all its blobs are stored.
  *
  * Its alarm stores images. It is not a replication queue, so no announcement waits for it.
  */
@@ -43,7 +43,7 @@ import { pageOfReferrers, referrersAt, tagsAt } from './upstream-lists.ts';
 const PATIENCE_MILLISECONDS = 3000;
 /** How long a client waits for the upstream otherwise. */
 const ANSWER_MILLISECONDS = 30_000;
-/** The time after which an alarm tries again that could not begin. */
+/** The time after which an alarm that could not begin tries again. */
 const AGAIN_MILLISECONDS = 10_000;
 /** The time for which it is remembered that the upstream has no such tag. */
 const MISSING_MILLISECONDS = MINUTE;
@@ -146,7 +146,7 @@ export class OrganizationMirror extends DurableObject<Env> {
    */
   async logIn(asker: MirrorAt, scope: string, refused?: RefusedLogin): Promise<LoginAnswer> {
     const { mirror } = await this.#use(asker);
-    // A fetch of the mirror before asks another upstream, which must not be told the login of this one.
+    // A fetch that began before a change may ask the earlier upstream, which must not get the login for this one.
     if (mirror.changedAt !== asker.mirror.changedAt) return { failure: { kind: 'content', message: HAS_CHANGED } };
     return this.#upstream.logIn(mirror, scope, refused);
   }
@@ -250,8 +250,8 @@ export class OrganizationMirror extends DurableObject<Env> {
   }
 
   /**
-   * Takes note of who asks, and returns the mirror as of its latest change, of which an isolate may not have heard.
-   * After a change, nothing counts that was learned before, or that is still under way.
+   * Takes note of who asks, and returns the mirror as of its latest change. The asking isolate may not have heard of
+   * that change. After a change, earlier answers and questions under way no longer count.
    */
   async #use(asker: MirrorAt): Promise<MirrorAt> {
     const { changedAt } = asker.mirror;

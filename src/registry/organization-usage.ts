@@ -1,7 +1,7 @@
 /**
- * Adds up what organizations use, in the same way at every host: what central counts, plus what each node's store holds
- * that central, as far as the node knows, does not count yet, such as open uploads. A quota check sees less than this
- * sum, because a store knows only central's count and what it holds itself.
+ * Adds up the usage of organizations, in the same way at every host. It is the usage that central counts, plus the
+ * content of each node's store that central, as far as the node knows, does not count yet, such as open uploads. A
+ * quota check sees less than this sum, because a store knows only central's count and its own content.
  */
 import type { Config } from '../config.ts';
 import type { OrganizationName } from '../oci/reference.ts';

@@ -181,7 +181,9 @@ export class StoredRegistry extends Uploads implements Registry {
     this.#options.wake();
   }
 
-  /** Writes if the condition holds. The write fails if what the condition was checked against has changed since. */
+  /**
+   * Writes if the condition holds. The write fails if the content on which the condition was checked has changed since.
+   */
   #writeIfHolds<Written>(
     repository: RepositoryName,
     condition: Conditional | undefined,

@@ -11,12 +11,12 @@ interface Asked {
   readonly fail: (cause: unknown) => void;
 }
 
-/** Names the statements that change rows, or may. */
+/** Matches statements that may change rows. */
 const WRITES = /\b(?:INSERT|UPDATE|DELETE)\b/i;
 
 /** @param database used for one request alone, because the answers of several requests must not wait for each other */
 export function joinedReads(database: D1Database): D1Database {
-  /** The statements of D1 by those that callers hold. */
+  /** D1's own statements, by the wrapped ones that callers hold. */
   const reads = new WeakMap<D1PreparedStatement, D1PreparedStatement>();
   let waiting: Asked[] = [];
 

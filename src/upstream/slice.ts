@@ -10,7 +10,7 @@ export class SliceOver extends Error {
 const SLICE_MILLISECONDS = 2 * 60_000;
 
 export class Slice {
-  /** The ids of the imports that were found to be wanted still. */
+  /** The ids of the imports that this run has found to be wanted still. */
   readonly confirmed = new Set<string>();
   readonly #hasMore: () => boolean;
 

@@ -101,7 +101,7 @@ describe('GET /token', () => {
   });
 
   property(
-    'grants the allowed part of the request, and the token is good for that only',
+    'grants the allowed part of the request, and the token is valid for that only',
     cases,
     async ({ presented: { header, who }, scopes, action, repository }) => {
       const query = new URLSearchParams([['service', 'any'], ...scopes.map((scope) => ['scope', scope])]);
@@ -321,7 +321,7 @@ describe('an access token', () => {
   );
 
   property(
-    'is good as it was issued, and in no other form',
+    'is valid in the form in which it was issued, and in no other',
     fc.record({ caller: fc.constantFrom(...CALLER_NAMES), forgery }),
     async ({ caller, forgery: how }) => {
       const { authorization } = await tokenFor(caller);

@@ -193,7 +193,7 @@ describe('memory', () => {
     await vi.waitFor(() => expect(budget.inUse()).toBe(0));
   });
 
-  test('is not needed beyond the least of it', async () => {
+  test('needs no more than the least of the window', async () => {
     const budget = new BufferBudget(RESERVED_BYTES);
     const { handout } = await handoutOf(SIZE, budget);
     const reader = collected(piecesOf(handout.stream(0, SIZE)));

@@ -142,7 +142,7 @@ test('neither the token nor the credential is logged or shown, though the upstre
   expect(shown).not.toContain(CREDENTIAL.secret);
 });
 
-test('a fetch of the mirror before a change is not told the login of the one after it', async () => {
+test('a fetch that began before a change of the mirror does not get the login after it', async () => {
   await becomeMirror('alice', { credential: CREDENTIAL });
   await addImage();
   expect(await pull('manifests/v1')).toBe(200);

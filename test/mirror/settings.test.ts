@@ -33,7 +33,7 @@ describe('names', () => {
   });
 });
 
-test('a mirror of another registry than before knows nothing of the earlier one', async () => {
+test('after a change of its registry, a mirror knows nothing of the earlier one', async () => {
   await becomeMirror('alice');
   await upstream.index('app', 'v1', []);
   await pull('v1');

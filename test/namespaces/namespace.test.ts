@@ -74,7 +74,7 @@ describe('organizationAt', () => {
     ['http://hub.example.com:8080/v2/', 'hub'],
     ['https://index.example.com/v2/', undefined],
     ['https://other.example.com/v2/', undefined],
-  ])('finds whose host %s is', (url, organization) => {
+  ])('finds the organization of the host %s', (url, organization) => {
     expect(organizationAt(mirrorHosts, new URL(url))).toBe(organization);
   });
 });

@@ -207,7 +207,7 @@ test('a host that does not answer is a failure, and the others are checked', asy
   expect(lines.some(({ check, host }) => check === 'health' && host === edges.central.host)).toBe(true);
 });
 
-/** Changes to what the deployment says of itself. */
+/** Changes to the deployment's report about itself. */
 type Lie = readonly [what: string, change: NonNullable<Fault['change']>, expected: RegExp, advice: RegExp];
 
 const hoursAgo = (hours: number): string => new Date(Date.now() - hours * 3_600_000).toISOString();

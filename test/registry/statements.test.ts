@@ -33,7 +33,7 @@ test('a push of very many blobs that only central has goes on where the last one
   await expect(push()).resolves.toBeGreaterThan(0);
 });
 
-test('a sweep after a removal leaves to maintenance what would take too many statements', async () => {
+test('a sweep after a removal leaves the rest to maintenance if it would take too many statements', async () => {
   const rows = 'WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)';
   await env.DB_CENTRAL.batch([
     env.DB_CENTRAL.prepare(

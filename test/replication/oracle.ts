@@ -31,8 +31,8 @@ export class Oracle {
 
   /** Records that a client requests a change. */
   begin(host: HostName, change: Change): Event {
-    // A deletion at a node is later than what its node and central know about the same thing. One that only finishes
-    // what another has begun at central is not.
+    // A deletion at a node is later than everything that its node and central know about the same thing. It is not, if
+    // it only finishes a deletion that has begun at central.
     const earlier =
       change.kind === 'push' || host === 'central'
         ? [...this.#known[host]]

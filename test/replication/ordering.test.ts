@@ -38,7 +38,7 @@ describe('a push to a node is later than', () => {
   });
 
   test.each([['tag'], ['manifest']] as const)(
-    'a deletion at central because of which a deletion of the %s at the node found nothing',
+    'a deletion at central that left nothing to a deletion of the %s at the node',
     async (kind) => {
       hosts.central.skew = FIVE_MINUTES;
       const image = await pushSmallImage(at(hosts.central), 1, ['latest']);

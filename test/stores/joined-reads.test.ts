@@ -38,7 +38,7 @@ test('a read that needs the answer of another goes with the next ones', async ()
   expect(counts.d1).toBe(2);
 });
 
-test('a read that fails leaves a write alone that was asked for at the same time', async () => {
+test('a read that fails does not undo a write that was asked for at the same time', async () => {
   const [write, batch, read, other] = await Promise.allSettled([
     database.all(ADD, 'one'),
     database.batch({ added: [ADD, 'two'], number: [NUMBER, 1] }),

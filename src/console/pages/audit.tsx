@@ -135,7 +135,7 @@ async function latest(c: ConsoleContext): Promise<readonly AuditEntry[]> {
   return entries;
 }
 
-/** Returns the start of the next day; what is no day stays as it is, for the API to refuse. */
+/** Returns the start of the next day. Any other text is returned as it is, so that the API refuses it. */
 function dayAfter(day: string): string {
   const at = Date.parse(`${day}T00:00:00Z`);
   return Number.isNaN(at) ? day : new Date(at + DAY).toISOString();

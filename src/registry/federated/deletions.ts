@@ -144,7 +144,7 @@ export class FederatedDeletions implements Pick<
         requireHolds({ precondition }, digest);
         shown = { reference, version: isAlive(there) ? there.created : null };
       }
-      // Reads all tags on the manifest, so it comes after what can refuse the deletion without them.
+      // Reads all tags on the manifest, so it comes after the checks that need no tags.
       const tags = await tagsOfManifest(node.database, repository, digest);
       requireNoTagAbove(repository, digest, await this.#stillAbove(repository, tags.above));
       const versions = Math.max(here.created, here.deleted, tags.version);
@@ -195,7 +195,7 @@ export class FederatedDeletions implements Pick<
 
   /**
    * Removes a repository at central and at the node. The removal's version is above the node's clock, so it also covers
-   * what the node has not announced yet.
+   * content that the node has not announced yet.
    */
   async deleteRepository(repository: RepositoryName, by = BERTH_ITSELF): Promise<void> {
     const { node, central, options } = this.#federation;
@@ -227,7 +227,7 @@ export class FederatedDeletions implements Pick<
     return local.repositoryExists || remote.repositoryExists;
   }
 
-  /** Raises the node's clock to what a 404 is based on, so that a later push here gets a greater version. */
+  /** Raises the node's clock to the versions on which a 404 is based, so that a later push here gets a greater one. */
   async #raiseClock(versions: readonly number[]): Promise<void> {
     const { node, options } = this.#federation;
     await raiseClockTo(node.database, Math.max(...versions), options.now());
@@ -243,8 +243,8 @@ export class FederatedDeletions implements Pick<
   }
 
   /**
-   * Reads what the organization now uses at central, so that the node knows at once what room the deletion has made. If
-   * central does not answer, the node learns it later from the change log.
+   * Reads what the organization now uses at central, so that the node knows at once how much room the deletion has
+   * made. If central does not answer, the node learns it later from the change log.
    */
   async #usageAtCentral(repository: RepositoryName): Promise<BoundStatement[]> {
     const told = this.#federation.central.database.batch({ usage: selectUsageOf([repository]) }, { again: true });

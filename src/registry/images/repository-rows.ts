@@ -1,7 +1,7 @@
 /**
  * Repositories of a store with their last push and pull, which the store keeps by the hour. A page reads one range of
- * an index. Those of an organization by their last push are read through a window, because which of them the caller may
- * pull is no column.
+ * an index. An organization's repositories by last push are read through a window, because no column tells which of
+ * them the caller may pull.
  */
 import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
 import { type Database, sql } from '../../stores/database.ts';
@@ -70,7 +70,7 @@ export async function publicWithin(
 
 /** The most repositories of an organization whose bytes are kept, or more. */
 const MOST_LARGEST = 100;
-// The next owner of an organization's name must not learn what the last one had.
+// The next owner of an organization's name must not learn the sizes of the last one's repositories.
 const MEASURED_BYTES = `(
   SELECT each.value ->> 'bytes' FROM largest_repositories l
   CROSS JOIN organizations o ON o.name = l.organization AND o.removed_at IS NULL AND l.measured_at >= o.created_at

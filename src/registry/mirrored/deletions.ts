@@ -32,7 +32,7 @@ export class MirroredDeletions implements Pick<Registry, 'deleteTag' | 'deleteMa
 
   /**
    * Deletes at the upstream first, if pushes go there.
-   * @param here deletes beneath, under the precondition that is left to check
+   * @param here deletes in the registry beneath, which checks the remaining precondition
    */
   async #delete(
     repository: RepositoryName,

@@ -19,8 +19,8 @@ export interface LatestPush {
 }
 
 /**
- * Documents to look at. Not every document stands for the push of a tag to one of the repositories: those of others,
- * the images of an index, signatures and further parts of a large document do not.
+ * The number of documents to look at. Many stand for no push of a tag to these repositories: documents of other
+ * repositories, images of an index, signatures, and further parts of a large document.
  */
 const DOCUMENTS = 2000;
 

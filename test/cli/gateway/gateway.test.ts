@@ -264,7 +264,7 @@ test('small bodies wait for room once four of them fill it', async () => {
     const options = { host: '127.0.0.1', port, method: 'PUT', path: manifestAt(tag), headers, agent: false };
     return request(options).on('error', () => undefined);
   });
-  // The gateway has read most of what was written, as no socket holds so much. So it has made room for the whole.
+  // No socket holds so much, so the gateway has read most of the bytes, and has made room for the whole body.
   const most = Buffer.alloc(16 * MEBIBYTE - 1);
   await Promise.all(bodies.map((body) => new Promise((written) => body.write(most, written))));
   const fifth = ask({ method: 'PUT', path: manifestAt('e') }, Buffer.from('{}'));

@@ -182,7 +182,7 @@ describe('a request is refused', () => {
     ['a prefix with a slash at its end', { from: 'hub', prefix: 'team/' }, 'prefix'],
     ['a prefix that climbs', { from: 'hub', prefix: '../team' }, 'prefix'],
     [
-      'an expiry of images that may wait to be forwarded',
+      'an expiry together with forwarded pushes',
       { from: 'hub', pushes: 'forwarded', expires_seconds: 60 },
       'expires_seconds',
     ],

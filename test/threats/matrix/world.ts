@@ -80,7 +80,7 @@ export async function createWorld({ host, store }: Place): Promise<World> {
     public: await putBlob(SOURCES.public, bytesOf(13, 50), asOwnerOf(SOURCES.public)),
   };
   if (image === undefined || blob === undefined) throw new Error('no repository is whole');
-  // Reads that are allowed note what they learn, once.
+  // An allowed read records the hour and the platform once. Both are recorded here.
   await database.prepare("UPDATE manifests SET last_pull = ?1, image_platform = ''").bind(Date.now()).run();
   return {
     image,
