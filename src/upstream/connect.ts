@@ -17,7 +17,7 @@ export interface UpstreamCredential {
   readonly secret: string;
 }
 
-/** Thrown in place of a long wait before another attempt, with what the last one failed with. */
+/** Thrown in place of a long wait before another attempt, with the last failure. */
 export class Postponed extends Error {
   override readonly name = 'Postponed';
   readonly milliseconds: number;
@@ -36,7 +36,7 @@ export interface ConnectOptions {
   readonly longestWait?: number;
   /** Is told of every answer. */
   readonly onAnswer?: (answer: Response) => void;
-  /** Logs in instead of the connection, which would use the credential. */
+  /** Logs in, in place of the connection's own login with the credential. */
   readonly login?: Login | undefined;
 }
 
