@@ -1,4 +1,4 @@
-/** Lists repositories, by name or by last push, with what a page shows of each. */
+/** Lists repositories, by name or by last push, with the fields that a page shows. */
 import type { Config } from '../../config.ts';
 import { OciError } from '../../oci/errors.ts';
 import { isRepositoryName, type OrganizationName, type RepositoryName } from '../../oci/reference.ts';

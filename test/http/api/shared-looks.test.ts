@@ -48,7 +48,7 @@ test('one look is enough without a waiting time, or when the state is reached al
   expect([look.mock.calls.length, vi.getTimerCount()]).toEqual([2, 0]);
 });
 
-test('the other requests look instead of one that was cancelled', async () => {
+test('if the request that looks is cancelled, the others look themselves', async () => {
   const looks = new SharedLooks<number>();
   const waiting = looks.until('same', vi.fn(async () => 1).mockResolvedValueOnce(0), is(1), 60);
   await vi.advanceTimersByTimeAsync(0);
