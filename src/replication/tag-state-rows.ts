@@ -119,6 +119,8 @@ export interface ImageAtStore {
   readonly platforms: readonly string[];
   /** The key of the object with its config, if a page may read it for the platform. */
   readonly unreadConfig: string | undefined;
+  /** Whether a page has read the config for the platform. */
+  readonly isConfigRead: boolean;
   /** The number of its manifests that are alive in the store. */
   readonly manifests: number;
   /** Whether all of it was read. If not, the store may lack more of it than the other fields say. */
@@ -170,6 +172,7 @@ function imageIn({ parts, platforms, platform, config, ...row }: ImageRow): Imag
     ...read,
     platforms: platform ? [platform] : (JSON.parse(platforms) as string[]),
     unreadConfig: config ?? undefined,
+    isConfigRead: platform !== null,
     isWhole: descriptors < MOST_DESCRIPTORS,
   };
 }

@@ -226,11 +226,14 @@ async function platformsOf(
   defer: (work: Promise<unknown>) => void,
 ): Promise<Platforms> {
   const unread = [...digests].flatMap((digest): UnreadConfig[] => {
-    if (answers.some(({ known }) => (known?.images.get(digest)?.platforms.length ?? 0) > 0)) return [];
-    const [first] = answers.flatMap(({ store, known }) => {
-      const key = known?.images.get(digest)?.unreadConfig;
-      return key === undefined ? [] : [{ store, key, digest }];
+    const images = answers.flatMap(({ store, known }) => {
+      const image = known?.images.get(digest);
+      return image === undefined ? [] : [{ store, ...image }];
     });
+    if (images.some(({ isConfigRead, platforms }) => isConfigRead || platforms.length > 0)) return [];
+    const [first] = images.flatMap(({ store, unreadConfig: key }) =>
+      key === undefined ? [] : [{ store, key, digest }],
+    );
     return first === undefined ? [] : [first];
   });
   const read = await readPlatforms(unread);

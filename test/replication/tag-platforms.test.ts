@@ -41,6 +41,16 @@ test('the first page that shows an image reads its config, and later ones do not
   }
 });
 
+test('a config that names no platform is read once, although several stores have it', async () => {
+  await push('node1', 'none', { name: 'a chart' });
+  await hosts.drain();
+  for (const reads of [1, 0, 0]) {
+    for (const counts of Object.values(hosts.counts)) resetCounts(counts);
+    expect(await platforms()).toEqual({ none: [] });
+    expect(hosts.counts.central.classB + hosts.counts.node1.classB).toBe(reads);
+  }
+});
+
 test('a config is read at the node that has it while central does not', async () => {
   await push('node1', 'amd', { os: 'linux', architecture: 'amd64' });
   expect(await platforms()).toEqual({ amd: ['linux/amd64'] });

@@ -3,8 +3,9 @@
  * an index. An organization's repositories by last push are read through a window, because no column tells which of
  * them the caller may pull.
  */
-import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
+import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
 import { type Database, sql } from '../../stores/database.ts';
+import { bytesIn, selectMeasured } from '../../stores/organizations/largest-repositories-rows.ts';
 import { keyed, paged } from '../../stores/rows-read.ts';
 import type { NameRange } from '../../stores/name-ranges.ts';
 
@@ -68,21 +69,12 @@ export async function publicWithin(
   return (await database.all(SELECT_PUBLIC_WITHIN, from, to, after, limit)).map(({ name }) => name);
 }
 
-/** The most repositories of an organization whose bytes are kept, or more. */
-const MOST_LARGEST = 100;
-// The next owner of an organization's name must not learn the sizes of the last one's repositories.
-const MEASURED_BYTES = `(
-  SELECT each.value ->> 'bytes' FROM largest_repositories l
-  CROSS JOIN organizations o ON o.name = l.organization AND o.removed_at IS NULL AND l.measured_at >= o.created_at
-  CROSS JOIN json_each(l.measured, '$.largest') AS each
-  WHERE l.organization = substr(r.name, 1, instr(r.name, '/') - 1) AND each.value ->> 'name' = r.name)`;
-
-const SELECT_NAMED = sql<Omit<RepositoryRow, 'public'> & { public: number }>`
-  SELECT r.name, r.pushed_at AS pushedAt, r.last_pull AS pulledAt, ${IS_PUBLIC}, ${MEASURED_BYTES} AS bytes,
+const SELECT_NAMED = sql<Omit<RepositoryRow, 'public' | 'bytes'> & { public: number }>`
+  SELECT r.name, r.pushed_at AS pushedAt, r.last_pull AS pulledAt, ${IS_PUBLIC},
     (SELECT count(*) FROM (SELECT 1 FROM tags t INDEXED BY tags_visible WHERE t.repository = r.name AND t.visible = 1
       LIMIT ${String(MOST_TAGS_COUNTED)})) AS tags
   FROM json_each(?1) AS asked CROSS JOIN repositories r ON r.name = asked.value`.reading(
-  (run) => keyed(run) + (3 * MOST_TAGS_COUNTED + MOST_LARGEST) * run.keys,
+  (run) => keyed(run) + 3 * MOST_TAGS_COUNTED * run.keys,
 );
 
 /** Returns the rows of the repositories that the store has. */
@@ -90,8 +82,14 @@ export async function repositoriesNamed(
   database: Database,
   names: readonly RepositoryName[],
 ): Promise<ReadonlyMap<RepositoryName, RepositoryRow>> {
-  const rows = await database.all(SELECT_NAMED, JSON.stringify(names));
-  return new Map(rows.map((row) => [row.name, { ...row, public: row.public === 1 }]));
+  const { rows, measured } = await database.batch(
+    { rows: [SELECT_NAMED, JSON.stringify(names)], measured: selectMeasured(names.map(organizationOf)) },
+    { again: true },
+  );
+  const bytes = bytesIn(measured);
+  return new Map(
+    rows.map((row) => [row.name, { ...row, public: row.public === 1, bytes: bytes.get(row.name) ?? null }]),
+  );
 }
 
 const SELECT_PULLED = sql<{ name: RepositoryName; pulledAt: number }>`

@@ -76,18 +76,35 @@ export async function deleteMeasuredBefore(database: Database, time: number, lim
   return (await database.all(DELETE_OLD, time, limit)).length;
 }
 
+interface MeasuredRow {
+  readonly measured_at: number;
+  /** {@link MeasuredRepositories}, as JSON. */
+  readonly measured: string;
+}
+
 // The next owner of a name must not learn of the last one's repositories.
-const SELECT = sql<{ measured_at: number; measured: string }>`
-  SELECT m.measured_at, m.measured FROM largest_repositories m
-  CROSS JOIN organizations o ON o.name = m.organization AND o.removed_at IS NULL
-  WHERE m.organization = ?1 AND m.measured_at >= o.created_at`;
+const SELECT = sql<MeasuredRow>`
+  SELECT m.measured_at, m.measured FROM json_each(?1) AS asked
+  CROSS JOIN organizations o ON o.name = asked.value AND o.removed_at IS NULL
+  CROSS JOIN largest_repositories m ON m.organization = o.name AND m.measured_at >= o.created_at`;
+
+/** Returns the statement that reads the last measurements of organizations. */
+export function selectMeasured(organizations: readonly OrganizationName[]): BoundStatement<MeasuredRow> {
+  return [SELECT, JSON.stringify([...new Set(organizations)])];
+}
+
+/** Returns the bytes of the repositories in measurements. */
+export function bytesIn(rows: readonly MeasuredRow[]): ReadonlyMap<string, number> {
+  const measured = rows.map((row) => JSON.parse(row.measured) as MeasuredRepositories);
+  return new Map(measured.flatMap(({ largest }) => largest.map(({ name, bytes }) => [name, bytes] as const)));
+}
 
 /** Returns the last measurement and when its round began; undefined if there was none yet. */
 export async function largestRepositories(
   central: Database,
   organization: OrganizationName,
 ): Promise<{ readonly measuredAt: number; readonly measured: MeasuredRepositories } | undefined> {
-  const row = await central.first(SELECT, organization);
+  const row = await central.first(...selectMeasured([organization]));
   if (row === undefined) return undefined;
   return { measuredAt: row.measured_at, measured: JSON.parse(row.measured) as MeasuredRepositories };
 }
