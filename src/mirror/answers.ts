@@ -15,6 +15,14 @@ export interface MirrorAt {
   readonly namespace: Namespace;
 }
 
+/** A blob of a mirror's repository, and the registry that stores it. */
+export interface BlobWanted extends MirrorAt {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  /** Bytes, if a manifest states it. */
+  readonly size?: number | undefined;
+}
+
 export interface Failure {
   /** Why the upstream could not be asked, for anybody who may pull. */
   readonly reason: string;

@@ -1,10 +1,9 @@
 /** The upstream, as the source of one blob. */
 import type { Config } from '../config.ts';
-import type { Namespace } from '../namespaces/namespace.ts';
 import { Repository, sizeIn } from '../oci-client/repository.ts';
 import { withRetries } from '../oci-client/retry.ts';
-import type { BlobWanted } from './blob.ts';
-import { mirrorOf } from './mirror-object.ts';
+import type { BlobWanted } from './answers.ts';
+import { mirrorObjectOf } from './mirror-object.ts';
 import { hostOf, isAbsence, nameAtUpstream } from './reach-upstream.ts';
 import { sharedLogin } from './shared-login.ts';
 
@@ -18,20 +17,17 @@ export interface BegunBlob {
 export class BlobSource {
   readonly #env: object;
   readonly #config: Config;
-  readonly #namespaceOf: (wanted: BlobWanted) => Namespace;
 
-  constructor(env: object, config: Config, namespaceOf: (wanted: BlobWanted) => Namespace) {
+  constructor(env: object, config: Config) {
     this.#env = env;
     this.#config = config;
-    this.#namespaceOf = namespaceOf;
   }
 
   /** Returns the blob's repository at the upstream. @throws OciError FIELD_INVALID if Berth may not reach it */
   repository(wanted: BlobWanted, signal?: AbortSignal): Repository {
-    const { mirror, repository } = wanted;
-    const at = { mirror, namespace: this.#namespaceOf(wanted) };
-    const object = mirrorOf(this.#env, mirror.organization, at.namespace);
-    const login = sharedLogin(async (scope, refused) => object.logIn(at, scope, refused));
+    const { mirror, namespace, repository } = wanted;
+    const object = mirrorObjectOf(this.#env, mirror.organization, namespace);
+    const login = sharedLogin(async (scope, refused) => object.logIn({ mirror, namespace }, scope, refused));
     const host = hostOf(mirror, this.#config, { login });
     return new Repository(host, nameAtUpstream(mirror, this.#config, repository), 'pull', signal);
   }

@@ -10,17 +10,17 @@ import { type Config, parseConfig } from '../config.ts';
 import { HOUR, MINUTE } from '../durations.ts';
 import { MAX_ATTEMPTS, mayPass, reasonOf } from '../upstream/failure.ts';
 import { logFailure } from '../log.ts';
-import { type Namespace, namespaceName } from '../namespaces/namespace.ts';
 import { ContentError } from '../oci-client/content-error.ts';
-import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
-import { organizationOf, type RepositoryName } from '../oci/reference.ts';
+import { organizationOf } from '../oci/reference.ts';
+import { ifKnown } from '../registry/answers.ts';
 import { composeMirrorList, composeStore } from '../registry/compose.ts';
+import type { OpenedBlob } from '../registry/mirrored/upstreams.ts';
 import type { Registry, StoredBlob } from '../registry/registry.ts';
 import { MAX_OBJECT_BYTES } from '../stores/bucket.ts';
-import type { Mirror } from '../stores/organizations/mirrors.ts';
 import { StatementMeter } from '../stores/statement-meter.ts';
 import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
+import type { BlobWanted } from './answers.ts';
 import { registryBeneath } from './beneath.ts';
 import { bringBlob } from './blob-fetch.ts';
 import { BlobSource } from './blob-source.ts';
@@ -31,27 +31,10 @@ import { Pause } from './pause.ts';
 import { isAbsence } from './reach-upstream.ts';
 import { orAfter } from './waiting.ts';
 
-export interface BlobWanted {
-  /** `central`, or the name of a node: the registry that stores the blob. */
-  readonly namespace: string;
-  /** After a change of it, a blob is fetched anew, and not handed out from the upstream before. */
-  readonly mirror: Mirror;
-  readonly repository: RepositoryName;
-  readonly digest: Digest;
-  /** Bytes, if a manifest says so. */
-  readonly size?: number;
-}
-
 /** Some bytes of a blob: from `start` to before `end`. */
 interface Range {
   readonly start: number;
   readonly end: number;
-}
-
-export interface OpenedBlob {
-  /** Bytes of the whole blob. */
-  readonly size: number;
-  readonly content: ReadableStream<Uint8Array>;
 }
 
 /** What became of a fetch. `failed` is a reason for people, and `mayPass` tells whether another attempt may succeed. */
@@ -90,7 +73,7 @@ export class MirrorBlob extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#config = parseConfig(env);
-    this.#source = new BlobSource(env, this.#config, (wanted) => this.#namespaceOf(wanted));
+    this.#source = new BlobSource(env, this.#config);
   }
 
   /**
@@ -158,7 +141,7 @@ export class MirrorBlob extends DurableObject<Env> {
   /** Whether the mirror is still there, and still what it was. */
   async #isCurrent(wanted: BlobWanted): Promise<boolean> {
     const organization = organizationOf(wanted.repository);
-    const mirrors = await composeMirrorList(this.env, this.#namespaceOf(wanted));
+    const mirrors = await composeMirrorList(this.env, wanted.namespace);
     return mirrors.some((each) => each.organization === organization && each.changedAt <= wanted.mirror.changedAt);
   }
 
@@ -323,7 +306,7 @@ export class MirrorBlob extends DurableObject<Env> {
   }
 
   #partsOf({ id, wanted }: Kept): ObjectParts {
-    const { store } = this.#namespaceOf(wanted);
+    const { store } = wanted.namespace;
     const { bucket } = composeStore(this.#config, this.env, store) ?? {};
     if (bucket === undefined) throw new Error(`there is no store ${store}`);
     return new ObjectParts(bucket, id);
@@ -333,12 +316,7 @@ export class MirrorBlob extends DurableObject<Env> {
   async #stored(wanted: BlobWanted): Promise<StoredBlob | undefined> {
     const { repository, digest } = wanted;
     const registry = await this.#registryOf(wanted);
-    try {
-      return await registry.getBlob({ repository, condition: 'granted' }, digest);
-    } catch (error) {
-      if (error instanceof OciError && ABSENT.has(error.kind)) return undefined;
-      throw error;
-    }
+    return ifKnown(registry.getBlob({ repository, condition: 'granted' }, digest));
   }
 
   async #openStored(wanted: BlobWanted, start: number, end: number): Promise<ReadableStream<Uint8Array>> {
@@ -348,22 +326,10 @@ export class MirrorBlob extends DurableObject<Env> {
   }
 
   #registryOf(wanted: BlobWanted): Promise<Registry> {
-    this.#registry ??= registryBeneath(
-      this.ctx,
-      this.env,
-      this.#config,
-      this.#namespaceOf(wanted),
-      new StatementMeter(),
-    );
+    this.#registry ??= registryBeneath(this.ctx, this.env, this.#config, wanted.namespace, new StatementMeter());
     return this.#registry;
   }
-
-  #namespaceOf({ namespace }: BlobWanted): Namespace {
-    return namespaceNamed(this.#config, namespace);
-  }
 }
-
-const ABSENT: ReadonlySet<string> = new Set(['BLOB_UNKNOWN', 'NAME_UNKNOWN']);
 
 /**
  * Does something, and throws its failure as a reason for people. The upstream could send its credential in the cause.
@@ -372,24 +338,4 @@ function orReason<Answer>({ mirror }: BlobWanted, work: () => Promise<Answer>): 
   return work().catch((error: unknown) => {
     throw new Error(reasonOf(error, mirror.credential));
   });
-}
-
-function namespaceNamed({ central, nodes }: Config, name: string): Namespace {
-  const found = [central, ...nodes].find((each) => namespaceName(each) === name);
-  if (found === undefined) throw new Error(`there is no registry ${name}`);
-  return found;
-}
-
-/** The configuration of a Worker's bindings, which never change. */
-const configs = new WeakMap<object, Config>();
-
-/** Returns the Durable Object of a blob that comes into the store of a namespace. */
-export function mirrorBlobOf(env: object, wanted: BlobWanted): DurableObjectStub<MirrorBlob> {
-  const { MIRROR_BLOB: all } = env as { MIRROR_BLOB: DurableObjectNamespace<MirrorBlob> };
-  const config = configs.get(env) ?? parseConfig(env);
-  configs.set(env, config);
-  const namespace = namespaceNamed(config, wanted.namespace);
-  const id = all.idFromName(`${namespace.store} ${wanted.repository} ${wanted.digest} ${wanted.mirror.changedAt}`);
-  const region = namespace.kind === 'node' ? (namespace.region as DurableObjectLocationHint) : undefined;
-  return all.get(id, region === undefined ? {} : { locationHint: region });
 }

@@ -10,10 +10,9 @@ import { ifKnown } from '../registry/answers.ts';
 import type { Actor, Registry } from '../registry/registry.ts';
 import type { Mirror } from '../stores/organizations/mirrors.ts';
 import type { MirrorAt } from './answers.ts';
-import { mirrorBlobOf } from './blob.ts';
+import { blobObjectOf } from './mirror-object.ts';
 import { descriptorOf, type DueImage, type KeptManifest, type MirrorState } from './mirror-state.ts';
 import type { OutgoingState } from './outgoing-state.ts';
-import { wantedBlob } from './reach-upstream.ts';
 
 /** The blobs of an image that are fetched side by side. */
 const BLOBS_AT_ONCE = 3;
@@ -109,8 +108,8 @@ export class ImageStore {
     // As before a push, this promises that the blob is kept until the manifest comes.
     const isThere = await ifKnown(registry.resolveBlob(access, digest, true));
     if (isThere !== undefined) return true;
-    const wanted = wantedBlob(at, repository, digest, size);
-    const outcome = await mirrorBlobOf(this.#env, wanted).ensure(wanted);
+    const wanted = { ...at, repository, digest, size };
+    const outcome = await blobObjectOf(this.#env, wanted).ensure(wanted);
     if (outcome === 'stored') return true;
     if (outcome === 'fetching') return false;
     if (outcome === 'absent') throw new ContentError(`the upstream has no blob ${digest}`);

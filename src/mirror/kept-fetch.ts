@@ -1,4 +1,4 @@
-import type { BlobWanted } from './blob.ts';
+import type { BlobWanted } from './answers.ts';
 
 /** A fetch in the storage of its object. A blob without parts is not kept there, because its fetch begins anew. */
 export interface Kept {

@@ -1,15 +1,34 @@
+/** The Durable Objects of mirrors. They are placed near the store in which they store. */
 import type { Namespace } from '../namespaces/namespace.ts';
 import type { OrganizationName } from '../oci/reference.ts';
+import type { BlobWanted } from './answers.ts';
+import type { MirrorBlob } from './blob.ts';
 import type { OrganizationMirror } from './durable-object.ts';
 
-/** Returns the Durable Object of a mirror at a store, which is placed near it. */
-export function mirrorOf(
+interface Bindings {
+  readonly ORGANIZATION_MIRROR: DurableObjectNamespace<OrganizationMirror>;
+  readonly MIRROR_BLOB: DurableObjectNamespace<MirrorBlob>;
+}
+
+/** Returns the object of a mirror at the store of a namespace. */
+export function mirrorObjectOf(
   env: object,
   organization: OrganizationName,
   namespace: Namespace,
 ): DurableObjectStub<OrganizationMirror> {
-  const { ORGANIZATION_MIRROR: all } = env as { ORGANIZATION_MIRROR: DurableObjectNamespace<OrganizationMirror> };
-  const id = all.idFromName(`${namespace.store}/${organization}`);
-  const region = namespace.kind === 'node' ? (namespace.region as DurableObjectLocationHint) : undefined;
-  return all.get(id, region === undefined ? {} : { locationHint: region });
+  const { ORGANIZATION_MIRROR: all } = env as Bindings;
+  return all.get(all.idFromName(`${namespace.store}/${organization}`), near(namespace));
+}
+
+/** Returns the object of a blob that arrives at the store of a namespace. A change of the mirror makes it another one. */
+export function blobObjectOf(env: object, wanted: BlobWanted): DurableObjectStub<MirrorBlob> {
+  const { MIRROR_BLOB: all } = env as Bindings;
+  const { namespace, mirror, repository, digest } = wanted;
+  return all.get(all.idFromName(`${namespace.store} ${repository} ${digest} ${mirror.changedAt}`), near(namespace));
+}
+
+function near(namespace: Namespace): DurableObjectNamespaceGetDurableObjectOptions {
+  return namespace.kind === 'node' && namespace.region !== undefined
+    ? { locationHint: namespace.region as DurableObjectLocationHint }
+    : {};
 }

@@ -1,17 +1,13 @@
 /** How a mirror reaches its upstream. */
 import type { Config } from '../config.ts';
-import { namespaceName } from '../namespaces/namespace.ts';
 import { LoginError } from '../oci-client/authorization.ts';
 import type { Host } from '../oci-client/host.ts';
 import { RegistryError } from '../oci-client/registry-error.ts';
-import type { Digest } from '../oci/digest.ts';
 import { organizationOf, type RepositoryName } from '../oci/reference.ts';
 import type { Mirror } from '../stores/organizations/mirrors.ts';
 import { parseUpstream, type Upstream } from '../upstream/address.ts';
 import { type ConnectOptions, connectUpstream, upstreamName } from '../upstream/connect.ts';
 import { reachOf } from '../upstream/reach.ts';
-import type { BlobWanted } from './blob.ts';
-import type { MirrorAt } from './answers.ts';
 
 /** What a mirror's settings say of its upstream. */
 export type UpstreamSettings = Pick<Mirror, 'from' | 'loginHost' | 'prefix' | 'credential'>;
@@ -33,17 +29,6 @@ export function nameAtUpstream(settings: UpstreamSettings, config: Config, repos
 
 function upstreamOf({ from, loginHost }: UpstreamSettings, config: Config): Upstream {
   return parseUpstream(from, loginHost, reachOf(config));
-}
-
-/** Returns what the Durable Object of a blob is asked for. @param size in bytes, if a manifest says so */
-export function wantedBlob(
-  { mirror, namespace }: MirrorAt,
-  repository: RepositoryName,
-  digest: Digest,
-  size?: number,
-): BlobWanted {
-  const wanted = { namespace: namespaceName(namespace), mirror, repository, digest };
-  return { ...wanted, ...(size === undefined ? {} : { size }) };
 }
 
 /** Statuses with which a registry says that something is not there, or not for Berth. */

@@ -20,11 +20,9 @@ import type {
 } from '../registry/registry.ts';
 import { within } from '../stores/deadline.ts';
 import type { Mirror } from '../stores/organizations/mirrors.ts';
-import { mirrorBlobOf } from './blob.ts';
 import type { Failure, MirrorAt, MirrorStatus } from './answers.ts';
 import type { OrganizationMirror } from './durable-object.ts';
-import { mirrorOf } from './mirror-object.ts';
-import { wantedBlob } from './reach-upstream.ts';
+import { blobObjectOf, mirrorObjectOf } from './mirror-object.ts';
 
 /** The time after which an isolate looks again which organizations are mirrors. */
 const LIST_MILLISECONDS = 5000;
@@ -67,12 +65,12 @@ export function forgetMirrorLists(env: object): void {
  * @throws OciError UNAVAILABLE
  */
 export function retryPushes(env: object, organization: OrganizationName, namespace: Namespace): Promise<number> {
-  return unlessAway(Promise.resolve(mirrorOf(env, organization, namespace).retry()));
+  return unlessAway(Promise.resolve(mirrorObjectOf(env, organization, namespace).retry()));
 }
 
 /** Returns how a mirror gets on with its upstream, at a namespace's store. @throws OciError UNAVAILABLE */
 export function statusOf(env: object, organization: OrganizationName, namespace: Namespace): Promise<MirrorStatus> {
-  return unlessAway(Promise.resolve(mirrorOf(env, organization, namespace).status()));
+  return unlessAway(Promise.resolve(mirrorObjectOf(env, organization, namespace).status()));
 }
 
 class UpstreamsOfNamespace implements Upstreams {
@@ -206,8 +204,8 @@ class UpstreamsOfNamespace implements Upstreams {
   }
 
   async blobSize(mirror: Mirror, repository: RepositoryName, digest: Digest): Promise<number | undefined> {
-    const wanted = wantedBlob({ mirror, namespace: this.#namespace }, repository, digest);
-    return unlessAway(mirrorBlobOf(this.#env, wanted).size(wanted));
+    const wanted = { mirror, namespace: this.#namespace, repository, digest };
+    return unlessAway(blobObjectOf(this.#env, wanted).size(wanted));
   }
 
   async openBlob(
@@ -216,9 +214,9 @@ class UpstreamsOfNamespace implements Upstreams {
     digest: Digest,
     range?: ByteRange,
   ): Promise<OpenedBlob | undefined> {
-    const wanted = wantedBlob({ mirror, namespace: this.#namespace }, repository, digest);
+    const wanted = { mirror, namespace: this.#namespace, repository, digest };
     const part = range && { start: range.offset, end: range.offset + range.length };
-    return unlessAway(mirrorBlobOf(this.#env, wanted).open(wanted, part));
+    return unlessAway(blobObjectOf(this.#env, wanted).open(wanted, part));
   }
 
   async notePush(
@@ -267,7 +265,7 @@ class UpstreamsOfNamespace implements Upstreams {
     question: (object: DurableObjectStub<OrganizationMirror>, at: MirrorAt) => Promise<Answer>,
   ): Promise<Answer> {
     const at = { mirror, namespace: this.#namespace };
-    return unlessAway(question(mirrorOf(this.#env, mirror.organization, this.#namespace), at));
+    return unlessAway(question(mirrorObjectOf(this.#env, mirror.organization, this.#namespace), at));
   }
 }
 

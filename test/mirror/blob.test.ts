@@ -1,8 +1,9 @@
 /** A blob of a mirror on its way from the upstream into a store, and its readers. */
 import { env } from 'cloudflare:workers';
 import { afterEach, describe, expect, test } from 'vitest';
-import { mirrorBlobOf } from '../../src/mirror/blob.ts';
+import { blobObjectOf } from '../../src/mirror/mirror-object.ts';
 import { PART_BYTES } from '../../src/mirror/handout.ts';
+import type { Namespace } from '../../src/namespaces/namespace.ts';
 import { openFixture } from '../support/fixture.ts';
 import {
   blobOf as addBlob,
@@ -16,6 +17,7 @@ import {
   stored,
 } from '../support/mirror-blobs.ts';
 import { stopMirrors } from '../support/mirrors.ts';
+import { config } from '../support/queues.ts';
 import { stubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
 
 const LARGE = 3 * PART_BYTES + 777;
@@ -25,7 +27,7 @@ const expectNothingLent = checkLoans();
 // The mirror's object keeps its login.
 afterEach(stopMirrors);
 
-const blobOf = (size: number, namespace?: string): Promise<MirroredBlob> => addBlob(upstream, size, namespace);
+const blobOf = (size: number, namespace?: Namespace): Promise<MirroredBlob> => addBlob(upstream, size, namespace);
 
 describe.each([0, 1, 1000, PART_BYTES, LARGE])('a blob of %d bytes', (size) => {
   test('is read while it is stored', async () => {
@@ -80,7 +82,7 @@ test('a blob that was stored and then removed is fetched again', async () => {
 });
 
 test('a node stores in its own store', async () => {
-  const blob = await blobOf(5000, 'node1');
+  const blob = await blobOf(5000, config.nodes[0]);
   expect(await objectOf(blob).ensure(blob.wanted)).toBe('stored');
   const { results } = await env.DB_NODE1!.prepare('SELECT digest FROM locations').all();
   expect(results).toEqual([{ digest: blob.wanted.digest }]);
@@ -89,7 +91,7 @@ test('a node stores in its own store', async () => {
 test('the name at the upstream follows from the prefix', async () => {
   const blob = await blobOf(10);
   const prefixed = { ...blob.wanted, mirror: { ...blob.wanted.mirror, prefix: 'mirrors/of' } };
-  expect(await mirrorBlobOf(env, prefixed).ensure(prefixed)).toBe('stored');
+  expect(await blobObjectOf(env, prefixed).ensure(prefixed)).toBe('stored');
   expect(upstream.gets()).toEqual([`GET /v2/mirrors/of/team/app/blobs/${blob.wanted.digest}`]);
 });
 
@@ -97,7 +99,7 @@ describe('the size', () => {
   test('is asked for if no manifest states it', async () => {
     const { wanted: known, content } = await blobOf(5000);
     const { size: _, ...wanted } = known;
-    expect(await mirrorBlobOf(env, wanted).size(wanted)).toBe(5000);
+    expect(await blobObjectOf(env, wanted).size(wanted)).toBe(5000);
     expect(sameBytes(await read({ wanted, content }), content)).toBe(true);
     expect(upstream.requests.map((each) => each.split(' ')[0])).toEqual(['HEAD', 'GET']);
   });

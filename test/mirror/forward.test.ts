@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { runInDurableObject } from 'cloudflare:test';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { mirrorOf } from '../../src/mirror/mirror-object.ts';
+import { mirrorObjectOf } from '../../src/mirror/mirror-object.ts';
 import { config } from '../support/queues.ts';
 import type { OrganizationName } from '../../src/oci/reference.ts';
 import { addUsers, call, callApi } from '../support/client.ts';
@@ -45,7 +45,7 @@ async function pulled(path = MANIFEST, host?: string): Promise<string> {
 
 /** Runs what is due in the mirror's object now, as its alarm would. */
 async function runAlarm(): Promise<void> {
-  const object = mirrorOf(env, 'alice' as OrganizationName, config.central);
+  const object = mirrorObjectOf(env, 'alice' as OrganizationName, config.central);
   await runInDurableObject(object, (instance) => instance.alarm());
 }
 
@@ -224,7 +224,7 @@ describe('a push whose request was cut off', () => {
   beforeEach(addUsers);
 
   const cutOff = async (): Promise<void> => {
-    await runInDurableObject(mirrorOf(env, 'alice' as OrganizationName, config.central), (_, { storage }) => {
+    await runInDurableObject(mirrorObjectOf(env, 'alice' as OrganizationName, config.central), (_, { storage }) => {
       storage.sql.exec("UPDATE outgoing SET stage = 'noted', due_at = 0");
     });
     await runAlarm();

@@ -1,7 +1,7 @@
 /** The login of a mirror, which all of its blobs share. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { mirrorOf } from '../../src/mirror/mirror-object.ts';
+import { mirrorObjectOf } from '../../src/mirror/mirror-object.ts';
 import { addUsers, call } from '../support/client.ts';
 import { becomeMirror, mirror, stopMirrors } from '../support/mirrors.ts';
 import { config, eventually } from '../support/queues.ts';
@@ -148,7 +148,7 @@ test('a fetch that began before a change of the mirror does not get the login af
   expect(await pull('manifests/v1')).toBe(200);
   const logIn = (changedAt: number) => {
     const at = { mirror: mirror('alice', { from: OTHER, changedAt }), namespace: config.central };
-    return mirrorOf(env, at.mirror.organization, config.central).logIn(at, 'repository:app:pull');
+    return mirrorObjectOf(env, at.mirror.organization, config.central).logIn(at, 'repository:app:pull');
   };
   expect(await logIn(1)).toEqual({ failure: { kind: 'content', message: 'the mirror has changed' } });
   // The tokens of the mirror before do not count after a change.

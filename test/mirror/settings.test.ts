@@ -1,7 +1,7 @@
 /** Settings of mirrors: the names at the upstream, and what a change of them ends. */
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
-import { mirrorOf } from '../../src/mirror/mirror-object.ts';
+import { mirrorObjectOf } from '../../src/mirror/mirror-object.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { call } from '../support/client.ts';
 import { mirroredApp, pass, pull, REPOSITORY } from '../support/mirrored-app.ts';
@@ -52,7 +52,7 @@ test('an isolate that has not heard of a change asks the new upstream', async ()
   await becomeMirror('alice', { prefix: 'elsewhere' });
   expect((await pull('v1')).status).toBe(404);
   upstream.asked();
-  const object = mirrorOf(env, 'alice' as OrganizationName, config.central);
+  const object = mirrorObjectOf(env, 'alice' as OrganizationName, config.central);
   expect(await object.tag(at, REPOSITORY as RepositoryName, 'v2' as Tag)).toEqual({});
   expect(new Set(upstream.asked())).toEqual(
     new Set(['HEAD /v2/elsewhere/app/manifests/v2', 'GET /v2/elsewhere/app/manifests/v2']),

@@ -2,13 +2,16 @@
 import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, vi } from 'vitest';
-import { type BlobWanted, mirrorBlobOf } from '../../src/mirror/blob.ts';
+import type { BlobWanted } from '../../src/mirror/answers.ts';
 import { PART_BYTES } from '../../src/mirror/handout.ts';
+import { blobObjectOf } from '../../src/mirror/mirror-object.ts';
+import type { Namespace } from '../../src/namespaces/namespace.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { bytesOf, granted, openFixture } from './fixture.ts';
 import { becomeMirror, mirror } from './mirrors.ts';
+import { config } from './queues.ts';
 import { type StubUpstream, UPSTREAM } from './stub-upstream.ts';
 
 export const REPOSITORY = 'hub/team/app' as RepositoryName;
@@ -31,14 +34,18 @@ export function checkLoans(): () => void {
 }
 
 /** Adds a blob with content of its own to the upstream. */
-export async function blobOf(upstream: StubUpstream, size: number, namespace = 'central'): Promise<MirroredBlob> {
+export async function blobOf(
+  upstream: StubUpstream,
+  size: number,
+  namespace: Namespace = config.central,
+): Promise<MirroredBlob> {
   const { bytes: content, digest } = await upstream.blob(bytesOf(seed++, size));
   const from = mirror('hub', { from: UPSTREAM });
   return { content, wanted: { namespace, mirror: from, repository: REPOSITORY, digest: digest as Digest, size } };
 }
 
-export function objectOf({ wanted }: MirroredBlob): ReturnType<typeof mirrorBlobOf> {
-  return mirrorBlobOf(env, wanted);
+export function objectOf({ wanted }: MirroredBlob): ReturnType<typeof blobObjectOf> {
+  return blobObjectOf(env, wanted);
 }
 
 /** Reads a blob, or a range of it, as a client that asks for it. */
