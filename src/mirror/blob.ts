@@ -10,6 +10,7 @@ import { type Config, parseConfig } from '../config.ts';
 import { HOUR, MINUTE } from '../durations.ts';
 import { MAX_ATTEMPTS, mayPass, reasonOf } from '../upstream/failure.ts';
 import { logFailure } from '../log.ts';
+import { LoginError } from '../oci-client/authorization.ts';
 import { ContentError } from '../oci-client/content-error.ts';
 import { OciError } from '../oci/errors.ts';
 import { organizationOf } from '../oci/reference.ts';
@@ -66,6 +67,8 @@ export class MirrorBlob extends DurableObject<Env> {
   /** Until when readers of a fetch that has ended get parts, in milliseconds since the epoch. */
   #readUntil = 0;
   #starting: Promise<Fetch | undefined> | undefined;
+  /** The question for the size that is under way. */
+  #sizing: Promise<number | undefined> | undefined;
   #fetch: Fetch | undefined;
   /** Whether this instance has stored the blob. */
   #hasStored = false;
@@ -81,8 +84,7 @@ export class MirrorBlob extends DurableObject<Env> {
    * @throws Error with a reason for people
    */
   size(wanted: BlobWanted): Promise<number | undefined> {
-    const { handout } = this.#fetch ?? {};
-    return orReason(wanted, async () => (handout?.isBroken === false ? handout.size : this.#source.size(wanted)));
+    return orReason(wanted, () => this.#size(wanted));
   }
 
   /**
@@ -169,13 +171,36 @@ export class MirrorBlob extends DurableObject<Env> {
     return { size, content: handout.stream(start, Math.min(end, size)) };
   }
 
+  async #size(wanted: BlobWanted): Promise<number | undefined> {
+    const { handout } = this.#fetch ?? {};
+    if (handout?.isBroken === false) return handout.size;
+    this.#requireNoPause();
+    this.#sizing ??= this.#askSize(wanted).finally(() => (this.#sizing = undefined));
+    return this.#sizing;
+  }
+
+  async #askSize(wanted: BlobWanted): Promise<number | undefined> {
+    try {
+      return await this.#source.size(wanted);
+    } catch (error) {
+      // A registry that states no size to a HEAD may do so to a GET.
+      if (mayPass(error) || error instanceof LoginError) this.#fail(wanted, error);
+      throw error;
+    }
+  }
+
+  /** @throws OciError UNAVAILABLE shortly after a failure */
+  #requireNoPause(): void {
+    if (this.#pause.isOn) throw new OciError('UNAVAILABLE', { message: this.#pause.reason });
+  }
+
   /**
    * Returns the fetch under way, and starts one if there is none; undefined if the upstream has no such blob.
    * @throws OciError UNAVAILABLE shortly after a failure, or what the upstream fails with
    */
   async #fetchOf(wanted: BlobWanted): Promise<Fetch | undefined> {
     if (this.#fetch !== undefined) return this.#fetch;
-    if (this.#pause.isOn) throw new OciError('UNAVAILABLE', { message: this.#pause.reason });
+    this.#requireNoPause();
     this.#starting ??= this.#startOrPause(wanted).finally(() => (this.#starting = undefined));
     return this.#starting;
   }

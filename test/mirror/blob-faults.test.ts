@@ -134,6 +134,40 @@ test('an upstream that asks to wait long is not asked before', async () => {
   expect(await ensure(blob)).toBe('stored');
 });
 
+describe('a HEAD', () => {
+  const sizeOf = async (blob: MirroredBlob) => objectOf(blob).size(blob.wanted);
+
+  test('asks the upstream nothing during the pause after a failed read', async () => {
+    const blob = await blobOf(5000);
+    upstream.answers = () => new Response(null, { status: 429, headers: { 'retry-after': '120' } });
+    await expect(read(blob)).rejects.toThrow('status 429');
+    upstream.asked();
+    upstream.answers = () => undefined;
+    await expect(sizeOf(blob)).rejects.toThrow('status 429');
+    expect(upstream.asked()).toEqual([]);
+  });
+
+  test('that fails begins a pause, and many at once are one question', async () => {
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
+    const blob = await blobOf(5000);
+    upstream.answers = () => new Response(null, { status: 429, headers: { 'retry-after': '120' } });
+    const outcomes = await Promise.allSettled(Array.from({ length: 16 }, () => sizeOf(blob)));
+    expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set(['rejected']));
+    await expect(read(blob)).rejects.toThrow('status 429');
+    expect(upstream.asked()).toHaveLength(1);
+    upstream.answers = () => undefined;
+    vi.setSystemTime(Date.now() + 2.1 * MINUTE);
+    expect(await sizeOf(blob)).toBe(5000);
+  });
+
+  test('that is answered without a size does not keep the blob from being read', async () => {
+    const blob = await blobOf(5000);
+    upstream.answers = ({ method }) => (method === 'HEAD' ? new Response(null) : undefined);
+    await expect(sizeOf(blob)).rejects.toThrow('was answered without its size');
+    expect(sameBytes(await read(blob), blob.content)).toBe(true);
+  });
+});
+
 describe('a redirect', () => {
   const LOGIN = { user: 'ci', secret: 'a-secret-of-the-upstream' };
 
