@@ -19,6 +19,7 @@ import { GO_REMEDY, hasGo } from './go-program.ts';
 import { checkHelm } from './helm.ts';
 import { checkNodes } from './interchangeable.ts';
 import { checkKernelReuse } from './kernel-reuse.ts';
+import { checkMirrors } from './mirrors.ts';
 import { checkReferrers } from './oras-referrers.ts';
 import { checkChunks } from './regctl-chunks.ts';
 import { Scenario } from './scenario.ts';
@@ -49,6 +50,16 @@ const ROOT: Need = {
   isMet: async () => process.getuid?.() === 0,
   remedy: 'Its daemon mounts file systems: run this as root.',
 };
+
+/** The needs of checks that try skopeo, podman, crane and containerd in turn. */
+const FOUR_CLIENTS: readonly Need[] = [
+  packaged('skopeo'),
+  packaged('podman'),
+  packaged('ctr', 'containerd'),
+  packaged('containerd'),
+  GO,
+  ROOT,
+];
 
 /** Returns the checks of an image client: those that all clients share, and then those of this one only. */
 function images<C extends Client>(
@@ -100,12 +111,9 @@ export const CANDIDATES: readonly Candidate[] = [
   { name: 'cosign', needs: [GO], run: checkCosign },
   { name: 'unikraft', needs: [], run: checkUnikraft },
   { name: 'nodes', needs: [packaged('skopeo'), GO], run: checkNodes },
+  { name: 'mirrors', needs: FOUR_CLIENTS, run: checkMirrors },
   { name: 'berth', needs: [], run: images(berth, checkPush) },
-  {
-    name: 'gateway',
-    needs: [packaged('skopeo'), packaged('podman'), packaged('ctr', 'containerd'), packaged('containerd'), GO, ROOT],
-    run: checkGateway,
-  },
+  { name: 'gateway', needs: FOUR_CLIENTS, run: checkGateway },
   { name: 'buildkit', needs: [GO, packaged('runc'), ROOT], run: checkBuildkit },
 ];
 

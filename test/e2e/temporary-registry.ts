@@ -9,6 +9,10 @@ import { stopCommands } from './command.ts';
 export interface TemporaryRegistry {
   /** `localhost:<port>`, as clients address it. */
   readonly host: string;
+  /**
+   * What clients are told to ask instead, in their own configuration: `<host>/<organization>`, or a mirror's own host.
+   */
+  readonly mirror?: string;
   readonly port: number;
   /** Central, which is first, and the nodes. */
   readonly hosts: readonly LocalHost[];
@@ -16,6 +20,9 @@ export interface TemporaryRegistry {
   /** A folder for other files of the run; it is deleted with the registry. */
   readonly directory: string;
 }
+
+/** The organization that central serves at `127.0.0.1`, as docker asks for a mirror. */
+export const AT_LOOPBACK = 'hub';
 
 /** Returns central or a node by its name. */
 export function hostNamed({ hosts }: TemporaryRegistry, wanted: string): LocalHost {
@@ -52,7 +59,8 @@ export async function withTemporaryRegistry<T>(use: (registry: TemporaryRegistry
   const [port = 0] = await freePorts();
   const stateDir = join(directory, 'registry');
   const screen = keepScreen();
-  const registry = await startLocalRegistry({ port, stateDir });
+  const central = { store: 'central', mirror_hosts: { [`127.0.0.1:${port}`]: AT_LOOPBACK } };
+  const registry = await startLocalRegistry({ port, stateDir, registry: { central } });
   // Registered again, to run after the simulators' handler too: until that has run, they write to the folder.
   process.on('exit', clean);
   try {

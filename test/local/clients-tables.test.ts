@@ -4,10 +4,10 @@ import { expect, test } from 'vitest';
 import { CANDIDATES } from '../e2e/candidates.ts';
 
 /**
- * Candidates that add no client of another project: `unikraft` replays requests, `nodes` runs clients that have a row
- * already, and the others are Berth's own.
+ * Candidates that add no client of another project: `unikraft` replays requests, `nodes` and `mirrors` run clients that
+ * have a row already, and the others are Berth's own.
  */
-const NO_CLIENTS = new Set(['unikraft', 'nodes', 'berth', 'gateway']);
+const NO_CLIENTS = new Set(['unikraft', 'nodes', 'mirrors', 'berth', 'gateway']);
 
 /** The file that pins the version of each client that is built from source. The other clients are the machine's. */
 const PINNED_IN = {

@@ -17,7 +17,9 @@ export async function containersEnvironment(
   await mkdir(configuration, { recursive: true });
   await mkdir(runtime, { recursive: true, mode: 0o700 });
   const registries = join(configuration, 'registries.conf');
-  await writeFile(registries, `[[registry]]\nlocation = "${registry.host}"\ninsecure = true\n`);
+  const at = (location: string): string => `location = "${location}"\ninsecure = true\n`;
+  const mirror = registry.mirror === undefined ? '' : `[[registry.mirror]]\n${at(registry.mirror)}`;
+  await writeFile(registries, `[[registry]]\n${at(registry.host)}${mirror}`);
   await writeFile(join(configuration, 'policy.json'), '{"default":[{"type":"insecureAcceptAnything"}]}');
   await writeFile(join(home, 'nobody.json'), '{}');
   const engine = join(configuration, 'containers.conf');

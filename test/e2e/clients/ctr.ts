@@ -13,7 +13,7 @@ import { type Client, type Image, TIMEOUT_SECONDS, type User } from './client.ts
 const SENT = 'sent';
 
 export async function withCtr(
-  { host, directory }: TemporaryRegistry,
+  { host, mirror, directory }: TemporaryRegistry,
   use: (client: Client) => Promise<void>,
 ): Promise<void> {
   const home = join(directory, 'containerd');
@@ -36,16 +36,31 @@ content_sharing_policy = "isolated"
     runCommand('ctr', ['-a', socket, '-n', namespace, ...args], { timeoutSeconds: TIMEOUT_SECONDS, directory: home });
   const isReady = async (): Promise<boolean> => (await ctr(SENT, 'version')).code === 0;
   const version = (await installedVersion('containerd')) ?? '';
-  await withDaemon('containerd', ['-c', configuration], { isReady }, () => use(client(version, host, home, ctr)));
+  const options = mirror === undefined ? ['--plain-http'] : ['--hosts-dir', await hostsFolder(home, host, mirror)];
+  await withDaemon('containerd', ['-c', configuration], { isReady }, () =>
+    use(client(version, host, home, options, ctr)),
+  );
+}
+
+/** Returns a folder that tells containerd to ask a mirror instead of a host. */
+async function hostsFolder(home: string, host: string, mirror: string): Promise<string> {
+  const hosts = join(home, 'certs.d');
+  const [at = '', organization] = mirror.split('/');
+  const address = organization === undefined ? [at] : [`${at}/v2/${organization}`, 'override_path = true'];
+  const [url, ...options] = address;
+  const lines = [`[host."http://${url}"]`, 'capabilities = ["pull", "resolve"]', ...options];
+  await mkdir(join(hosts, host), { recursive: true });
+  await writeFile(join(hosts, host, 'hosts.toml'), `server = "https://${host}"\n${lines.join('\n')}\n`);
+  return hosts;
 }
 
 type Ctr = (namespace: string, ...args: readonly string[]) => Promise<CommandResult>;
 
-function client(version: string, host: string, home: string, ctr: Ctr): Client {
+function client(version: string, host: string, home: string, options: readonly string[], ctr: Ctr): Client {
   const passwords = new Map<User, string>();
   const access = (user: User): string[] => {
     const password = passwords.get(user);
-    return password === undefined ? ['--plain-http'] : ['--plain-http', '--user', `${user}:${password}`];
+    return password === undefined ? [...options] : [...options, '--user', `${user}:${password}`];
   };
   /** Names of images in the daemon, once they are imported. */
   const loaded = new Map<string, Promise<string>>();

@@ -14,8 +14,8 @@ export interface Docker {
   readonly login: (user: string, password: string) => Promise<CommandResult>;
   /** Loads an image and pushes it. */
   readonly push: (image: Image, reference: string) => Promise<CommandResult>;
-  /** Pulls an image. @throws if it differs from the one that was pushed */
-  readonly pull: (reference: string) => Promise<CommandResult>;
+  /** Pulls an image. @param expected its id; that of the image that was pushed by default. @throws if it differs */
+  readonly pull: (reference: string, expected?: string) => Promise<CommandResult>;
 }
 
 /** Returns whether an engine can be run here. */
@@ -25,7 +25,7 @@ export async function hasDocker(): Promise<boolean> {
 }
 
 export async function withDocker(
-  { host, directory }: TemporaryRegistry,
+  { host, mirror, directory }: TemporaryRegistry,
   use: (docker: Docker) => Promise<void>,
 ): Promise<void> {
   const home = join(directory, 'docker');
@@ -36,6 +36,7 @@ export async function withDocker(
   const folders = ['--data-root', join(home, 'data'), '--exec-root', join(home, 'exec')];
   const options = ['--pidfile', join(home, 'pid'), '--host', socket, '--storage-driver', 'vfs'];
   const withoutNetwork = ['--iptables=false', '--bridge=none'];
+  const mirrors = mirror === undefined ? [] : ['--registry-mirror', `http://${mirror}`];
   const isReady = async (): Promise<boolean> => (await docker('version')).code === 0;
   const version = (await installedVersion('dockerd')) ?? '';
   const idOf = async (name: string): Promise<string> => {
@@ -43,7 +44,7 @@ export async function withDocker(
     return output.trim();
   };
   const pushed = new Map<string, string>();
-  await withDaemon('dockerd', [...folders, ...options, ...withoutNetwork], { isReady }, () =>
+  await withDaemon('dockerd', [...folders, ...options, ...withoutNetwork, ...mirrors], { isReady }, () =>
     use({
       version,
       login: (user, password) => docker('login', '--username', user, '--password', password, host),
@@ -58,13 +59,13 @@ export async function withDocker(
         pushed.set(reference, await idOf(name));
         return docker('push', '--quiet', name);
       },
-      async pull(reference) {
+      async pull(reference, expected = pushed.get(reference)) {
         const name = `${host}/${reference}`;
         await docker('image', 'rm', '--force', name);
         const result = await docker('pull', '--quiet', name);
         if (result.code !== 0) return result;
         const id = await idOf(name);
-        if (id !== pushed.get(reference)) throw new Error(`pulled ${id}, but pushed ${pushed.get(reference)}`);
+        if (id !== expected) throw new Error(`pulled ${id}, not ${expected}`);
         return result;
       },
     }),

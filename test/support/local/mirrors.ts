@@ -80,11 +80,20 @@ export async function differencesOf(caller: Caller, content: MemoryUpstream, fro
 export const HOSTS = ['central', 'node1'] as const;
 export type HostName = (typeof HOSTS)[number];
 
-export function callerAt({ url, nodes }: Server, host: HostName, user = 'platform'): Caller {
+/** The addresses of a server. */
+type Addresses = Pick<Server, 'url' | 'nodes'>;
+
+export function callerAt({ url, nodes }: Addresses, host: HostName, user = 'platform'): Caller {
   return loggedIn(host === 'central' ? url : (nodes[0]?.url ?? ''), user);
 }
 
-async function managed(server: Server, host: HostName, method: string, path: string, body?: object): Promise<unknown> {
+async function managed(
+  server: Addresses,
+  host: HostName,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<unknown> {
   const answer = await request(callerAt(server, host, 'admin'), method, `/api/${path}`, {
     headers: { 'Content-Type': 'application/json' },
     ...(body && { body: JSON.stringify(body) }),
@@ -95,13 +104,13 @@ async function managed(server: Server, host: HostName, method: string, path: str
 }
 
 /** Makes a new organization a mirror, and waits until the nodes know. */
-export async function startMirror(server: Server, organization: string, settings: object): Promise<void> {
+export async function startMirror(server: Addresses, organization: string, settings: object): Promise<void> {
   await managed(server, 'central', 'POST', 'organizations', { name: organization });
   await changeMirror(server, organization, settings);
 }
 
 /** Replaces the settings of a mirror, and waits until the nodes know them. */
-export async function changeMirror(server: Server, organization: string, settings: object): Promise<void> {
+export async function changeMirror(server: Addresses, organization: string, settings: object): Promise<void> {
   const set = (await managed(server, 'central', 'PUT', `organizations/${organization}/mirror`, settings)) as Mirror;
   await until(async () => {
     const known = (await managed(server, 'node1', 'GET', `organizations/${organization}/mirror`).catch(
@@ -120,11 +129,11 @@ export interface MirrorStatus {
   readonly failure: string | null;
 }
 
-export function statusAt(server: Server, host: HostName, organization: string): Promise<MirrorStatus> {
+export function statusAt(server: Addresses, host: HostName, organization: string): Promise<MirrorStatus> {
   return managed(server, host, 'GET', `organizations/${organization}/mirror/status`) as Promise<MirrorStatus>;
 }
 
 /** Waits until all that was pulled from a mirror is stored. */
-export async function storedAt(server: Server, host: HostName, organization: string): Promise<void> {
+export async function storedAt(server: Addresses, host: HostName, organization: string): Promise<void> {
   await until(async () => (await statusAt(server, host, organization)).waiting === 0);
 }

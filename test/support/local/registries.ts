@@ -1,5 +1,5 @@
 /** Runs registries other than Berth as processes, and fills them. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -27,6 +27,11 @@ export interface Destination {
   /** The value of the header; undefined for none. */
   readonly authorization?: string | undefined;
 }
+
+const running = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const registry of running) registry.kill();
+});
 
 export interface OtherRegistry extends Destination {
   stop(signal?: NodeJS.Signals): Promise<void>;
@@ -64,7 +69,8 @@ export async function startRegistry(
   const child = spawn(program, ['serve', file], { stdio: 'ignore', env });
   let failure: unknown;
   child.on('error', (error) => (failure = error));
-  const ended = once(child, 'exit');
+  running.add(child);
+  const ended = once(child, 'exit').finally(() => running.delete(child));
   const url = `http://localhost:${port}`;
   await until(async () => {
     if (failure !== undefined || child.exitCode !== null)
