@@ -1,6 +1,6 @@
 /**
- * What HTTP handlers need to hold bodies and documents in memory: the isolate's budget, and a reader of bodies that
- * borrows from it.
+ * The tools with which HTTP handlers hold bodies and documents in memory: the isolate's budget, and a reader of bodies
+ * that borrows from it.
  */
 export { BufferedBody, SLOW_MILLISECONDS } from '../stores/uploads/buffered-body.ts';
 export { BUDGET_BYTES, isolateBudget, type Loan } from '../stores/uploads/buffer-budget.ts';
