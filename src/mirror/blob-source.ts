@@ -33,7 +33,7 @@ export class BlobSource {
   }
 
   /**
-   * Begins to read a blob whose size is not known. The answer says it, or else another one does.
+   * Begins to read a blob of unknown size. If the answer does not state the size, a HEAD asks for it.
    * @returns undefined if the upstream has no such blob, or does not show it
    */
   async begin(wanted: BlobWanted, signal: AbortSignal): Promise<BegunBlob | undefined> {

@@ -1,9 +1,9 @@
 /**
  * The Durable Object of one blob of a mirror's repository, while it comes from the upstream into the namespace's store.
- * The upstream sends it once, however many ask, and whoever of them goes away.
+ * The upstream sends it once to many clients, even if some of them go away.
  *
- * The first ask starts the fetch. The alarm goes on with it: a run that was killed leaves its alarm and its parts. What
- * is kept in storage ends with the fetch.
+ * The first question starts the fetch. A killed run leaves its alarm and its parts, and the alarm goes on with the
+ * fetch. Storage is emptied at the end of the fetch.
  */
 import { DurableObject } from 'cloudflare:workers';
 import { type Config, parseConfig } from '../config.ts';
@@ -38,12 +38,12 @@ interface Range {
   readonly end: number;
 }
 
-/** What became of a fetch. `failed` is a reason for people, and `mayPass` tells whether another attempt may succeed. */
+/** The end of a fetch. `failed` is a reason for operators; `mayPass` tells whether another attempt may succeed. */
 type Ended = 'stored' | 'absent' | { readonly failed: string; readonly mayPass: boolean };
 
 /** The longest that one call waits for the end of a fetch. */
 const ENSURE_MILLISECONDS = 20_000;
-/** The time after which the alarm takes part in a fetch that a request has started. */
+/** The time after which the alarm joins a fetch that a request has started. */
 const FIRST_ALARM_MILLISECONDS = 10_000;
 /** The longest that an invocation of the alarm waits for a fetch. Cloudflare allows 15 minutes. */
 const ALARM_MILLISECONDS = 5 * MINUTE;
@@ -64,7 +64,7 @@ export class MirrorBlob extends DurableObject<Env> {
   readonly #pause = new Pause();
   #registry: Promise<Registry> | undefined;
   #cleaning: Promise<void> | undefined;
-  /** Until when readers of a fetch that has ended get parts, in milliseconds since the epoch. */
+  /** The time until which readers of an ended fetch get parts, in milliseconds since the epoch. */
   #readUntil = 0;
   #starting: Promise<Fetch | undefined> | undefined;
   /** The question for the size that is under way. */
@@ -81,30 +81,29 @@ export class MirrorBlob extends DurableObject<Env> {
 
   /**
    * Returns the size of the blob in bytes; undefined if the upstream has none, or does not show it.
-   * @throws Error with a reason for people
+   * @throws Error with a reason for operators
    */
   size(wanted: BlobWanted): Promise<number | undefined> {
     return orReason(wanted, () => this.#size(wanted));
   }
 
   /**
-   * Opens the bytes, or a range of them, while they are stored. Streams of a blob whose bytes turn out to be wrong end
-   * as broken.
+   * Opens the bytes, or a range of them, while they arrive. Streams of a blob with wrong bytes end as broken.
    * @returns undefined if the upstream has no such blob, or does not show it
-   * @throws Error with a reason for people
+   * @throws Error with a reason for operators
    */
   open(wanted: BlobWanted, range?: Range): Promise<OpenedBlob | undefined> {
     return orReason(wanted, () => this.#open(wanted, range));
   }
 
-  /** Has the blob stored, and waits for that. A caller who is told `fetching` asks again. */
+  /** Waits until the blob is stored. A caller that gets `fetching` asks again. */
   async ensure(wanted: BlobWanted): Promise<Ended | 'fetching'> {
     try {
       if (this.#fetch === undefined && (await this.#stored(wanted)) !== undefined) return 'stored';
       const { ended } = (await this.#fetchOf(wanted)) ?? {};
       return ended === undefined ? 'absent' : await orAfter(ENSURE_MILLISECONDS, ended, 'fetching' as const);
     } catch (error) {
-      // During a pause, the error says no more than that there is one.
+      // During a pause, the error is that of the pause.
       const isTransient = this.#pause.isOn ? this.#pause.mayPass : mayPass(error);
       return { failed: reasonOf(error, wanted.mirror.credential), mayPass: isTransient };
     }
@@ -140,7 +139,7 @@ export class MirrorBlob extends DurableObject<Env> {
     await orAfter<unknown, undefined>(ALARM_MILLISECONDS, ended, undefined);
   }
 
-  /** Whether the mirror is still there, and still what it was. */
+  /** Whether the mirror still exists, unchanged. */
   async #isCurrent(wanted: BlobWanted): Promise<boolean> {
     const organization = organizationOf(wanted.repository);
     const mirrors = await composeMirrorList(this.env, wanted.namespace);
@@ -196,7 +195,7 @@ export class MirrorBlob extends DurableObject<Env> {
 
   /**
    * Returns the fetch under way, and starts one if there is none; undefined if the upstream has no such blob.
-   * @throws OciError UNAVAILABLE shortly after a failure, or what the upstream fails with
+   * @throws OciError UNAVAILABLE shortly after a failure, or the failure of the upstream
    */
   async #fetchOf(wanted: BlobWanted): Promise<Fetch | undefined> {
     if (this.#fetch !== undefined) return this.#fetch;
@@ -248,7 +247,7 @@ export class MirrorBlob extends DurableObject<Env> {
       kept = { ...kept, ...changes };
       if (size > PART_BYTES) this.ctx.storage.kv.put('fetch', kept);
     };
-    // Not before: nothing waits for storage to be written until the first byte is there.
+    // Only after the first byte, which must not wait for a write to storage.
     const noted = handout.begun().then(() => {
       if (size <= PART_BYTES || handout.isBroken) return;
       keep({});
@@ -282,7 +281,7 @@ export class MirrorBlob extends DurableObject<Env> {
   }
 
   /**
-   * Tidies up after a fetch. Until that is done, whoever asks is given what it has come to.
+   * Tidies up after a fetch. Until then, callers get the end of this fetch.
    * @param isRead whether its parts have to stay for readers
    */
   async #end(kept: Kept, ended: Ended, isRead: boolean): Promise<void> {
@@ -307,7 +306,7 @@ export class MirrorBlob extends DurableObject<Env> {
     this.#fetch = undefined;
   }
 
-  /** Deletes the parts, and then all that storage knows of the fetch. */
+  /** Deletes the parts, and then empties storage. */
   #cleanUp(): Promise<void> {
     this.#cleaning ??= this.#deleteKept().finally(() => (this.#cleaning = undefined));
     return this.#cleaning;
@@ -357,7 +356,8 @@ export class MirrorBlob extends DurableObject<Env> {
 }
 
 /**
- * Does something, and throws its failure as a reason for people. The upstream could send its credential in the cause.
+ * Does some work. Its failure becomes an error with a reason for operators, because the upstream could have sent its
+ * credential in the cause.
  */
 function orReason<Answer>({ mirror }: BlobWanted, work: () => Promise<Answer>): Promise<Answer> {
   return work().catch((error: unknown) => {

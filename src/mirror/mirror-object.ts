@@ -20,7 +20,7 @@ export function mirrorObjectOf(
   return all.get(all.idFromName(`${namespace.store}/${organization}`), near(namespace));
 }
 
-/** Returns the object of a blob that arrives at the store of a namespace. A change of the mirror makes it another one. */
+/** Returns the object of a blob that arrives at the store of a namespace. Each change of the mirror has another one. */
 export function blobObjectOf(env: object, wanted: BlobWanted): DurableObjectStub<MirrorBlob> {
   const { MIRROR_BLOB: all } = env as Bindings;
   const { namespace, mirror, repository, digest } = wanted;

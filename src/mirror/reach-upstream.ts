@@ -1,4 +1,4 @@
-/** How a mirror reaches its upstream. */
+/** Connects mirrors to their upstreams. */
 import type { Config } from '../config.ts';
 import { LoginError } from '../oci-client/authorization.ts';
 import type { Host } from '../oci-client/host.ts';
@@ -9,7 +9,7 @@ import { parseUpstream, type Upstream } from '../upstream/address.ts';
 import { type ConnectOptions, connectUpstream, upstreamName } from '../upstream/connect.ts';
 import { reachOf } from '../upstream/reach.ts';
 
-/** What a mirror's settings say of its upstream. */
+/** The settings of a mirror that concern its upstream. */
 export type UpstreamSettings = Pick<Mirror, 'from' | 'loginHost' | 'prefix' | 'credential'>;
 
 /**
@@ -20,7 +20,7 @@ export function hostOf(settings: UpstreamSettings, config: Config, options?: Con
   return connectUpstream(upstreamOf(settings, config), settings.credential, reachOf(config), options);
 }
 
-/** Returns the name that the upstream knows a mirror's repository by. */
+/** Returns the upstream's name of a mirror's repository. */
 export function nameAtUpstream(settings: UpstreamSettings, config: Config, repository: RepositoryName): string {
   const { prefix } = settings;
   const name = repository.slice(organizationOf(repository).length + 1);
@@ -31,11 +31,12 @@ function upstreamOf({ from, loginHost }: UpstreamSettings, config: Config): Upst
   return parseUpstream(from, loginHost, reachOf(config));
 }
 
-/** Statuses with which a registry says that something is not there, or not for Berth. */
+/** Statuses of a registry for content that is missing, or hidden from this login. */
 const ABSENT: ReadonlySet<number> = new Set([401, 403, 404]);
 
 /**
- * Returns whether the upstream says that it has no such thing, or none for this login. A refused login is a failure.
+ * Returns whether an error says that the upstream lacks the content, or hides it from this login. A refused login is a
+ * failure.
  */
 export function isAbsence(error: unknown): boolean {
   return error instanceof RegistryError && ABSENT.has(error.status) && !(error instanceof LoginError);

@@ -1,6 +1,6 @@
 /**
  * The login that all blobs of a mirror share. Only the mirror's Durable Object logs in to the upstream, so that many
- * layers need one token; the objects of blobs ask it for the header of each request, and keep none.
+ * layers need one token. The objects of blobs ask it for the header of each request, and keep none.
  */
 import { type Login, LoginError } from '../oci-client/authorization.ts';
 import { ContentError } from '../oci-client/content-error.ts';
@@ -18,13 +18,13 @@ export interface RefusedLogin {
   readonly sent: string | undefined;
 }
 
-/** Without a header and a failure, the request is sent, or stays, without a login. */
+/** Without a header or a failure, the request needs no login. */
 export interface LoginAnswer {
   readonly header?: string | undefined;
   readonly failure?: LoginFailure;
 }
 
-/** Why nobody could log in. Durable Objects pass no classes of errors on. */
+/** Why the login failed. Errors lose their classes between Durable Objects. */
 type LoginFailure =
   | { readonly kind: 'transport' | 'content'; readonly message: string }
   | {

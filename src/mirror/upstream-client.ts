@@ -1,4 +1,4 @@
-/** How a mirror asks its upstream: with a pause after failures, and within the pulls that the upstream allows. */
+/** Asks the upstream of a mirror, with a pause after failures, and within the pulls that the upstream allows. */
 import type { Config } from '../config.ts';
 import { MINUTE } from '../durations.ts';
 import { mayPass, publicReasonOf, reasonOf } from '../upstream/failure.ts';
@@ -26,7 +26,7 @@ const LONGEST_WAIT_MILLISECONDS = 700;
 const LONGEST_PAUSE_MILLISECONDS = 30_000;
 const SOON_MILLISECONDS = 1000;
 
-/** Thrown in place of a question to an upstream that has just failed. */
+/** Thrown instead of a question to an upstream that has just failed. */
 class Paused extends Error {
   override readonly name = 'Paused';
   readonly milliseconds: number;
@@ -63,7 +63,7 @@ export class UpstreamClient {
     };
   }
 
-  /** Describes a manifest. @throws what the upstream fails with; Paused if it has just failed */
+  /** Describes a manifest. @throws the upstream's failure; Paused if it has just failed */
   async describe(
     mirror: Mirror,
     repository: RepositoryName,
@@ -149,13 +149,13 @@ export class UpstreamClient {
     return reason;
   }
 
-  /** Gives the upstream a pause, because it failed with something that is no single image's fault. */
+  /** Gives the upstream a pause after a failure that concerns no single image. */
   leaveAlone(error: unknown, reason: string): void {
     this.#pause.begin(error, reason);
   }
 
   /**
-   * Does not ask for what the upstream would refuse. The limit moves on with time, so it is believed for a while only.
+   * Refuses pulls beyond the upstream's limit. The limit moves on with time, so it counts for a minute only.
    */
   #requirePulls(): void {
     const { limit = 0, remaining = 1, seconds = 0, at = 0 } = this.#rateLimit ?? {};

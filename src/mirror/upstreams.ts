@@ -1,4 +1,4 @@
-/** Lets a request reach the mirrors of its namespace. What an isolate has learned of them, it remembers. */
+/** Lets a request reach the mirrors of its namespace. Each isolate keeps a cache of them. */
 import { BoundedCache } from '../bounded-cache.ts';
 import { logFailure } from '../log.ts';
 import type { Namespace, StoreName } from '../namespaces/namespace.ts';
@@ -24,9 +24,9 @@ import type { Failure, MirrorAt, MirrorStatus } from './answers.ts';
 import type { OrganizationMirror } from './durable-object.ts';
 import { blobObjectOf, mirrorObjectOf } from './mirror-object.ts';
 
-/** The time after which an isolate looks again which organizations are mirrors. */
+/** The time after which an isolate reads the list of mirrors again. */
 const LIST_MILLISECONDS = 5000;
-/** The age of a list that no request takes any more, as that of an isolate that was idle. */
+/** The age at which a list is too old for a request, as after an idle time. */
 const OLDEST_LIST_MILLISECONDS = 60_000;
 /** The longest that a request waits for the mirror's Durable Object, which waits for the upstream. */
 const ANSWER_MILLISECONDS = 60_000;
@@ -54,21 +54,21 @@ export function composeUpstreams(
   return new UpstreamsOfNamespace(env, namespace, defer);
 }
 
-/** Has this isolate look again which organizations are mirrors, because one has changed. */
+/** Makes this isolate read the list of mirrors again, because one has changed. */
 export function forgetMirrorLists(env: object): void {
   lists.delete(env);
 }
 
 /**
- * Tries the pushes again that were parked, or wait after a failure, at a namespace's store.
- * @returns how many
+ * Tries parked and failed pushes again, at a namespace's store.
+ * @returns their number
  * @throws OciError UNAVAILABLE
  */
 export function retryPushes(env: object, organization: OrganizationName, namespace: Namespace): Promise<number> {
   return unlessAway(Promise.resolve(mirrorObjectOf(env, organization, namespace).retry()));
 }
 
-/** Returns how a mirror gets on with its upstream, at a namespace's store. @throws OciError UNAVAILABLE */
+/** Returns the state of a mirror at a namespace's store. @throws OciError UNAVAILABLE */
 export function statusOf(env: object, organization: OrganizationName, namespace: Namespace): Promise<MirrorStatus> {
   return unlessAway(Promise.resolve(mirrorObjectOf(env, organization, namespace).status()));
 }
@@ -231,7 +231,7 @@ class UpstreamsOfNamespace implements Upstreams {
         message: `too many pushes wait for ${mirror.from}: push again once it takes them`,
         headers: { 'Retry-After': '60' },
       });
-    // What fails here costs time: the object looks by itself whether the push was committed.
+    // A failure here only costs time, because the object itself finds out whether the push was committed.
     const later = async (told: (object: DurableObjectStub<OrganizationMirror>) => Promise<unknown>): Promise<void> => {
       try {
         await this.#ask(mirror, told);

@@ -9,7 +9,7 @@ import type { Transport } from '../oci-client/transport.ts';
 import type { Reach, Upstream } from './address.ts';
 import { upstreamTransport } from './transport.ts';
 
-/** The longest wait inside a request. For longer ones the work is put off. */
+/** The longest wait inside a request. Work that has to wait longer is put off. */
 const LONGEST_WAIT_MILLISECONDS = 10_000;
 
 export interface UpstreamCredential {
@@ -68,7 +68,7 @@ export function connectUpstream(
   return new Host(upstream.url, surroundings, login ?? new Authorization(upstream.url, credentialFor, surroundings));
 }
 
-/** Returns the name that an upstream knows a repository by. */
+/** Returns the upstream's name of a repository. */
 export function upstreamName({ library }: Upstream, name: string): string {
   return library === undefined || name.includes('/') ? name : `${library}/${name}`;
 }
