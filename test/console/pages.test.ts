@@ -51,7 +51,7 @@ test('a browser that opens a registry is told what it is, and where the console 
   const page = await answer.text();
   expect(page).toContain('docker login registry.localhost:8787');
   expect(page).toContain(`<a href="${ORIGIN}/">`);
-  expect(answer.headers.get('Content-Security-Policy')).toContain("default-src 'none'");
+  expect(answer.headers.get('Content-Security-Policy')).toBe("default-src 'none'; frame-ancestors 'none'");
 });
 
 test("the console's name is the console on the ports of registries, too", async () => {

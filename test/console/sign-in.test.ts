@@ -1,5 +1,9 @@
 /** Sessions of the console: how they begin and end, and who can use them. */
+import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { SigningKeys } from '../../src/auth/signing-keys.ts';
+import { Sessions } from '../../src/console/session.ts';
+import { HOUR } from '../../src/durations.ts';
 import { addCredentials, addUsers, call, callApi } from '../support/client.ts';
 import { ORIGIN, Reader } from './support.ts';
 
@@ -92,6 +96,35 @@ test('a session ends with its credential', async () => {
   const answer = await reader.send('POST', '/organizations', { form: { name: 'another' } });
   expect(answer.status).toBeGreaterThanOrEqual(303);
   expect((await callApi('GET', 'organizations/another', 'admin')).status).toBe(404);
+});
+
+test('a session ends after eight hours, even if the browser keeps its cookie', async () => {
+  const keys = await SigningKeys.import([env.SIGNING_KEY]);
+  const sessions = new Sessions(keys);
+  const now = Date.now();
+  const cookie = await sessions.seal('alice', 'alice-secret', now);
+  expect(await sessions.open(cookie, now + 8 * HOUR - 1000)).toMatchObject({ user: 'alice', secret: 'alice-secret' });
+  expect(await sessions.open(cookie, now + 8 * HOUR + 1000)).toBeUndefined();
+});
+
+test('a session ends with the signing key that sealed it', async () => {
+  const [before, after] = [env.SIGNING_KEY, btoa('k'.repeat(32))];
+  const cookie = await new Sessions(await SigningKeys.import([before])).seal('alice', 'alice-secret', Date.now());
+  const opened = async (keys: [string, ...string[]]) =>
+    new Sessions(await SigningKeys.import(keys)).open(cookie, Date.now());
+  expect(await opened([after, before])).toMatchObject({ user: 'alice' });
+  expect(await opened([after])).toBeUndefined();
+});
+
+test('signing in replaces a session that another has planted', async () => {
+  const attacker = await Reader.signedIn('bob');
+  const victim = new Reader();
+  const form = { user: 'alice', secret: 'alice-secret', to: '/images' };
+  await victim.send('POST', '/sign-in', { form, headers: { Cookie: attacker.cookie } });
+  expect(victim.cookie).toMatch(/^berth-session=./);
+  expect(victim.cookie).not.toBe(attacker.cookie);
+  expect(await victim.text('/images')).toContain('<span>alice</span>');
+  expect(await attacker.text('/images')).toContain('<span>bob</span>');
 });
 
 test('signing out ends the session in this browser', async () => {
