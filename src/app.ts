@@ -34,7 +34,7 @@ import { encryptedOnly } from './http/transport.ts';
 import { answerAfterBody } from './http/unread-body.ts';
 import { v2Headers } from './http/v2/headers.ts';
 import { v2Routes } from './http/v2/routes.ts';
-import { type MirrorHost, organizationAt, resolveHost } from './namespaces/namespace.ts';
+import { type Hosts, organizationAt, resolveHost } from './namespaces/namespace.ts';
 import { OciError } from './oci/errors.ts';
 import type { OrganizationName } from './oci/reference.ts';
 import { composeUpstreams } from './mirror/upstreams.ts';
@@ -99,7 +99,7 @@ export function createApp(
     const queues = composeQueues(config, c.env, defer);
     c.set('runtime', runtime);
     c.set('namespace', namespace);
-    c.set('mirrorOrganization', organizationAt(config.mirrorHosts, url, port));
+    c.set('mirrorOrganization', organizationAt(config, url, port));
     c.set('queues', queues);
     const upstreams = composeUpstreams(c.env, namespace, defer);
     const surroundings = { config, env: c.env, signer, now: () => Date.now(), defer, queues, upstreams };
@@ -128,17 +128,17 @@ export function createApp(
  * undefined if the configuration is wrong. The answer to the request then says so.
  */
 function mirrorAt(env: object, addressOf: () => Address): OrganizationName | undefined {
-  const mirrorHosts = runtimes.get(env)?.config.mirrorHosts ?? mirrorHostsIn(env);
-  if (mirrorHosts.length === 0) return undefined;
+  const hosts = runtimes.get(env)?.config ?? hostsIn(env);
+  if (hosts === undefined || hosts.mirrorHosts.length === 0) return undefined;
   const { url, port } = addressOf();
-  return organizationAt(mirrorHosts, url, port);
+  return organizationAt(hosts, url, port);
 }
 
-function mirrorHostsIn(env: object): readonly MirrorHost[] {
+function hostsIn(env: object): Hosts | undefined {
   try {
-    return parseConfig(env).mirrorHosts;
+    return parseConfig(env);
   } catch {
-    return [];
+    return undefined;
   }
 }
 

@@ -61,27 +61,28 @@ export interface Hosts {
  * ports: a host that is configured by name is found on every port.
  * @param port the port that the request arrived on, if a proxy shows the client a different one
  */
-export function resolveHost(
+export function resolveHost(hosts: Hosts, url: URL, port = url.port): Namespace | 'console' | undefined {
+  const served = servedAt(hosts, url, port);
+  return typeof served === 'object' ? served.namespace : served;
+}
+
+/** Finds the organization whose host this is; undefined if it is the host of a whole registry, or of the console. */
+export function organizationAt(hosts: Hosts, url: URL, port = url.port): OrganizationName | undefined {
+  const served = servedAt(hosts, url, port);
+  return typeof served === 'object' && 'organization' in served ? served.organization : undefined;
+}
+
+function servedAt(
   { hosts, mirrorHosts, consoleHosts }: Hosts,
   url: URL,
-  port = url.port,
-): Namespace | 'console' | undefined {
+  port: string,
+): ServedHost | MirrorHost | 'console' | undefined {
   for (const form of formsOf(url, port)) {
     if (consoleHosts.includes(form)) return 'console';
     const served = hosts.find(({ host }) => host === form) ?? mirrorHosts.find(({ host }) => host === form);
-    if (served !== undefined) return served.namespace;
+    if (served !== undefined) return served;
   }
   return undefined;
-}
-
-/** Finds the organization whose host this is; undefined if it is the host of a whole registry. */
-export function organizationAt(
-  mirrorHosts: readonly MirrorHost[],
-  url: URL,
-  port = url.port,
-): OrganizationName | undefined {
-  const forms = formsOf(url, port);
-  return mirrorHosts.find(({ host }) => forms.includes(host))?.organization;
 }
 
 /** Returns the forms in which a configuration may name the host, the most specific first. */

@@ -19,7 +19,10 @@ const hosts: readonly ServedHost[] = [
   { host: ':9000', namespace: fra },
   { host: 'index.dal.example.com', namespace: dal },
 ];
-const mirrorHosts = [{ host: 'hub.example.com', namespace: central, organization: 'hub' as OrganizationName }];
+const mirrorHosts = [
+  { host: 'hub.example.com', namespace: central, organization: 'hub' as OrganizationName },
+  { host: ':9002', namespace: central, organization: 'quay' as OrganizationName },
+];
 const consoleHosts = ['console.example.com', ':9001'];
 
 describe('resolveHost', () => {
@@ -74,7 +77,12 @@ describe('organizationAt', () => {
     ['http://hub.example.com:8080/v2/', 'hub'],
     ['https://index.example.com/v2/', undefined],
     ['https://other.example.com/v2/', undefined],
+    ['http://localhost:9002/v2/', 'quay'],
+    ['http://hub.example.com:9002/v2/', 'hub'],
+    // A name of a whole registry, or of the console, is that at every port.
+    ['http://index.example.com:9002/v2/', undefined],
+    ['http://console.example.com:9002/', undefined],
   ])('finds the organization of the host %s', (url, organization) => {
-    expect(organizationAt(mirrorHosts, new URL(url))).toBe(organization);
+    expect(organizationAt({ hosts, mirrorHosts, consoleHosts }, new URL(url))).toBe(organization);
   });
 });
