@@ -11,6 +11,9 @@ const ANSWER_SECONDS = 60;
 /** The most items on a page of a list. Lists of credentials have shorter pages. */
 const PAGE = 1000;
 
+/** The most pages in a row that may be empty, as they are if the caller may see none of their items. */
+const MAX_EMPTY_PAGES = 100;
+
 /** The most bytes of an answer that are read. The longest page of Berth's lists has a few MiB. */
 const MAX_ANSWER_BYTES = 64 * 1024 ** 2;
 
@@ -99,29 +102,55 @@ export class Api {
    * @param key the field of the answer that has the items
    * @param nameOf returns the value of an item that the next page starts after
    */
-  async list<Item>(to: string, key: string, nameOf: (item: Item) => string, n = PAGE): Promise<Item[]> {
-    const items: Item[] = [];
-    for (;;) {
-      const last = items.at(-1);
-      const query = { n, last: last === undefined ? undefined : nameOf(last) };
-      const page = (await this.call<Record<string, Item[]>>('GET', to, { query }))[key] ?? [];
-      items.push(...page);
-      if (page.length < n) return items;
-    }
+  list<Item>(to: string, key: string, nameOf: (item: Item) => string, n = PAGE): Promise<Item[]> {
+    return this.pages(async (last) => {
+      const items = (await this.call<Record<string, Item[]>>('GET', to, { query: { n, last } }))[key] ?? [];
+      const end = items.at(-1);
+      return { items, next: end === undefined || items.length < n ? undefined : nameOf(end) };
+    });
   }
 
   /** Reads all pages of a list whose pages link to the next (RFC 8288). */
-  async linkedPages<Page>(to: string, query: NonNullable<Call['query']>): Promise<Page[]> {
-    const pages: Page[] = [];
-    let response = await this.send('GET', to, { query });
-    for (;;) {
-      pages.push((await jsonOf(response, this.host)) as Page);
+  linkedPages<Item>(
+    to: string,
+    query: NonNullable<Call['query']>,
+    itemsOf: (page: unknown) => readonly Item[],
+  ): Promise<Item[]> {
+    return this.pages(async (target) => {
+      const response = await (target === undefined ? this.send('GET', to, { query }) : this.send('GET', target));
+      const items = itemsOf(await jsonOf(response, this.host));
       const next = /<([^>]*)>\s*;\s*rel="?next"?/i.exec(response.headers.get('link') ?? '')?.[1];
-      if (next === undefined) return pages;
+      if (next === undefined) return { items, next };
       // Uses only the path, so that no answer can send the login to another host.
       const { pathname, search } = new URL(next, this.#base);
-      response = await this.send('GET', pathname + search);
-    }
+      return { items, next: pathname + search };
+    });
+  }
+
+  /**
+   * Reads all pages of a list.
+   * @param read returns a page, and what the next one is read with; undefined for the first page, and after the last
+   * @throws Failure if the pages do not come to an end
+   */
+  async pages<Item>(
+    read: (
+      after: string | undefined,
+    ) => Promise<{ readonly items: readonly Item[]; readonly next: string | undefined }>,
+  ): Promise<Item[]> {
+    const found: Item[] = [];
+    const seen = new Set<string>();
+    let empty = 0;
+    let after: string | undefined;
+    do {
+      const { items, next } = await read(after);
+      for (const item of items) found.push(item);
+      empty = items.length === 0 ? empty + 1 : 0;
+      if (next !== undefined && (seen.has(next) || empty === MAX_EMPTY_PAGES))
+        throw new Failure(`${this.host} sends a list that does not end: check the host`);
+      if (next !== undefined) seen.add(next);
+      after = next;
+    } while (after !== undefined);
+    return found;
   }
 }
 

@@ -57,13 +57,37 @@ test('a list is read page by page, until one is not full', async () => {
   expect(sent).toEqual(['', '&last=b', '&last=d'].map((last) => `GET berth.example/api/x?n=2${last}`));
 });
 
+describe('a list that does not end', () => {
+  const names = [{ name: 'a' }, { name: 'b' }];
+
+  test.each([
+    ['the same page again', () => '/v1/list?last=a', 2],
+    ['pages that lead back', (sent: number) => `/v1/list?last=${sent % 3}`, 4],
+    ['empty pages', (sent: number) => `/v1/list?last=${sent}`, 100],
+  ])('is given up: %s', async (what, linkAfter, requests) => {
+    const { api, sent } = apiWith(() => {
+      const link = `<${linkAfter(sent.length)}>; rel="next"`;
+      return Response.json(what === 'empty pages' ? [] : names, { headers: { link } });
+    });
+    const list = api.linkedPages('/v1/list', {}, (page) => page as object[]);
+    await expect(list).rejects.toThrow('berth.example sends a list that does not end: check the host');
+    expect(sent).toHaveLength(requests);
+  });
+
+  test('is given up if the host takes no notice of the last name', async () => {
+    const { api, sent } = apiWith(() => Response.json({ names }));
+    await expect(api.list<{ name: string }>('/api/x', 'names', ({ name }) => name, 2)).rejects.toThrow('does not end');
+    expect(sent).toHaveLength(2);
+  });
+});
+
 test('a link to the next page is followed at the same host only, wherever it leads', async () => {
   const { api, sent } = apiWith(({ searchParams }, { headers }) => {
     expect(headers).toMatchObject({ authorization: 'Basic YTpi' });
     const link = '<https://elsewhere.example/v1/list?last=a>; rel="next"';
     return Response.json([searchParams.get('last')], searchParams.has('last') ? {} : { headers: { link } });
   }, 'Basic YTpi');
-  expect(await api.linkedPages('/v1/list', { n: 1 })).toEqual([[null], ['a']]);
+  expect(await api.linkedPages('/v1/list', { n: 1 }, (page) => page as (string | null)[])).toEqual([null, 'a']);
   expect(sent).toEqual(['GET berth.example/v1/list?n=1', 'GET berth.example/v1/list?last=a']);
 });
 

@@ -19,14 +19,14 @@ export function history(berth: Command): void {
     .action(async (text: string) => {
       const image = parseImageReference(text);
       const api = await connected(command, image.host);
-      const entries: HistoryEntry[] = [];
-      let page: HistoryPage | undefined;
-      do {
-        const query = { n: 100, last: page?.last ?? undefined };
-        page = await api.call<HistoryPage>('GET', `${pathOfTag(image)}/history`, { query });
-        entries.push(...page.history);
-      } while (page.last !== null);
-      if (wantsJson(command)) return printJson({ history: entries, complete: page.complete });
+      let complete = true;
+      const entries = await api.pages(async (last) => {
+        const query = { n: 100, last };
+        const page = await api.call<HistoryPage>('GET', `${pathOfTag(image)}/history`, { query });
+        ({ complete } = page);
+        return { items: page.history, next: page.last ?? undefined };
+      });
+      if (wantsJson(command)) return printJson({ history: entries, complete });
       print(
         table(entries, {
           WRITE: ({ version, origin }) => `${version}.${origin}`,
@@ -37,7 +37,7 @@ export function history(berth: Command): void {
           STORES: ({ stores }) => stores.join(', '),
         }),
       );
-      if (!page.complete) console.error('A store does not answer: it may know of other writes.');
+      if (!complete) console.error('A store does not answer: it may know of other writes.');
     });
   withExamples(command, ['berth history index.example.com/acme/app:1.2']);
 }

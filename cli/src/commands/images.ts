@@ -12,6 +12,10 @@ interface ListedImage {
   readonly created_at: string;
 }
 
+interface ImagesPage {
+  readonly data: { readonly images: readonly ListedImage[] };
+}
+
 export function images(berth: Command): void {
   const command = withJson(berth.command('images'))
     .description('list the images that a registry has in its own store, a line for each tag')
@@ -43,11 +47,7 @@ export function images(berth: Command): void {
   );
 }
 
-async function imagesOf(api: Api, namespace: string): Promise<ListedImage[]> {
+function imagesOf(api: Api, namespace: string): Promise<ListedImage[]> {
   const query = { n: 1000, namespace: namespace === '' ? undefined : namespace };
-  const pages = await api.linkedPages<{ readonly data: { readonly images: readonly ListedImage[] } }>(
-    '/v1/image-store',
-    query,
-  );
-  return pages.flatMap(({ data }) => data.images);
+  return api.linkedPages('/v1/image-store', query, (page) => (page as ImagesPage).data.images);
 }
