@@ -10,6 +10,7 @@ import { bodyOf, GRACE, granted } from '../support/fixture.ts';
 import { HOST_NAMES, type HostName, type Hosts } from '../support/hosts.ts';
 import { mirror } from '../support/mirrors.ts';
 import { Beliefs } from './beliefs.ts';
+import { checkList, checkManifest, checkTag, checkTagsAbove } from './checks.ts';
 import { collectAtCentral } from './collect.ts';
 import { type Content, credential, INDEX } from './content.ts';
 import { type Faults, Unreachable } from './faults.ts';
@@ -228,7 +229,7 @@ export class Run {
       case 'delete tag': {
         const answer = await this.#answer(registry.deleteTag(name, change.tag as Tag));
         this.#end(event, answer);
-        if (answer.kind === 'refused') this.#checkTag(at, change.tag, null, known);
+        if (answer.kind === 'refused') checkTag(this.oracle, at, change.tag, null, known);
         if (answer.kind === 'answered' && !this.#disturbed) await this.#pullEverywhere(at.repository, change.tag);
         return;
       }
@@ -236,8 +237,8 @@ export class Run {
         const answer = await this.#answer(registry.deleteManifest(name, this.#manifest(change.manifest).digest));
         this.#end(event, answer);
         if (answer.kind === 'refused' && answer.error.kind === 'MANIFEST_IN_USE')
-          this.#checkTagsAbove(at, answer.error, known);
-        else if (answer.kind === 'refused') this.#checkManifest(at, change.manifest, false, known);
+          checkTagsAbove(this.oracle, at, answer.error, known);
+        else if (answer.kind === 'refused') checkManifest(this.oracle, at, change.manifest, false, known);
         if (answer.kind !== 'answered' || this.#disturbed) return;
         if ((await this.#see(at, change.manifest)) === true) {
           throw new Error(`manifest ${change.manifest} is at ${at.host}, which has just acknowledged its deletion`);
@@ -273,7 +274,7 @@ export class Run {
     const answer = await this.#answer(registry.getManifest(granted(this.#repository(at)), { kind: 'digest', digest }));
     if (answer.kind === 'failed') return undefined;
     const alive = answer.kind === 'answered';
-    this.#checkManifest(at, manifest, alive, alive ? mine : all);
+    checkManifest(this.oracle, at, manifest, alive, alive ? mine : all);
     if (alive && (answer.value.size !== bytes.byteLength || answer.value.text !== new TextDecoder().decode(bytes)))
       throw new Error(`${at.host} returned another manifest`);
     if (alive) await this.#readBlobs(at, manifest);
@@ -288,7 +289,7 @@ export class Run {
     );
     if (answer.kind === 'failed') return;
     const manifest = answer.kind === 'answered' ? this.#numberOf(answer.value.digest) : null;
-    this.#checkTag(at, tag, manifest, known);
+    checkTag(this.oracle, at, tag, manifest, known);
     if (!this.#disturbed) this.oracle.shown(at.host, at.repository, tag);
     if (manifest !== null) await this.#readBlobs(at, manifest);
   }
@@ -318,12 +319,7 @@ export class Run {
     const answer = await this.#answer(tagsOf(this.#hosts[at.host], this.#repository(at), limit));
     if (answer.kind === 'failed' || this.#disturbed) return;
     const tags = answer.kind === 'answered' ? answer.value : [];
-    for (const tag of ['x', 'y']) {
-      const values = tags.includes(tag) ? [0, 1, 2, INDEX] : [null];
-      if (!values.some((value) => this.oracle.tagMayBe(at.repository, tag, value, known))) {
-        throw new Error(`the list at ${at.host} says [${tags.join()}]\n${this.oracle.explain(at.repository)}`);
-      }
-    }
+    checkList(this.oracle, at, tags, known);
   }
 
   async #runQueue(kind: 'metadata' | 'bytes', node: Exclude<HostName, 'central'>, turns: number): Promise<void> {
@@ -340,30 +336,6 @@ export class Run {
     if (kind === 'bytes') return;
     if (this.#disturbed || turns < 100) return;
     if ((await outboxDepth(store.database)).depth === 0) this.oracle.exchanged(node);
-  }
-
-  #checkTag({ host, repository }: Target, tag: string, seen: number | null, known: ReadonlySet<Event>): void {
-    if (this.oracle.tagMayBe(repository, tag, seen, known)) return;
-    throw new Error(`${tag} is ${seen} at ${host}\n${this.oracle.explain(repository)}`);
-  }
-
-  /**
-   * Checks that the tag is on the index that lists the manifest, either by what the host and central know, or by what
-   * central alone knows.
-   */
-  #checkTagsAbove({ repository }: Target, { message, detail = {} }: OciError, known: ReadonlySet<Event>): void {
-    const central = this.oracle.known('central', true);
-    for (const tag of detail['tags'] as string[]) {
-      if ([known, central].some((events) => this.oracle.tagMayBe(repository, tag, INDEX, events))) continue;
-      throw new Error(`${message}, but it is not\n${this.oracle.explain(repository)}`);
-    }
-  }
-
-  #checkManifest({ host, repository }: Target, manifest: number, alive: boolean, known: ReadonlySet<Event>): void {
-    if (this.oracle.manifestMayBe(repository, manifest, alive, known)) return;
-    throw new Error(
-      `manifest ${manifest} is ${alive ? 'alive' : 'gone'} at ${host}\n${this.oracle.explain(repository)}`,
-    );
   }
 
   #end(event: Event, { kind }: Answer<unknown>): void {
