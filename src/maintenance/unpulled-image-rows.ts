@@ -1,4 +1,4 @@
-/** Which images of an organization nobody has pulled for long. */
+/** Finds the images of an organization that nobody has pulled for a long time. */
 import type { Digest } from '../oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import { type Database, sql } from '../stores/database.ts';
@@ -18,7 +18,7 @@ interface UsedImage extends ImagePosition {
   readonly may_go: number;
 }
 
-/** Tags of a manifest that are looked at. With more of them, it is left alone. */
+/** The most tags that a manifest may have. One with more of them stays. */
 const TAGS = 100;
 
 // The character after "/" ends the range of the organization's names.
@@ -32,8 +32,8 @@ const SELECT_IMAGES = sql<UsedImage>`
   ORDER BY m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 2 * TAGS + 8));
 
 /**
- * Returns a page of an organization's manifests. Those may go that no index lists, and whose tags are all by an author.
- * There must be one.
+ * Returns a page of an organization's manifests. A manifest may go if no index lists it, and if it has tags, all of them
+ * by one author.
  * @param author of the tags
  * @param after undefined for the first page
  */
@@ -59,7 +59,7 @@ const SELECT_LISTED = sql<UsedImage>`
       WHERE r.digest = m.digest AND r.repository = ?1 AND r.kind = 'child' AND r.manifest <> ?2) AS may_go
   FROM child CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = child.digest`.reading(paged(3, 12));
 
-/** Returns what an index lists. What has a tag, or another index lists, may not go with it. */
+/** Returns the manifests that an index lists. One that has a tag, or that another index lists, may not go. */
 export function listedBy(
   database: Database,
   { repository, digest }: ImagePosition,
@@ -74,7 +74,7 @@ const SELECT_NEEDED = sql<ImagePosition>`
     OR EXISTS (SELECT 1 FROM manifests m WHERE m.repository = asked.value ->> 'repository'
       AND m.digest = asked.value ->> 'digest' AND m.used_at >= CAST(?2 AS INTEGER))`;
 
-/** Returns those of the images that were pulled from a store since, or whose repository has a pin there. */
+/** Returns the images that were pulled from a store since a time, or whose repository has a pin there. */
 export function neededAmong(
   database: Database,
   images: readonly ImagePosition[],

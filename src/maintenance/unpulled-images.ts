@@ -1,13 +1,13 @@
 /**
- * Deletes images of mirrors that nobody has pulled for long, if their mirror says so: those that the mirror has stored
- * itself, under tags, and that the upstream could give again. A deletion is made at central, as a client would make it.
- * What an index lists goes with it, unless something else needs it.
+ * Deletes images of mirrors that nobody has pulled for `expires_seconds`. These are images that the mirror itself has
+ * stored, under tags, so the upstream can give them again. Central makes the deletion, as it does for a client. The
+ * manifests that an index lists are deleted with it, unless something else needs them.
  */
 import { HOUR } from '../durations.ts';
 import { OciError } from '../oci/errors.ts';
-import { matchesGlob } from '../oci/glob.ts';
+import { covers } from '../registry/mirrored/coverage.ts';
 import { deleteManifest } from '../stores/deletion/deletions.ts';
-import { allMirrors, type Mirror } from '../stores/organizations/mirrors.ts';
+import { allMirrors } from '../stores/organizations/mirrors.ts';
 import type { Task } from './round.ts';
 import { answerOf } from './stopped.ts';
 import { type ImagePosition, imagesAfter, listedBy, neededAmong } from './unpulled-image-rows.ts';
@@ -16,7 +16,7 @@ import { type ImagePosition, imagesAfter, listedBy, neededAmong } from './unpull
 const MANIFESTS = 50;
 /** Images that one slice deletes. */
 const IMAGES = 5;
-/** Manifests that an index may list. With more, the index alone goes. */
+/** The most manifests that are deleted with their index. If it lists more, only the index is deleted. */
 const LISTED = 50;
 
 interface Position {
@@ -39,7 +39,7 @@ export const unpulledImages: Task = {
     const since = now() - mirror.expires;
     const page = await imagesAfter(database, mirror.organization, mirror.from, after, MANIFESTS);
     const unused = page
-      .filter((image) => image.may_go === 1 && image.used_at < since && covers(mirror, image))
+      .filter((image) => image.may_go === 1 && image.used_at < since && covers(mirror, image.repository))
       .slice(0, IMAGES);
     const context = { origin: name, announces: false, now: now(), limits };
     for (const root of unused) {
@@ -54,7 +54,7 @@ export const unpulledImages: Task = {
       for (const { repository, digest } of image)
         if (!needed.has(digest)) await deleteManifest(database, context, repository, digest).catch(unlessInUse);
     }
-    // Images beyond those that this slice took are looked at again.
+    // The next slice looks again at the images beyond those that this one took.
     const last = unused.length === IMAGES ? unused.at(-1) : page.at(-1);
     const isWhole = unused.length < IMAGES && page.length < MANIFESTS;
     if (isWhole || last === undefined) return { position: next({ organization: mirror.organization }) };
@@ -62,11 +62,6 @@ export const unpulledImages: Task = {
     return { position: next({ organization: mirror.organization, after: { repository, digest } }) };
   },
 };
-
-function covers({ organization, repositories }: Mirror, { repository }: ImagePosition): boolean {
-  const name = repository.slice(organization.length + 1);
-  return repositories.some((pattern) => matchesGlob(pattern, name));
-}
 
 /** An index may have come to list the manifest since. */
 function unlessInUse(error: unknown): void {

@@ -11,7 +11,6 @@ import { Slice } from '../upstream/slice.ts';
 import { logFailure } from '../log.ts';
 import type { Namespace } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
-import { OciError } from '../oci/errors.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../oci/reference.ts';
 import { composeMirrorList } from '../registry/compose.ts';
 import { mayBeStale, verdictOn } from '../registry/mirrored/freshness.ts';
@@ -29,9 +28,9 @@ import type {
   TagAnswer,
   TagsAnswer,
 } from './answers.ts';
-import { registryBeneath } from './beneath.ts';
+import { registryBeneath, storeBeneath } from './beneath.ts';
 import { Forwarder } from './forwarder.ts';
-import { byMirror, ImageStore } from './image-store.ts';
+import { ImageStore } from './image-store.ts';
 import { type KnownTag, MirrorState } from './mirror-state.ts';
 import { OutgoingState } from './outgoing-state.ts';
 import { isAbsence } from './reach-upstream.ts';
@@ -71,10 +70,20 @@ export class OrganizationMirror extends DurableObject<Env> {
     this.#config = parseConfig(env);
     this.#state = new MirrorState(ctx.storage.sql);
     this.#upstream = this.#newUpstream();
-    const beneath = ({ namespace }: MirrorAt): Promise<Registry> => this.#beneath(namespace);
+    const beneath = {
+      registry: ({ namespace }: MirrorAt) => this.#beneath(namespace),
+      store: ({ namespace }: MirrorAt) => storeBeneath(env, this.#config, namespace, this.#meter),
+    };
     this.#outgoing = new OutgoingState(ctx.storage.sql);
-    this.#images = new ImageStore(env, this.#state, this.#outgoing, beneath);
-    this.#forwarder = new Forwarder(this.#config, this.#state, this.#outgoing, () => this.#upstream, beneath);
+    this.#images = new ImageStore(env, this.#state, this.#outgoing, beneath.registry);
+    this.#forwarder = new Forwarder(
+      this.#config,
+      this.#state,
+      this.#outgoing,
+      () => this.#upstream,
+      beneath,
+      (repository) => this.#outdate(repository),
+    );
   }
 
   /** Resolves a tag, and asks the upstream for it first if its mirror says so. */
@@ -88,7 +97,9 @@ export class OrganizationMirror extends DurableObject<Env> {
     const found = known?.missingUntil === 0 ? known : undefined;
     const verdict = verdictOn(found?.checkedAt, at.mirror, Date.now());
     if (verdict === 'serve') return { tag: mirrored(found, 'fresh') };
-    const asked = this.#once(at, `${repository}:${tag}`, () => this.#askTag(at, repository, tag, known));
+    const asked = this.#once(at, `${repository}:${tag}`, (isLatest) =>
+      this.#askTag(at, repository, tag, known, isLatest),
+    );
     if (verdict === 'serve, then ask') {
       this.ctx.waitUntil(asked);
       return { tag: mirrored(found, upstream.isPaused ? 'failing' : 'stale') };
@@ -186,19 +197,21 @@ export class OrganizationMirror extends DurableObject<Env> {
   ): Promise<readonly number[] | undefined> {
     await this.#use(asker);
     const ids = this.#outgoing.note(repository, manifest, tags, Date.now());
+    await this.#images.written();
     await this.#schedule();
     return ids;
   }
 
-  /** Has a push forwarded that was committed. @param version of the commit */
+  /** Forwards a push that was committed. @param version of the commit */
   async confirmPush(ids: readonly number[], version: number): Promise<void> {
-    for (const id of ids) this.#outgoing.confirm(id, version, Date.now());
+    for (const id of ids) this.#forwarder.confirm(id, version);
     await this.#schedule();
   }
 
   /** Forgets a push that was refused. */
-  withdrawPush(ids: readonly number[]): void {
-    for (const id of ids) this.#outgoing.withdraw(id);
+  async withdrawPush(ids: readonly number[]): Promise<void> {
+    for (const id of ids) this.#forwarder.withdraw(id);
+    await this.#schedule();
   }
 
   /** Deletes a tag or a manifest at the upstream. */
@@ -233,12 +246,13 @@ export class OrganizationMirror extends DurableObject<Env> {
       logFailure({ mirror: 'alarm', error: String(error) });
       return this.ctx.storage.setAlarm(Date.now() + AGAIN_MILLISECONDS);
     }
-    if (at === undefined) return this.#clear();
+    // The organization is no mirror any more.
+    if (at === undefined) return [this.#state, this.#outgoing].forEach((state) => state.clear());
     const slice = new Slice(this.#meter);
     try {
-      await this.#use(at);
-      if (at.mirror.pushes !== 'forwarded') this.#outgoing.parkAll('the mirror does not forward its pushes now');
       do {
+        // The mirror may change during the run.
+        at = await this.#use(at);
         const due = this.#state.nextDue(Date.now());
         if (due !== undefined) await this.#images.storeOrPutOff(at, due);
         const hasCarried = await this.#forwarder.carryNext(at, slice);
@@ -289,66 +303,63 @@ export class OrganizationMirror extends DurableObject<Env> {
     return mirror && { mirror, namespace };
   }
 
-  async #askTag(at: MirrorAt, repository: RepositoryName, tag: Tag, known: KnownTag | undefined): Promise<TagAnswer> {
+  /** @param isLatest whether nothing has outdated the question */
+  async #askTag(
+    at: MirrorAt,
+    repository: RepositoryName,
+    tag: Tag,
+    known: KnownTag | undefined,
+    isLatest: () => boolean,
+  ): Promise<TagAnswer> {
     const upstream = this.#upstream;
+    let descriptor: ManifestDescriptor | undefined;
     try {
-      const descriptor = await upstream.describe(at.mirror, repository, tag, known?.descriptor);
-      const checkedAt = Date.now();
-      if (upstream !== this.#upstream) return CHANGED;
-      if (descriptor === undefined) {
-        this.#missing(at, repository, tag, known);
-        return {};
-      }
-      this.#state.noteTag(repository, tag, descriptor, checkedAt);
-      // Another tag may have brought the manifest, and then nobody asks for it here.
-      if (known?.descriptor?.digest !== descriptor.digest) {
-        this.#state.addDue(repository, descriptor.digest, checkedAt);
-        await this.#schedule();
-      }
-      return { tag: { descriptor, checkedAt, freshness: 'fresh' } };
+      descriptor = await upstream.describe(at.mirror, repository, tag, known?.descriptor);
     } catch (error) {
       if (!isAbsence(error)) return { failure: upstream.failure(at.mirror, error, known?.descriptor !== undefined) };
-      if (upstream !== this.#upstream) return CHANGED;
-      this.#missing(at, repository, tag, known);
+    }
+    if (upstream !== this.#upstream) return CHANGED;
+    if (descriptor === undefined) {
+      if (isLatest()) this.#missing(at, repository, tag, known);
       return {};
     }
+    const checkedAt = Date.now();
+    if (isLatest()) {
+      this.#state.noteTag(repository, tag, descriptor, checkedAt);
+      // Another tag may have brought the manifest, and then nobody asks for it here.
+      if (known?.descriptor?.digest !== descriptor.digest) this.#state.addDue(repository, descriptor.digest, checkedAt);
+      await this.#schedule();
+    }
+    return { tag: { descriptor, checkedAt, freshness: 'fresh' } };
   }
 
-  /** Takes note that the upstream has no such tag, and removes what it has stored for it. */
+  /** Notes that the upstream has no such tag, and removes the one that is stored. */
   #missing(at: MirrorAt, repository: RepositoryName, tag: Tag, known: KnownTag | undefined): void {
     const now = Date.now();
     this.#state.noteMissing(repository, tag, now, now + MISSING_MILLISECONDS);
     const digest = known?.descriptor?.digest;
-    if (digest === undefined) return;
-    const stored = known?.stored ?? digest;
-    const remove = async (): Promise<void> => {
-      const registry = await this.#beneath(at.namespace);
-      const unlessMoved = { ifMatch: [`"${digest}"`, `"${stored}"`], ifNoneMatch: undefined };
-      try {
-        await registry.deleteTag(repository, tag, byMirror(at.mirror), unlessMoved);
-      } catch (error) {
-        const isGone = error instanceof OciError && GONE.has(error.kind);
-        if (!isGone) return logFailure({ mirror: repository, tag, failed: 'remove', error: String(error) });
-      }
-      this.#state.forgetDescriptor(repository, tag);
-    };
-    this.ctx.waitUntil(remove());
+    if (digest !== undefined)
+      this.ctx.waitUntil(this.#images.remove(at, repository, tag, [digest, known?.stored ?? digest]));
   }
 
-  /** Forgets everything, because the organization is no mirror any more. */
-  #clear(): void {
-    this.#state.clear();
-    this.#outgoing.clear();
-  }
-
-  /** Asks a question once, however many ask it at the same time. */
-  #once<Answer>({ mirror }: MirrorAt, about: string, ask: () => Promise<Answer>): Promise<Answer> {
+  /** Asks a question once, however many clients ask it at the same time. */
+  #once<Answer>(
+    { mirror }: MirrorAt,
+    about: string,
+    ask: (isLatest: () => boolean) => Promise<Answer>,
+  ): Promise<Answer> {
     const key = `${mirror.changedAt} ${about}`;
     const asking = this.#asking.get(key) as Promise<Answer> | undefined;
     if (asking !== undefined) return asking;
-    const asked = ask().finally(() => this.#asking.delete(key));
+    const isLatest = (): boolean => this.#asking.get(key) === asked;
+    const asked = ask(isLatest).finally(() => isLatest() && this.#asking.delete(key));
     this.#asking.set(key, asked);
     return asked;
+  }
+
+  /** Outdates the questions under way about a repository's tags, which this registry has changed at the upstream. */
+  #outdate(repository: RepositoryName): void {
+    for (const key of this.#asking.keys()) if (key.includes(` ${repository}:`)) this.#asking.delete(key);
   }
 
   async #beneath(namespace: Namespace): Promise<Registry> {
@@ -371,9 +382,6 @@ const CHANGED: TagAnswer = { failure: { reason: HAS_CHANGED, retryAfter: 1000, h
 
 /** Keeps a byte-order mark, without which the document would have another digest. */
 const TEXT = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-/** A stored tag that is gone, or means something else now. */
-const GONE: ReadonlySet<string> = new Set(['MANIFEST_UNKNOWN', 'NAME_UNKNOWN', 'PRECONDITION_FAILED']);
 
 function mirrored(known: KnownTag | undefined, freshness: MirroredTag['freshness']): MirroredTag | undefined {
   if (known?.descriptor === undefined) return undefined;

@@ -1,6 +1,6 @@
 /**
  * Carries pushes to the upstream of a mirror, one after another: the blobs and manifests that it lacks, and then the
- * manifest under its tag. It deletes there, too, and never while it writes the same repository.
+ * manifest under its tag. It also deletes at the upstream, but not while it writes to the same repository.
  */
 import { type Slice, SliceOver } from '../upstream/slice.ts';
 import { BodyLimit } from '../oci-client/body-limit.ts';
@@ -10,25 +10,35 @@ import { RegistryError } from '../oci-client/registry-error.ts';
 import type { Config } from '../config.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { ifKnown } from '../registry/answers.ts';
+import { forwards } from '../registry/mirrored/coverage.ts';
 import type { Registry } from '../registry/registry.ts';
+import type { Store } from '../stores/store.ts';
 import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
 import type { DeleteAnswer, MirrorAt } from './answers.ts';
 import type { MirrorState } from './mirror-state.ts';
-import { afterFailure, blameFor, judgeUnconfirmed, LOOK_MILLISECONDS } from './outgoing.ts';
+import { afterFailure, blameFor } from './outgoing-failure.ts';
 import type { Outgoing, OutgoingState } from './outgoing-state.ts';
 import { nameAtUpstream } from './reach-upstream.ts';
 import { MAX_IMAGE_BYTES, StoredSource } from './stored-source.ts';
+import { versionOfCommit, wasDeleted } from './tag-writes.ts';
 import type { UpstreamClient } from './upstream-client.ts';
 
 /** The blobs or manifests of an image that are copied side by side. */
 const JOBS = 3;
-/** The time after which a push goes on that waited for a deletion. */
+/** The time for which a deletion holds up a push. */
 const HELD_MILLISECONDS = 1000;
 const NO_PROGRESS = { planned: () => undefined, bytes: () => undefined, ended: () => undefined };
 
-/** Thrown before a manifest is written that should not be now: a later push or a deletion came in between. */
+/** Thrown in place of a step that a later push, a deletion or a change of the mirror has overtaken. */
 class Held extends Error {
   override readonly name = 'Held';
+}
+
+/** What a push is committed to. */
+export interface Beneath {
+  registry(at: MirrorAt): Promise<Registry>;
+  /** The store of the registry's own namespace. */
+  store(at: MirrorAt): Store;
 }
 
 export class Forwarder {
@@ -36,28 +46,31 @@ export class Forwarder {
   readonly #known: MirrorState;
   readonly #outgoing: OutgoingState;
   readonly #upstreamNow: () => UpstreamClient;
-  readonly #registryOf: (at: MirrorAt) => Promise<Registry>;
-  /** Repositories in which something is being deleted, and how often. */
+  readonly #beneath: Beneath;
+  readonly #moved: (repository: RepositoryName, reference: string) => void;
+  /** The number of deletions under way, by repository. */
   readonly #deleting = new Map<RepositoryName, number>();
-  /** The manifest that is being written to the upstream. */
-  #writing: Promise<void> = Promise.resolve();
+  /** Settles once no manifest is being written to the upstream. */
+  #writing: Promise<unknown> = Promise.resolve();
 
   /**
-   * @param upstream returns the client of the mirror's upstream, another after each change of the mirror
-   * @param registryOf returns the registry beneath
+   * @param upstream returns the client of the mirror's upstream: a new one after each change of the mirror
+   * @param moved is told of each tag or digest that this registry has changed at the upstream
    */
   constructor(
     config: Config,
     known: MirrorState,
     outgoing: OutgoingState,
     upstream: () => UpstreamClient,
-    registryOf: (at: MirrorAt) => Promise<Registry>,
+    beneath: Beneath,
+    moved: (repository: RepositoryName, reference: string) => void,
   ) {
     this.#config = config;
     this.#known = known;
     this.#outgoing = outgoing;
     this.#upstreamNow = upstream;
-    this.#registryOf = registryOf;
+    this.#beneath = beneath;
+    this.#moved = moved;
   }
 
   /** Returns when there is something to carry; undefined if nothing waits. */
@@ -66,13 +79,14 @@ export class Forwarder {
     return dueAt === undefined ? undefined : Math.max(dueAt, this.#upstreamNow().status().askedAgainAt ?? 0);
   }
 
-  /** Takes a push that is due one stage further. @returns whether another may follow in this run */
+  /** Takes the next push that is due one stage further. @returns whether this run may take another */
   async carryNext(at: MirrorAt, slice: Slice): Promise<boolean> {
     const upstream = this.#upstreamNow();
     const push = upstream.isPaused ? undefined : this.#outgoing.next(Date.now());
     if (push === undefined) return false;
     try {
       if (push.stage === 'noted') await this.#look(at, push);
+      else if (!forwards(at.mirror, push.repository)) this.#outgoing.park(push, 'the mirror does not forward it now');
       else if (push.stage === 'pending') await this.#copy(at, push, upstream, slice);
       else await this.#verify(at, push, upstream);
       return true;
@@ -82,6 +96,8 @@ export class Forwarder {
         this.#outgoing.putOff(push, Date.now() + HELD_MILLISECONDS);
         return true;
       }
+      // After a change of the mirror, the push begins again.
+      if (upstream !== this.#upstreamNow()) return true;
       const reason = upstream.reasonOf(at.mirror, error);
       if (blameFor(error) === 'upstream') upstream.leaveAlone(error, reason);
       this.#outgoing.noteFailure(push, afterFailure(push.attempts, error, Date.now()), reason);
@@ -89,21 +105,47 @@ export class Forwarder {
     }
   }
 
-  /** Deletes a tag or a manifest at the upstream. */
+  /** Forwards a push that was committed. @param version of the commit */
+  confirm(id: number, version: number): void {
+    this.#forget(this.#outgoing.confirm(id, version, Date.now()));
+  }
+
+  /** Forgets a push that was never committed, and stores its tag, which the push has held, as the upstream has it. */
+  withdraw(id: number): void {
+    const { repository, tag } = this.#outgoing.withdraw(id) ?? {};
+    const known = repository && tag && this.#known.tag(repository, tag)?.descriptor;
+    if (known) this.#known.addDue(repository, known.digest, Date.now());
+  }
+
+  /** Has the upstream asked again for the tag of a push that is forwarded no more. */
+  #forget(push: Pick<Outgoing, 'repository' | 'tag'> | undefined): void {
+    if (push?.tag === undefined) return;
+    this.#known.forgetReference(push.repository, push.tag);
+    this.#moved(push.repository, push.tag);
+  }
+
+  /** Deletes a tag or a manifest at the upstream, and drops its pushes that wait. @throws OciError UNAVAILABLE */
   async delete(at: MirrorAt, repository: RepositoryName, reference: string): Promise<DeleteAnswer> {
+    // What was committed and not confirmed is deleted as well. What is committed later goes on.
+    const committed = new Map<number, number>();
+    for (const push of this.#outgoing.noted(repository, reference))
+      committed.set(push.id, (await this.#versionOf(at, push)) ?? 0);
     const upstream = this.#upstreamNow();
     this.#deleting.set(repository, (this.#deleting.get(repository) ?? 0) + 1);
     try {
-      await this.#writing.catch(() => undefined);
-      const wasThere = await upstream.repository(at.mirror, repository, 'push').deleteManifest(reference);
-      this.#outgoing.dropReference(repository, reference);
+      await this.#writing;
+      const wasThere = await this.#deleteAt(at, upstream, repository, reference);
+      for (const [id, version] of committed) this.#outgoing.pass(id, version);
+      const dropped = this.#outgoing.dropReference(repository, reference);
       this.#known.forgetReference(repository, reference);
+      // The upstream may have taken a push that is dropped, so the tag is not what it was before that.
+      for (const push of dropped) this.#forget(push);
+      this.#moved(repository, reference);
       return { wasThere };
     } catch (error) {
       const isRefused = error instanceof RegistryError && error.status < 500 && error.status !== 429;
       if (!isRefused) return { failure: upstream.failure(at.mirror, error, false) };
-      const isUnsupported = error.status === 405 || error.code === 'UNSUPPORTED';
-      return { refusal: { isUnsupported, reason: upstream.reasonOf(at.mirror, error) } };
+      return { refusal: { isUnsupported: isUnsupported(error), reason: upstream.reasonOf(at.mirror, error) } };
     } finally {
       const others = (this.#deleting.get(repository) ?? 1) - 1;
       if (others === 0) this.#deleting.delete(repository);
@@ -111,28 +153,50 @@ export class Forwarder {
     }
   }
 
+  /** @returns whether the reference was there. An upstream that deletes nothing may have lost it by other means. */
+  async #deleteAt(
+    { mirror }: MirrorAt,
+    upstream: UpstreamClient,
+    repository: RepositoryName,
+    reference: string,
+  ): Promise<boolean> {
+    try {
+      return await upstream.repository(mirror, repository, 'push').deleteManifest(reference);
+    } catch (error) {
+      if (isUnsupported(error) && (await upstream.describe(mirror, repository, reference)) === undefined) return false;
+      throw error;
+    }
+  }
+
   /** Finds out whether a push was committed whose request ended without saying so. */
   async #look(at: MirrorAt, push: Outgoing): Promise<void> {
-    const { repository, tag, manifest, notedAt, id } = push;
-    const registry = await this.#registryOf(at);
+    const version = await this.#versionOf(at, push);
+    if (version === undefined) this.withdraw(push.id);
+    else this.confirm(push.id, version);
+  }
+
+  /** Returns the version of a push's commit; 1 for a push without a tag; undefined if it was not committed. */
+  async #versionOf(at: MirrorAt, { repository, tag, manifest, notedAt }: Outgoing): Promise<number | undefined> {
     const { digest } = manifest;
-    const reference: Reference = tag === undefined ? { kind: 'digest', digest } : { kind: 'tag', tag };
+    const { historyEntries } = this.#config.limits;
+    if (tag !== undefined)
+      return versionOfCommit(this.#beneath.store(at), repository, tag, digest, notedAt, historyEntries);
+    const registry = await this.#beneath.registry(at);
+    const reference: Reference = { kind: 'digest', digest };
     const found = await ifKnown(registry.resolveManifest({ repository, condition: 'granted' }, reference, false));
-    const now = Date.now();
-    const verdict = judgeUnconfirmed(found?.digest === digest, notedAt, now);
-    if (verdict === 'forward') this.#outgoing.confirm(id, undefined, now);
-    else if (verdict === 'drop') this.#outgoing.withdraw(id);
-    else this.#outgoing.putOff(push, now + LOOK_MILLISECONDS);
+    return found && 1;
   }
 
   async #copy(at: MirrorAt, push: Outgoing, upstream: UpstreamClient, slice: Slice): Promise<void> {
-    const { repository, tag, manifest } = push;
-    const source = new StoredSource(await this.#registryOf(at), repository, slice);
+    const { repository, tag, manifest, version } = push;
+    const { from } = at.mirror;
+    if (tag !== undefined && (await wasDeleted(this.#beneath.store(at), repository, tag, version, from)))
+      return this.#drop(push);
+    const source = new StoredSource(await this.#beneath.registry(at), repository, slice);
     const loan = await isolateBudget.wait(MAX_IMAGE_BYTES, 0, undefined, at.mirror.organization);
     try {
       const root = await source.find(manifest.digest);
-      // It was deleted here.
-      if (root === undefined) return this.#outgoing.drop(push);
+      if (root === undefined) return this.#drop(push);
       const destination = this.#destination(at, push, upstream, slice);
       const below = await source.manifestsBelow(root, async (digest) => !(await destination.hasManifest(digest)));
       await copyImage(source, destination, root, {
@@ -148,19 +212,38 @@ export class Forwarder {
     } finally {
       isolateBudget.giveBack(loan);
     }
-    if (upstream !== this.#upstreamNow()) throw new Held();
+    this.#requireSame(upstream);
     upstream.answered();
     this.#outgoing.announce(push, Date.now());
   }
 
-  /** Makes sure that the upstream shows a push. From then on, its last write wins. */
+  /** Forgets a push whose tag or image was deleted here. */
+  #drop(push: Outgoing): void {
+    this.#outgoing.drop(push);
+    this.#forget(push);
+  }
+
+  /** Makes sure that the upstream shows a push. From then on, the upstream's last write wins, here as well. */
   async #verify(at: MirrorAt, push: Outgoing, upstream: UpstreamClient): Promise<void> {
     const { repository, tag, manifest } = push;
     const found = await upstream.describe(at.mirror, repository, tag ?? manifest.digest);
     if (found === undefined)
       throw new NotShown(`the upstream has taken ${tag ?? manifest.digest}, and does not show it`);
-    if (tag !== undefined) this.#known.noteTag(repository, tag, found, Date.now());
+    this.#requireSame(upstream);
+    if (!this.#outgoing.isWanted(push)) return;
+    const now = Date.now();
+    if (tag !== undefined) {
+      this.#known.noteTag(repository, tag, found, now);
+      this.#moved(repository, tag);
+      // Somebody else may have moved the tag at the upstream by now.
+      this.#known.addDue(repository, found.digest, now);
+    }
     this.#outgoing.settle(push);
+  }
+
+  /** @throws Held if the mirror has changed: what the upstream before it has taken does not count */
+  #requireSame(upstream: UpstreamClient): void {
+    if (upstream !== this.#upstreamNow()) throw new Held();
   }
 
   #destination(at: MirrorAt, push: Outgoing, upstream: UpstreamClient, slice: Slice): ImageDestination {
@@ -191,14 +274,19 @@ export class Forwarder {
       putManifest: (manifest, tag) => {
         if (this.#deleting.has(push.repository) || !this.#outgoing.isWanted(push)) throw new Held();
         const written = plain.putManifest(manifest, tag);
-        this.#writing = written;
+        this.#writing = Promise.allSettled([this.#writing, written]);
         return written;
       },
     };
   }
 }
 
-/** The upstream may show what it has taken after a while. */
+/** Thrown if the upstream does not show what it has taken. It may do so later. */
 class NotShown extends Error {
   override readonly name = 'NotShown';
+}
+
+/** Returns whether an upstream says that it deletes nothing of the kind, whoever asks. */
+function isUnsupported(error: unknown): boolean {
+  return error instanceof RegistryError && (error.status === 405 || error.code === 'UNSUPPORTED');
 }

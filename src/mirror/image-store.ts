@@ -28,6 +28,8 @@ export class ImageStore {
   readonly #state: MirrorState;
   readonly #outgoing: OutgoingState;
   readonly #registryOf: (at: MirrorAt) => Promise<Registry>;
+  /** Settles once nothing is being written to the store. */
+  #writing: Promise<unknown> = Promise.resolve();
 
   /** @param registryOf returns the registry beneath */
   constructor(
@@ -57,6 +59,33 @@ export class ImageStore {
     }
   }
 
+  /**
+   * Waits for writes of tags that are under way. A push that is noted before, and committed after that, is overwritten
+   * by none.
+   */
+  async written(): Promise<void> {
+    await this.#writing;
+  }
+
+  /** Removes a tag that the upstream has no longer, unless it has another meaning than these. */
+  async remove(at: MirrorAt, repository: RepositoryName, tag: Tag, meanings: readonly Digest[]): Promise<void> {
+    const registry = await this.#registryOf(at);
+    const unlessMoved = { ifMatch: meanings.map((digest) => `"${digest}"`), ifNoneMatch: undefined };
+    try {
+      if (!this.#outgoing.has(repository, tag))
+        await this.#write(registry.deleteTag(repository, tag, byMirror(at.mirror), unlessMoved));
+    } catch (error) {
+      const isGone = error instanceof OciError && GONE.has(error.kind);
+      if (!isGone) return logFailure({ mirror: repository, tag, failed: 'remove', error: String(error) });
+    }
+    this.#state.forgetDescriptor(repository, tag);
+  }
+
+  #write<Written>(written: Promise<Written>): Promise<Written> {
+    this.#writing = Promise.allSettled([this.#writing, written]);
+    return written;
+  }
+
   /** Stores an image. @returns false if its blobs are still being fetched */
   async #store(at: MirrorAt, { repository, digest }: DueImage): Promise<boolean> {
     const registry = await this.#registryOf(at);
@@ -74,9 +103,9 @@ export class ImageStore {
       const fetched = await Promise.all(some.map((blob) => this.#bring(at, repository, blob, sizes.get(blob))));
       if (fetched.includes(false)) return false;
     }
-    // A tag that was pushed here, and that the upstream does not have yet, stays.
-    const written = tags.filter((tag) => this.#outgoing.pushed(repository, tag) === undefined);
-    await registry.putManifest(repository, digest, manifest, kept.size, written, byMirror(at.mirror));
+    // A tag that was pushed here stays until the upstream shows it.
+    const written = tags.filter((tag) => !this.#outgoing.has(repository, tag));
+    await this.#write(registry.putManifest(repository, digest, manifest, kept.size, written, byMirror(at.mirror)));
     this.#state.noteStored(repository, written, digest);
     this.#state.forgetManifest(repository, digest);
     return true;
@@ -96,8 +125,9 @@ export class ImageStore {
     );
     return tags.filter((tag) => {
       const there = stored.get(tag);
-      const checkedAt = this.#state.tag(repository, tag)?.checkedAt ?? 0;
-      return there === undefined || (there.digest !== digest && there.pushedAt <= checkedAt);
+      const { checkedAt = 0, stored: own } = this.#state.tag(repository, tag) ?? {};
+      if (there === undefined) return true;
+      return there.digest !== digest && (there.pushedAt <= checkedAt || there.digest === own);
     });
   }
 
@@ -117,6 +147,9 @@ export class ImageStore {
     throw new ContentError(outcome.failed);
   }
 }
+
+/** A stored tag that is gone, or has another meaning now. */
+const GONE: ReadonlySet<string> = new Set(['MANIFEST_UNKNOWN', 'NAME_UNKNOWN', 'PRECONDITION_FAILED']);
 
 /** The author of the tags that a mirror stores. */
 export function byMirror({ from }: Mirror): Actor {

@@ -1,18 +1,20 @@
 /**
  * The pushes that a mirror forwards to its upstream, in the SQLite storage of its Durable Object: a row for each tag of
- * a push, or one for a push without a tag. A settled push has no row.
+ * a push, or one for a push without a tag. A settled push has no row. A confirmed row has the version of its commit. A
+ * noted row has the greatest version of its tag that was confirmed or deleted since it was noted, 0 for none.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import type { ManifestDescriptor } from '../registry/registry.ts';
-import { type Failed, LOOK_MILLISECONDS, type Stage } from './outgoing.ts';
+import { LOOK_MILLISECONDS, type Stage } from './outgoing.ts';
+import type { Failed } from './outgoing-failure.ts';
 
 /** The most pushes that may wait. Further ones are refused until the upstream takes some. */
 export const MAX_OUTGOING = 100_000;
 /** The most blobs that are remembered for mounting. */
 const MAX_BLOBS = 50_000;
-/** The number of writes after which the table of blobs is looked at. */
+/** The number of blobs after which old ones are forgotten. */
 const WRITES_A_LOOK = 1000;
 
 const SCHEMA = `
@@ -40,6 +42,8 @@ export interface Outgoing {
   readonly tag: Tag | undefined;
   readonly manifest: ManifestDescriptor;
   readonly stage: Stage;
+  /** The version of the commit; while the push is noted, see the top of this file. */
+  readonly version: number;
   /** Milliseconds since the epoch. */
   readonly notedAt: number;
   readonly attempts: number;
@@ -60,7 +64,7 @@ export class OutgoingState {
     sql.exec(SCHEMA);
   }
 
-  /** Notes a push that is about to be committed. @returns its rows; undefined if too many wait */
+  /** Notes a push that is about to be committed. @returns the ids of its rows; undefined if too many pushes wait */
   note(
     repository: RepositoryName,
     { digest, mediaType, size }: ManifestDescriptor,
@@ -86,58 +90,75 @@ export class OutgoingState {
   }
 
   /**
-   * Has a push that was committed forwarded. Of the pushes of one tag, only the last is.
-   * @param version of the commit; undefined if it is known to be the last one
+   * Forwards a push that was committed, in place of earlier pushes of its tag. If a later push of the tag was confirmed
+   * before, forgets this one.
+   * @param version of the commit; 1 if it is not known, which is enough for a push without a tag
+   * @returns the push if it is forgotten
    */
-  confirm(id: number, version: number | undefined, now: number): void {
+  confirm(id: number, version: number, now: number): Outgoing | undefined {
     const row = this.#first("SELECT * FROM outgoing WHERE id = ? AND stage = 'noted'", id);
-    if (row === undefined) return;
+    if (row === undefined) return undefined;
     const [repository, tag, digest] = [row['repository'], row['tag'], row['digest']] as [string, string, string];
-    const others = this.#rows(
-      `SELECT id, version FROM outgoing WHERE repository = ? AND tag = ? AND stage <> 'noted'
-        AND (? <> '' OR digest = ?)`,
-      repository,
-      tag,
-      tag,
-      digest,
-    );
-    const last = Math.max(0, ...others.map((other) => Number(other['version'])));
-    if (version !== undefined && version < last) return this.#delete(id);
+    const column = tag === '' ? 'digest' : 'tag';
+    // The plus has SQLite look by the column before it, because many pushes can have no tag.
+    const same = `repository = ? AND ${column} = ? AND +tag = ? AND stage`;
+    const asked = [repository, tag === '' ? digest : tag, tag];
+    const others = this.#rows(`SELECT id, version FROM outgoing WHERE ${same} <> 'noted'`, ...asked);
+    const latest = Math.max(Number(row['version']), ...others.map((other) => Number(other['version'])));
+    if (version <= latest) {
+      this.#delete(id);
+      return outgoingIn(row);
+    }
     for (const other of others) this.#delete(Number(other['id']));
-    this.#sql.exec(
-      "UPDATE outgoing SET stage = 'pending', version = ?, due_at = ? WHERE id = ?",
-      version ?? last,
-      now,
-      id,
-    );
+    this.#sql.exec("UPDATE outgoing SET stage = 'pending', version = ?, due_at = ? WHERE id = ?", version, now, id);
+    // This push may have settled by the time that an earlier one is confirmed.
+    this.#sql.exec(`UPDATE outgoing SET version = max(version, ?) WHERE ${same} = 'noted'`, version, ...asked);
+    return undefined;
   }
 
-  /** Forgets a push that was never committed. */
-  withdraw(id: number): void {
-    this.#sql.exec("DELETE FROM outgoing WHERE id = ? AND stage = 'noted'", id);
+  /** Notes that the pushes of a tag up to a version are not to be forwarded, even if they are confirmed later. */
+  pass(id: number, version: number): void {
+    this.#sql.exec("UPDATE outgoing SET version = max(version, ?) WHERE id = ? AND stage = 'noted'", version, id);
   }
 
-  /** Forgets a push that is not wanted any more. */
+  /** Forgets a push that was never committed. @returns it; undefined if it does not wait any more */
+  withdraw(id: number): Outgoing | undefined {
+    const row = this.#first("DELETE FROM outgoing WHERE id = ? AND stage = 'noted' RETURNING *", id);
+    return row && outgoingIn(row);
+  }
+
   drop({ id }: Pick<Outgoing, 'id'>): void {
     this.#delete(id);
   }
 
-  /** Forgets the pushes of a tag or a manifest that is deleted. */
-  dropReference(repository: RepositoryName, reference: string): void {
-    const column = reference.includes(':') ? 'digest' : 'tag';
-    this.#sql.exec(
-      `DELETE FROM outgoing WHERE repository = ? AND ${column} = ? AND stage <> 'noted'`,
-      repository,
-      reference,
-    );
+  /** Lists the noted pushes of a tag or a manifest. */
+  noted(repository: RepositoryName, reference: string): Outgoing[] {
+    const query = `SELECT * FROM outgoing WHERE repository = ? AND ${columnOf(reference)} = ? AND stage = 'noted'`;
+    return this.#rows(query, repository, reference).map(outgoingIn);
   }
 
-  /** Returns whether a push still waits: a later one may have taken its place. */
+  /** Forgets the committed pushes of a tag or a manifest that is deleted. @returns them */
+  dropReference(repository: RepositoryName, reference: string): Outgoing[] {
+    return this.#rows(
+      `DELETE FROM outgoing WHERE repository = ? AND ${columnOf(reference)} = ? AND stage <> 'noted' RETURNING *`,
+      repository,
+      reference,
+    ).map(outgoingIn);
+  }
+
+  /** Returns whether a push still waits. A later push or a deletion may have removed it. */
   isWanted({ id }: Pick<Outgoing, 'id'>): boolean {
     return this.#first('SELECT 1 FROM outgoing WHERE id = ?', id) !== undefined;
   }
 
-  /** Returns the push whose turn it is; undefined if none is due by now. */
+  /** Returns whether any push of a tag waits, committed or not. */
+  has(repository: RepositoryName, tag: Tag): boolean {
+    return (
+      this.#first('SELECT 1 FROM outgoing WHERE repository = ? AND tag = ? LIMIT 1', repository, tag) !== undefined
+    );
+  }
+
+  /** Returns the next push that is due; undefined if none is due by now. */
   next(now: number): Outgoing | undefined {
     const row = this.#first(
       "SELECT * FROM outgoing WHERE stage <> 'parked' AND due_at <= ? ORDER BY due_at, id LIMIT 1",
@@ -152,10 +173,10 @@ export class OutgoingState {
     return row && Number(row['due_at']);
   }
 
-  /** Describes what was pushed under a tag here, and is not at the upstream yet. */
+  /** Describes the manifest that was pushed under a tag here, until the upstream shows it. */
   pushed(repository: RepositoryName, tag: Tag): ManifestDescriptor | undefined {
     const row = this.#first(
-      "SELECT * FROM outgoing WHERE repository = ? AND tag = ? AND stage IN ('pending', 'parked') LIMIT 1",
+      "SELECT * FROM outgoing WHERE repository = ? AND tag = ? AND stage <> 'noted' LIMIT 1",
       repository,
       tag,
     );
@@ -177,7 +198,7 @@ export class OutgoingState {
     );
   }
 
-  /** Notes that the upstream has the manifest. */
+  /** Notes that the upstream has taken the manifest. */
   announce({ id }: Outgoing, now: number): void {
     this.#sql.exec(
       "UPDATE outgoing SET stage = 'announced', attempts = 0, reason = '', due_at = ? WHERE id = ?",
@@ -191,12 +212,11 @@ export class OutgoingState {
     this.#sql.exec('INSERT INTO settled VALUES (1, 1) ON CONFLICT DO UPDATE SET count = count + 1');
   }
 
-  /** Parks everything that waits. */
-  parkAll(reason: string): void {
-    this.#sql.exec("UPDATE outgoing SET stage = 'parked', reason = ? WHERE stage IN ('pending', 'announced')", reason);
+  park({ id }: Outgoing, reason: string): void {
+    this.#sql.exec("UPDATE outgoing SET stage = 'parked', reason = ? WHERE id = ?", reason, id);
   }
 
-  /** Has everything tried now that waits or was parked. @returns how many pushes those are */
+  /** Makes parked pushes, and those that wait after a failure, due now. @returns how many there are */
   retry(now: number): number {
     return this.#rows(
       `UPDATE outgoing SET stage = iif(stage = 'parked', 'pending', stage), attempts = 0, due_at = ?
@@ -205,7 +225,7 @@ export class OutgoingState {
     ).length;
   }
 
-  /** Lists the parked pushes that have waited for longest. */
+  /** Lists parked pushes, the oldest first. */
   parked(limit: number): Outgoing[] {
     return this.#rows("SELECT * FROM outgoing WHERE stage = 'parked' ORDER BY id LIMIT ?", limit).map(outgoingIn);
   }
@@ -234,7 +254,7 @@ export class OutgoingState {
     );
   }
 
-  /** Keeps where unfinished uploads to the upstream go on (`UploadRecords`). */
+  /** Returns the location at which an unfinished upload to the upstream continues (`UploadRecords`). */
   upload(key: string): string | undefined {
     return this.#first('SELECT location FROM forward_uploads WHERE key = ?', key)?.['location'] as string | undefined;
   }
@@ -247,7 +267,7 @@ export class OutgoingState {
     this.#sql.exec('DELETE FROM forward_uploads WHERE key = ?', key);
   }
 
-  /** Begins anew with everything that waits, because another upstream may stand in place of the one before. */
+  /** Makes all pushes pending again, because the mirror may have another upstream now. */
   beginAgain(now: number): void {
     for (const table of ['forwarded', 'forward_uploads']) this.#sql.exec(`DELETE FROM ${table}`);
     this.#sql.exec("UPDATE outgoing SET stage = 'pending', attempts = 0, due_at = ? WHERE stage <> 'noted'", now);
@@ -271,6 +291,10 @@ export class OutgoingState {
   }
 }
 
+function columnOf(reference: string): 'digest' | 'tag' {
+  return reference.includes(':') ? 'digest' : 'tag';
+}
+
 function outgoingIn(row: Row): Outgoing {
   const tag = row['tag'] as Tag | '';
   return {
@@ -283,6 +307,7 @@ function outgoingIn(row: Row): Outgoing {
       size: Number(row['size']),
     },
     stage: row['stage'] as Stage,
+    version: Number(row['version']),
     notedAt: Number(row['noted_at']),
     attempts: Number(row['attempts']),
     reason: row['reason'] as string,

@@ -1,4 +1,4 @@
-/** A repository of this registry as the source of a copy, within limits, and with its share of a run's work. */
+/** A repository of this registry as the source of a copy, within limits and within a run's share of work. */
 import type { Slice } from '../upstream/slice.ts';
 import { piecesOf } from '../oci-client/answer.ts';
 import { streamOf } from '../oci-client/blob-download.ts';
@@ -14,7 +14,7 @@ import type { Registry } from '../registry/registry.ts';
 
 /** The most manifests of an image that are read for one copy. */
 const MAX_MANIFESTS = 200;
-/** The most bytes of them. They are in memory together. */
+/** The most bytes of those manifests, which are in memory together. */
 export const MAX_IMAGE_BYTES = MAX_MANIFEST_BYTES;
 
 export class StoredSource implements ImageSource {
@@ -31,7 +31,7 @@ export class StoredSource implements ImageSource {
     this.#slice = slice;
   }
 
-  /** Why this registry could not give the bytes of a blob. The upstream only sees that they end. */
+  /** The reason why this registry could not read a blob. The upstream only sees that the bytes end. */
   get failure(): unknown {
     return this.#failure;
   }
@@ -61,8 +61,8 @@ export class StoredSource implements ImageSource {
   }
 
   /**
-   * Returns the manifests below an index that are wanted, and that the repository has: a push may leave some out.
-   * @param isWanted is asked about each
+   * Returns the manifests below an index that are wanted and that the repository has. A push may leave some out.
+   * @param isWanted returns whether a manifest is wanted
    */
   async manifestsBelow(root: StoredManifest, isWanted: (digest: Digest) => Promise<boolean>): Promise<Set<Digest>> {
     const found = new Set<Digest>();
@@ -82,7 +82,7 @@ export class StoredSource implements ImageSource {
     return { digest, size, open: (start, end) => streamOf(this.#bytesOf(digest, start, end)) };
   }
 
-  /** What refers to an image is pushed, and so forwarded, by itself. */
+  /** Returns none: referrers are pushed, and so forwarded, by themselves. */
   referrers(): Promise<readonly Descriptor[]> {
     return Promise.resolve([]);
   }

@@ -253,7 +253,7 @@ class UpstreamsOfNamespace implements Upstreams {
     if (refusal === undefined) return wasThere === true;
     const { isUnsupported, reason } = refusal;
     const advice = isUnsupported
-      ? 'delete it there by other means, and Berth follows'
+      ? 'delete it there by its own means, then repeat this; or set pushes to kept to delete it from Berth alone'
       : 'let the login of the mirror delete there, and try again';
     throw new OciError(isUnsupported ? 'METHOD_UNSUPPORTED' : 'DENIED', {
       message: `${mirror.from} does not delete this, so nothing was deleted: ${advice} (${reason})`,

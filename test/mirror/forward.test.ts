@@ -225,7 +225,7 @@ describe('a push whose request was cut off', () => {
 
   const cutOff = async (): Promise<void> => {
     await runInDurableObject(mirrorObjectOf(env, 'alice' as OrganizationName, config.central), (_, { storage }) => {
-      storage.sql.exec("UPDATE outgoing SET stage = 'noted', due_at = 0");
+      storage.sql.exec("UPDATE outgoing SET stage = 'noted', version = 0, due_at = 0");
     });
     await runAlarm();
   };
@@ -239,6 +239,57 @@ describe('a push whose request was cut off', () => {
     await settled(1);
     expect(upstream.tagged('app', 'v1')).toBe(digest);
   });
+
+  test('is carried only if it is the last of its tag', async () => {
+    await becomeMirror('alice', FORWARDED);
+    upstream.answers = readOnly(503);
+    const first = await putImage('alice/app', 1, ['v1']);
+    const second = await putImage('alice/app', 5, ['v1']);
+    await runInDurableObject(mirrorObjectOf(env, 'alice' as OrganizationName, config.central), (_, { storage }) => {
+      storage.sql.exec(
+        `INSERT INTO outgoing (repository, tag, digest, media_type, size, stage, noted_at, due_at)
+          VALUES ('alice/app', 'v1', ?, '', 1, 'noted', ?, 0)`,
+        first.digest,
+        Date.now(),
+      );
+    });
+    upstream.answers = () => undefined;
+    await cutOff();
+    await settled(1);
+    expect(upstream.tagged('app', 'v1')).toBe(second.digest);
+    expect(upstream.hasManifest('app', first.digest)).toBe(false);
+  });
+});
+
+test('what another upstream has taken before a change of the mirror does not count', async () => {
+  await addUsers();
+  await becomeMirror('alice', FORWARDED);
+  let isChanged = false;
+  upstream.answers = async ({ method }) => {
+    // This is the look whether the upstream shows the push.
+    if (method !== 'HEAD' || isChanged || upstream.tagged('app', 'v1') === undefined) return undefined;
+    isChanged = true;
+    await becomeMirror('alice', { ...FORWARDED, prefix: 'other' });
+    await pulled();
+    return undefined;
+  };
+  const { digest } = await putImage('alice/app', 1, ['v1']);
+  await vi.waitUntil(() => upstream.tagged('other/app', 'v1') === digest, { timeout: 30_000 });
+  expect((await settled(1)).pushes).toMatchObject({ pending: 0, announced: 0, parked: 0 });
+});
+
+test('a push that the mirror does not forward any more is parked, not carried', async () => {
+  await addUsers();
+  await becomeMirror('alice', FORWARDED);
+  upstream.answers = readOnly(503);
+  await putImage('alice/app', 1, ['v1']);
+  upstream.answers = () => undefined;
+  upstream.asked();
+  await becomeMirror('alice', { ...FORWARDED, repositories: ['team/*'] });
+  await putImage('alice/team/app', 1, ['v1']);
+  const { parked } = await eventually(status, ({ pushes }) => pushes.parked === 1 && pushes.settled === 1);
+  expect(parked).toMatchObject([{ repository: 'alice/app', reason: 'the mirror does not forward it now' }]);
+  expect(upstream.tagged('app', 'v1')).toBeUndefined();
 });
 
 describe('a deletion', () => {
@@ -270,6 +321,30 @@ describe('a deletion', () => {
     expect(text).toContain('UNSUPPORTED');
     expect(text).toContain(`${UPSTREAM} does not delete this, so nothing was deleted`);
     expect(await pulled()).toBe(digest);
+  });
+
+  test('of what an upstream that does not delete has lost by other means is done here', async () => {
+    await becomeMirror('alice', FORWARDED);
+    await putImage('alice/app', 1, ['v1']);
+    await settled(1);
+    upstream.deletes = false;
+    upstream.untag('app', 'v1');
+    expect((await remove('v1')).status).toBe(202);
+    expect(await pulled()).toBe('404');
+  });
+
+  test('is not undone by an answer of the upstream from before', async () => {
+    await becomeMirror('alice', FORWARDED);
+    const { digest, mediaType } = await upstream.image('app', 'v1');
+    let removed: number | undefined;
+    upstream.answers = async ({ method }) => {
+      if (method !== 'HEAD' || removed !== undefined) return undefined;
+      removed = (await remove('v1')).status;
+      return new Response(null, { headers: { 'Content-Type': mediaType, 'Docker-Content-Digest': digest } });
+    };
+    await pulled();
+    expect(removed).toBe(202);
+    expect(await pulled()).toBe('404');
   });
 
   test('while the upstream is away is refused, and nothing is deleted', async () => {

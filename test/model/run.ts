@@ -10,6 +10,7 @@ import type { Limits } from './limits.ts';
 import { isMutation, type Mutation, MUTATIONS } from './mutations.ts';
 import { AUTHORS } from './authors.ts';
 import { COPIES_UP } from './copies-up.ts';
+import { FORWARDING } from './forwarding/model.ts';
 import { PROMISED_LINKS } from './promised-links.ts';
 import {
   cellsOf,
@@ -123,6 +124,7 @@ if (values.mutation === undefined) {
   checkSmall(PROMISED_LINKS);
   checkSmall(COPIES_UP);
   checkSmall(AUTHORS);
+  checkSmall(FORWARDING);
 } else checkMutation(values.mutation);
 console.log(`${inSeconds(performance.now())} in total`);
 console.log(`${passed} passed, ${failed} failed`);

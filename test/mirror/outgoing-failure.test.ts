@@ -4,7 +4,7 @@ import { ContentError } from '../../src/oci-client/content-error.ts';
 import { RegistryError } from '../../src/oci-client/registry-error.ts';
 import { TransportError } from '../../src/oci-client/transport.ts';
 import { OciError } from '../../src/oci/errors.ts';
-import { afterFailure, blameFor, judgeUnconfirmed, MAX_ATTEMPTS } from '../../src/mirror/outgoing.ts';
+import { afterFailure, blameFor, MAX_ATTEMPTS } from '../../src/mirror/outgoing-failure.ts';
 import { Postponed } from '../../src/upstream/connect.ts';
 
 const answered = (status: number): RegistryError =>
@@ -44,15 +44,3 @@ describe('a failure', () => {
     expect(waits.map(({ isParked }) => isParked)).toEqual([...Array<boolean>(MAX_ATTEMPTS - 1).fill(false), true]);
   });
 });
-
-test.each([
-  [true, 0, 'forward'],
-  [true, 60 * MINUTE, 'forward'],
-  [false, MINUTE, 'wait'],
-  [false, 10 * MINUTE, 'drop'],
-] as const)(
-  'a push whose request ended without a word, committed: %s, after %s ms: %s',
-  (isCommitted, age, verdict) => {
-    expect(judgeUnconfirmed(isCommitted, 1000, 1000 + age)).toBe(verdict);
-  },
-);
