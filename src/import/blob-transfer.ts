@@ -61,7 +61,7 @@ async function transferInChunks(content: Content, transfer: Transfer): Promise<v
     }
     await registry.finishUpload(sessionOf(progress.reference), digest, undefined, undefined);
   } catch (error) {
-    // A session that is lost, or that holds other bytes, is of no more use. The next attempt begins anew.
+    // A session that is lost, or that holds other bytes, is useless. The next attempt starts from the beginning.
     if (error instanceof OciError && SESSION_IS_LOST.has(error.kind)) record.write(undefined);
     throw error;
   }

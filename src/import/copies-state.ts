@@ -59,12 +59,12 @@ export class CopiesState {
     for (const table of ['blobs', 'present']) this.#sql.exec(`DELETE FROM ${table} WHERE import = ?`, id);
   }
 
-  /** Takes note that the repository of an image had one of its blobs already. */
+  /** Notes that the repository of an image had one of its blobs already. */
   notePresent(id: string, image: string, digest: Digest): void {
     this.#advance(id, this.#sql.exec('INSERT OR IGNORE INTO present VALUES (?, ?, ?)', id, image, digest));
   }
 
-  /** Returns whether {@link notePresent} took note of a blob. */
+  /** Returns whether {@link notePresent} noted a blob. */
   isPresent(id: string, image: string, digest: Digest): boolean {
     return (
       this.#sql.exec('SELECT 1 FROM present WHERE import = ? AND image = ? AND digest = ?', id, image, digest).toArray()
@@ -72,7 +72,7 @@ export class CopiesState {
     );
   }
 
-  /** Takes note that an import has brought a blob to a repository, so that it can be mounted from there. */
+  /** Notes that an import has brought a blob to a repository, so that it can be mounted from there. */
   noteBlob(id: string, digest: Digest, repository: RepositoryName): void {
     this.#advance(id, this.#sql.exec('INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)', id, digest, repository));
   }

@@ -38,7 +38,7 @@ export class FollowedTags {
     this.#sql.exec('DELETE FROM followed_tags WHERE import = ?', id);
   }
 
-  /** Takes note that a run found a tag at the upstream, and that it names this manifest here. */
+  /** Notes that a run found a tag at the upstream, and that it names this manifest here. */
   note(id: string, run: number, { repository, target, tag, digest }: FollowedTag): void {
     this.#sql.exec(
       `INSERT OR REPLACE INTO followed_tags (import, repository, tag, target, digest, run) VALUES (?, ?, ?, ?, ?, ?)`,
@@ -51,12 +51,12 @@ export class FollowedTags {
     );
   }
 
-  /** Takes note that a run found tags in the upstream's list. */
+  /** Notes that a run found tags in the upstream's list. */
   noteListed(id: string, run: number, repository: string, tags: readonly string[]): void {
     for (const tag of tags) this.#setRun(id, run, repository, tag);
   }
 
-  /** Takes note that the upstream does not have a tag, although it may have listed it. */
+  /** Notes that the upstream does not have a tag, although it may have listed it. */
   noteMissing(id: string, repository: string, tag: string): void {
     this.#setRun(id, 0, repository, tag);
   }

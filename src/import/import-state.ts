@@ -172,7 +172,7 @@ export class ImportsState {
     return at === null ? undefined : Number(at);
   }
 
-  /** Takes note that it is an import's turn. */
+  /** Notes that it is an import's turn. */
   serve(id: string, now: number): void {
     this.#sql.exec('UPDATE imports SET served_at = ?, starts = starts + 1 WHERE id = ?', now, id);
   }
@@ -182,7 +182,7 @@ export class ImportsState {
     this.#sql.exec('UPDATE imports SET served_at = 0, starts = max(starts - 1, 0) WHERE id = ?', id);
   }
 
-  /** Takes note that an import got further. */
+  /** Notes that an import got further. */
   noteProgress(id: string): void {
     this.#sql.exec('UPDATE imports SET starts = 0 WHERE id = ? AND starts > 0', id);
   }

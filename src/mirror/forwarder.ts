@@ -34,7 +34,7 @@ class Held extends Error {
   override readonly name = 'Held';
 }
 
-/** What a push is committed to. */
+/** The registry and the store that pushes are committed to. */
 export interface Beneath {
   registry(at: MirrorAt): Promise<Registry>;
   /** The store of the registry's own namespace. */
@@ -117,7 +117,7 @@ export class Forwarder {
     if (known) this.#known.addDue(repository, known.digest, Date.now());
   }
 
-  /** Has the upstream asked again for the tag of a push that is forwarded no more. */
+  /** Forgets what the mirror knows of a push's tag, because the push is not forwarded any more. */
   #forget(push: Pick<Outgoing, 'repository' | 'tag'> | undefined): void {
     if (push?.tag === undefined) return;
     this.#known.forgetReference(push.repository, push.tag);
@@ -126,7 +126,7 @@ export class Forwarder {
 
   /** Deletes a tag or a manifest at the upstream, and drops its pushes that wait. @throws OciError UNAVAILABLE */
   async delete(at: MirrorAt, repository: RepositoryName, reference: string): Promise<DeleteAnswer> {
-    // What was committed and not confirmed is deleted as well. What is committed later goes on.
+    // The deletion covers pushes that were committed and not confirmed. It does not cover later commits.
     const committed = new Map<number, number>();
     for (const push of this.#outgoing.noted(repository, reference))
       committed.set(push.id, (await this.#versionOf(at, push)) ?? 0);

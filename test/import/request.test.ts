@@ -4,27 +4,14 @@ import { selectPlatforms } from '../../src/import/platforms.ts';
 import { checkImport, importerOf, type ImportRequest, targetOf } from '../../src/import/request.ts';
 import type { Descriptor } from '../../src/oci-client/descriptor.ts';
 import type { OrganizationName } from '../../src/oci/reference.ts';
+import { importRequest } from '../support/imports.ts';
 
 const ALICE = 'alice' as OrganizationName;
 const REACH = { isOwn: () => false, allowsLoopback: false };
 const WHOLE = { patterns: ['alice/*'] };
 
-const requestOf = (fields: Partial<ImportRequest>): ImportRequest => ({
-  from: 'https://registry.example',
-  loginHost: undefined,
-  repositories: ['app'],
-  tags: ['*'],
-  platforms: undefined,
-  referrers: false,
-  as: '*',
-  isDry: false,
-  every: undefined,
-  prunes: false,
-  ...fields,
-});
-
 const check = (fields: Partial<ImportRequest>, importer = WHOLE) =>
-  checkImport(ALICE, requestOf(fields), importer, REACH);
+  checkImport(ALICE, importRequest(fields), importer, REACH);
 
 test('a name is kept, or put where * stands', () => {
   expect(targetOf(ALICE, { as: '*' }, 'team/app')).toBe('alice/team/app');

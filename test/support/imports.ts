@@ -21,23 +21,28 @@ export async function startImport(
     id,
     madeAt: Date.now() + HOUR,
     incarnation: Number(row?.['created_at']),
-    request: {
-      from: 'https://upstream.example',
-      loginHost: undefined,
-      repositories: ['app'],
-      tags: ['*'],
-      platforms: undefined,
-      referrers: false,
-      as: '*',
-      isDry: false,
-      every: undefined,
-      prunes: false,
-      ...request,
-    },
+    request: importRequest({ from: 'https://upstream.example', ...request }),
     importer: { id: 'somebody', isStored: false, patterns: [`${name}/*`] },
     credential: undefined,
     ...fields,
   });
+}
+
+/** Returns a request for an import of `app`, with other fields if they are given. */
+export function importRequest(fields: Partial<ImportRequest>): ImportRequest {
+  return {
+    from: 'https://registry.example',
+    loginHost: undefined,
+    repositories: ['app'],
+    tags: ['*'],
+    platforms: undefined,
+    referrers: false,
+    as: '*',
+    isDry: false,
+    every: undefined,
+    prunes: false,
+    ...fields,
+  };
 }
 
 /** Ends all imports, before the stores are emptied. */

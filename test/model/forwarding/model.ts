@@ -4,8 +4,8 @@
  * those of `OutgoingState` itself.
  *
  * The promises: no committed push is lost. The upstream gets the pushes in the order of their commits, and no manifest
- * whose blobs it lacks. What a client deleted stays deleted. Nothing that waits is collected. The mirror never falls
- * back behind its own changes, and in the end it stores what the upstream shows.
+ * whose blobs it lacks. A deletion by a client stays. Content that waits is not collected. The mirror never falls
+ * back behind its own changes, and in the end its store shows the upstream's tag.
  */
 import type { SmallModel } from '../small-model.ts';
 import { begin, goOn, remove } from './clients.ts';
@@ -90,7 +90,7 @@ function unstored({
     pushes.every(({ request }) => request === 'ended') &&
     [carrier, question, storing, deletion, due].every((each) => each === null);
   const last = store.writes.at(-1);
-  // What a client deleted here may stay so until it is pulled, although the upstream has it again.
+  // A tag or image that a client deleted may be missing here until a pull, although the upstream has it again.
   const isGone = known?.tag === A && store.deletedA > 0 && !isAlive(store, A);
   const isDeleted = isGone || (last?.digest === null && last.by === 'client');
   if (!isQuiet || isDeleted || known === null || known.tag === null || shownAt(store) === known.tag) return undefined;

@@ -52,7 +52,7 @@ export interface Upstream {
 /** The upstream's tag, as it was after a number of writes. */
 export type Seen = Pick<Upstream, 'tag' | 'writes'>;
 
-/** What the mirror knows of the tag. */
+/** The tag as the mirror knows it. */
 export interface Known extends Seen {
   /** The store's clock when the mirror took note. */
   readonly notedAt: number;
@@ -84,7 +84,7 @@ export interface Deletion {
 }
 
 export interface State {
-  /** What has happened: two for each push, deletion, change of the mirror or write of others, one for each question. */
+  /** Counts two for each push, deletion, change of the mirror or write of others, and one for each question. */
   readonly effort: number;
   readonly pushes: readonly Push[];
   readonly rows: Rows;
