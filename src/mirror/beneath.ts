@@ -1,4 +1,4 @@
-/** The registry that a mirror's Durable Objects store in. They write through the operations of a push. */
+/** The registry in which a mirror's Durable Objects store, through the operations of a push. */
 import { SigningKeys } from '../auth/signing-keys.ts';
 import type { Config } from '../config.ts';
 import type { Namespace } from '../namespaces/namespace.ts';

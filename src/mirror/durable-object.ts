@@ -38,13 +38,13 @@ import type { LoginAnswer, RefusedLogin } from './shared-login.ts';
 import { UpstreamClient } from './upstream-client.ts';
 import { pageOfReferrers, referrersAt, tagsAt } from './upstream-lists.ts';
 
-/** How long a client waits for the upstream while an older answer could be served. */
+/** The longest that a client waits for the upstream if there is an older answer. */
 const PATIENCE_MILLISECONDS = 3000;
-/** How long a client waits for the upstream otherwise. */
+/** The longest that a client waits for the upstream otherwise. */
 const ANSWER_MILLISECONDS = 30_000;
 /** The time after which an alarm that could not begin tries again. */
 const AGAIN_MILLISECONDS = 10_000;
-/** The time for which it is remembered that the upstream has no such tag. */
+/** The time for which a tag that the upstream lacks counts as missing. */
 const MISSING_MILLISECONDS = MINUTE;
 
 /** The most parked pushes that are shown. */
@@ -53,9 +53,9 @@ const MAX_PARKED = 100;
 export class OrganizationMirror extends DurableObject<Env> {
   readonly #config: Config;
   readonly #state: MirrorState;
-  /** Counts the statements of all that runs in this object. */
+  /** Counts the statements of all work in this object. */
   readonly #meter = new StatementMeter();
-  /** Questions under way, by what they are about. */
+  /** Questions under way, by their subjects. */
   readonly #asking = new Map<string, Promise<unknown>>();
   /** Another after each change of the mirror. */
   #upstream: UpstreamClient;
@@ -86,7 +86,7 @@ export class OrganizationMirror extends DurableObject<Env> {
     );
   }
 
-  /** Resolves a tag, and asks the upstream for it first if its mirror says so. */
+  /** Resolves a tag. Asks the upstream first if the last answer is too old. */
   async tag(asker: MirrorAt, repository: RepositoryName, tag: Tag): Promise<TagAnswer> {
     const at = await this.#use(asker);
     const upstream = this.#upstream;
@@ -113,7 +113,7 @@ export class OrganizationMirror extends DurableObject<Env> {
   }
 
   /**
-   * Returns a manifest by its digest, and has its image stored.
+   * Returns a manifest by its digest, and makes its image due to be stored.
    * @param wantsText whether there is room for the document
    */
   async manifest(
@@ -226,7 +226,7 @@ export class OrganizationMirror extends DurableObject<Env> {
     return tried;
   }
 
-  /** Returns what an operator may want to know. */
+  /** Returns the state for operators. */
   status(): MirrorStatus {
     const parked = this.#outgoing.parked(MAX_PARKED).map(({ repository, tag, manifest, attempts, reason }) => ({
       repository,
@@ -293,7 +293,7 @@ export class OrganizationMirror extends DurableObject<Env> {
     return client;
   }
 
-  /** Returns the mirror as the store knows it now; undefined if it is none any more. */
+  /** Returns the mirror by the store's rows; undefined if the organization is no mirror any more. */
   async #current(): Promise<MirrorAt | undefined> {
     const { kv } = this.ctx.storage;
     const [organization, namespace] = [kv.get<OrganizationName>('organization'), kv.get<Namespace>('namespace')];
@@ -376,11 +376,11 @@ export class OrganizationMirror extends DurableObject<Env> {
   }
 }
 
-/** Said of an answer that came after a change of the mirror. */
+/** Replaces an answer that came after a change of the mirror. */
 const HAS_CHANGED = 'the mirror has changed';
 const CHANGED: TagAnswer = { failure: { reason: HAS_CHANGED, retryAfter: 1000, hasAnswered: true } };
 
-/** Keeps a byte-order mark, without which the document would have another digest. */
+/** Keeps a byte-order mark, because the digest covers it. */
 const TEXT = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 function mirrored(known: KnownTag | undefined, freshness: MirroredTag['freshness']): MirroredTag | undefined {

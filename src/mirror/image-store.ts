@@ -1,4 +1,4 @@
-/** Stores the images that a mirror has passed on, each like a push: its blobs first, then its manifest. */
+/** Stores the images that clients have pulled from a mirror, each like a push: its blobs first, then its manifest. */
 import { mayPass, reasonOf } from '../upstream/failure.ts';
 import { logFailure } from '../log.ts';
 import { ContentError } from '../oci-client/content-error.ts';
@@ -20,7 +20,7 @@ const BLOBS_AT_ONCE = 3;
 const MAX_TAGS = 100;
 const LATER_MILLISECONDS = 1000;
 const FIRST_RETRY_MILLISECONDS = 5000;
-/** After these attempts, of which the last comes after some three hours, the next pull has to bring the image. */
+/** The last of these attempts comes after some three hours. After it, only another pull brings the image. */
 const MAX_ATTEMPTS = 12;
 
 export class ImageStore {
@@ -91,10 +91,10 @@ export class ImageStore {
     const registry = await this.#registryOf(at);
     const asked = this.#state.manifest(repository, digest);
     const kept = asked ?? (await storedManifest(registry, repository, digest));
-    // Nobody has pulled the manifest yet, or it has made room for others.
+    // Nobody has pulled the manifest yet, or others have pushed it out.
     if (kept === undefined) return true;
     const tags = await this.#tagsToWrite(registry, repository, digest);
-    // What is stored is not written again.
+    // A stored manifest is not written again.
     if (asked === undefined && tags.length === 0) return true;
     const manifest = parseManifest(kept.bytes, kept.mediaType);
     const sizes = new Map(manifest.references.map((each) => [each.digest, each.size ?? undefined]));
@@ -112,8 +112,8 @@ export class ImageStore {
   }
 
   /**
-   * Returns the tags that mean the manifest and are not stored so yet. Another store may have asked the upstream later,
-   * and stored another meaning since.
+   * Returns the tags of the manifest that are not stored with it yet. Another store may have asked the upstream later,
+   * and moved the tag since.
    */
   async #tagsToWrite(registry: Registry, repository: RepositoryName, digest: Digest): Promise<readonly Tag[]> {
     const tags = this.#state.tagsOf(repository, digest, MAX_TAGS);
@@ -131,11 +131,11 @@ export class ImageStore {
     });
   }
 
-  /** Has a blob stored. @returns false if it is still being fetched */
+  /** Brings a blob into the store. @returns false if it is still being fetched */
   async #bring(at: MirrorAt, repository: RepositoryName, digest: Digest, size: number | undefined): Promise<boolean> {
     const registry = await this.#registryOf(at);
     const access = { repository, condition: 'granted' } as const;
-    // As before a push, this promises that the blob is kept until the manifest comes.
+    // As before a push, this keeps the blob until the manifest comes.
     const isThere = await ifKnown(registry.resolveBlob(access, digest, true));
     if (isThere !== undefined) return true;
     const wanted = { ...at, repository, digest, size };
