@@ -1,4 +1,4 @@
-/** The cost of the console's pages: how often each asks D1, in an isolate that knows nothing yet. */
+/** The cost of the console's pages: how often each asks D1, in a new isolate of a data center that knows the login. */
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';

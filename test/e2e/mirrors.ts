@@ -1,6 +1,6 @@
 /**
- * Mirrors, by each way in which clients can be told of one: its name, `registries.conf`, `hosts.toml`, and a host of its
- * own, as docker asks. The upstream is distribution's registry, which is stopped before the last pulls.
+ * Mirrors, by each way in which clients can be told of one: its name, `registries.conf`, `hosts.toml`, and a host of
+ * its own, as docker asks. The upstream is distribution's registry, which is stopped before the last pulls.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,12 +1,10 @@
 /** Pushes to mirrors: refused, kept, or forwarded to the upstream. */
 import type { Algorithm, Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
-import type { Manifest } from '../../oci/manifest.ts';
-import type { RepositoryName, Tag } from '../../oci/reference.ts';
+import type { RepositoryName } from '../../oci/reference.ts';
 import type { Mirror } from '../../stores/organizations/mirrors.ts';
 import type { PullableRepositories, ReadAccess } from '../access.ts';
-import type { Conditional } from '../conditional.ts';
-import type { Actor, Body, Registry, UploadProgress } from '../registry.ts';
+import type { Body, Registry, UploadProgress } from '../registry.ts';
 import type { Layer } from './layer.ts';
 import { forwards } from './coverage.ts';
 
@@ -18,19 +16,11 @@ export class MirroredPushes implements Pick<Registry, 'putManifest' | 'mountBlob
     this.#layer = layer;
   }
 
-  async putManifest(
-    repository: RepositoryName,
-    digest: Digest,
-    manifest: Manifest,
-    size: number,
-    tags: readonly Tag[],
-    by?: Actor,
-    condition?: Conditional,
-  ): Promise<number> {
+  async putManifest(...push: Parameters<Registry['putManifest']>): Promise<number> {
+    const [repository, digest, { mediaType }, size, tags] = push;
     const mirror = await this.#requirePushes(repository);
-    const put = () => this.#layer.beneath.putManifest(repository, digest, manifest, size, tags, by, condition);
+    const put = () => this.#layer.beneath.putManifest(...push);
     if (!forwards(mirror, repository)) return put();
-    const { mediaType } = manifest;
     const noted = await this.#layer.upstreams.notePush(mirror, repository, { digest, mediaType, size }, tags);
     try {
       const version = await put();

@@ -1,6 +1,6 @@
 /**
- * Requests: pushes and deletions of clients, changes of the mirror, and writes of others at the upstream. A push is that
- * of `MirroredRegistry.putManifest`, a deletion that of `MirroredRegistry.deleteManifest` and `Forwarder.delete`.
+ * Requests: pushes and deletions of clients, changes of the mirror, and writes of others at the upstream. A push is
+ * that of `MirroredPushes.putManifest`, a deletion that of `MirroredDeletions.deleteManifest` and `Forwarder.delete`.
  */
 import type { Digest } from '../../../src/oci/digest.ts';
 import { versionOfCommit } from './forwarder.ts';
