@@ -335,12 +335,17 @@ describe('a deletion', () => {
 
   test('is not undone by an answer of the upstream from before', async () => {
     await becomeMirror('alice', FORWARDED);
-    const { digest, mediaType } = await upstream.image('app', 'v1');
+    const { digest, mediaType, bytes } = await upstream.image('app', 'v1');
+    const described = {
+      'Content-Type': mediaType,
+      'Docker-Content-Digest': digest,
+      'Content-Length': String(bytes.byteLength),
+    };
     let removed: number | undefined;
     upstream.answers = async ({ method }) => {
       if (method !== 'HEAD' || removed !== undefined) return undefined;
       removed = (await remove('v1')).status;
-      return new Response(null, { headers: { 'Content-Type': mediaType, 'Docker-Content-Digest': digest } });
+      return new Response(null, { headers: described });
     };
     await pulled();
     expect(removed).toBe(202);
