@@ -88,7 +88,7 @@ export class MirrorBlob extends DurableObject<Env> {
   }
 
   /**
-   * Opens the bytes, or a range of them, while they arrive. Streams of a blob with wrong bytes end as broken.
+   * Opens the bytes, or a range of them, while they arrive. Streams to the end of a wrong blob are broken.
    * @returns undefined if the upstream has no such blob, or does not show it
    * @throws Error with a reason for operators
    */
@@ -119,7 +119,7 @@ export class MirrorBlob extends DurableObject<Env> {
     }
     const kept = this.#kept;
     if (kept === undefined) return;
-    if (kept.isOver) next = Date.now() + MINUTE;
+    if (kept.isOver || this.#fetch?.isOver === true) next = Date.now() + MINUTE;
     await this.ctx.storage.setAlarm(Math.max(Date.now(), this.#pause.until, next));
   }
 
@@ -210,7 +210,8 @@ export class MirrorBlob extends DurableObject<Env> {
       return await this.#start(wanted, abort);
     } catch (error) {
       abort.abort(error);
-      this.#fail(wanted, error);
+      // A lack of memory here says nothing about the upstream.
+      if (!(error instanceof OciError)) this.#fail(wanted, error);
       throw error;
     }
   }
@@ -276,34 +277,36 @@ export class MirrorBlob extends DurableObject<Env> {
       ended = isAbsence(error) ? 'absent' : this.#fail(wanted, error);
     }
     await noted.catch(() => undefined);
-    await this.#end(kept, ended, isRefused || (ended === 'stored' && handout.needsParts));
+    await this.#end(kept, ended, handout, isRefused);
     return ended;
   }
 
   /**
-   * Tidies up after a fetch. Until then, callers get the end of this fetch.
-   * @param isRead whether its parts have to stay for readers
+   * Tidies up after a fetch. Until then, callers get the end of this fetch. If its bytes are the right ones, readers
+   * still get its parts, also while another attempt to store them is due.
    */
-  async #end(kept: Kept, ended: Ended, isRead: boolean): Promise<void> {
+  async #end(kept: Kept, ended: Ended, handout: Handout, isRefused: boolean): Promise<void> {
     const { storage } = this.ctx;
-    const isKept = kept.size > PART_BYTES && this.#kept !== undefined;
-    const mayGoOn = this.#pause.isOn && this.#pause.mayPass && kept.failures + 1 < MAX_ATTEMPTS;
+    const hasParts = kept.size > PART_BYTES && this.#kept !== undefined;
+    const isTransient = typeof ended === 'object' && this.#pause.isOn && this.#pause.mayPass;
+    const goesOn = hasParts && isTransient && kept.failures + 1 < MAX_ATTEMPTS;
+    const isRead = hasParts && !handout.isBroken && (goesOn || isRefused || handout.needsParts);
     try {
-      if (isKept && isRead && this.#fetch !== undefined) {
-        this.#fetch.isOver = true;
-        this.#readUntil = Date.now() + READ_MILLISECONDS;
-        storage.kv.put('fetch', { ...kept, isOver: true });
-        return await storage.setAlarm(Date.now() + MINUTE);
-      }
-      if (isKept && typeof ended === 'object' && mayGoOn) {
+      if (goesOn) {
         storage.kv.put('fetch', { ...kept, failures: kept.failures + 1 });
         await storage.setAlarm(this.#pause.until);
+      } else if (isRead) {
+        storage.kv.put('fetch', { ...kept, isOver: true });
+        await storage.setAlarm(Date.now() + MINUTE);
       } else await this.#cleanUp();
     } catch (error) {
       logFailure({ mirror: kept.wanted.repository, blob: kept.wanted.digest, error: String(error) });
       await storage.setAlarm(Date.now() + MINUTE);
     }
-    this.#fetch = undefined;
+    if (isRead && this.#fetch !== undefined) {
+      this.#fetch.isOver = true;
+      this.#readUntil = Date.now() + READ_MILLISECONDS;
+    } else this.#fetch = undefined;
   }
 
   /** Deletes the parts, and then empties storage. */

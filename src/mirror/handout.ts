@@ -4,7 +4,8 @@
  * - The latest bytes are in memory (`window.ts`). A blob that is larger than one part is also kept in parts, which are
  *   objects, until it is stored. A reader that falls out of the window goes on from the parts.
  * - Only pinned readers slow the arrival: the one that writes the parts, and the one that checks the bytes.
- * - The last byte is held back until the digest has been checked. So every stream of a wrong blob ends as broken.
+ * - The last byte is held back until the digest has been checked. So every stream to the end of a wrong blob is
+ *   broken. A shorter range is not checked.
  * - Once the blob is stored, readers go on from there.
  */
 import { READ_MILLISECONDS } from '../stores/bucket.ts';

@@ -1,7 +1,7 @@
 /** Fetches that are killed, blobs that exceed the quota, and memory. */
 import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { PART_BYTES } from '../../src/mirror/handout.ts';
 import { OciError } from '../../src/oci/errors.ts';
 import { StoredRegistry } from '../../src/registry/stored.ts';
@@ -98,6 +98,45 @@ test('a blob that the store refuses for now is read all the same, and stored lat
   expect(sameBytes(await stored(blob), blob.content)).toBe(true);
   expect(upstream.gets()).toHaveLength(1);
   vi.useRealTimers();
+});
+
+describe('a reader that is slow while the store', () => {
+  async function failAndRead(failure: OciError): Promise<MirroredBlob> {
+    const blob = await blobOf(LARGE);
+    await addMirror();
+    vi.spyOn(StoredRegistry.prototype, 'putBlob').mockRejectedValueOnce(failure);
+    const slow = (await objectOf(blob).open(blob.wanted))!.content;
+    expect(await objectOf(blob).ensure(blob.wanted)).toHaveProperty('failed');
+    vi.setSystemTime(Date.now() + 3000);
+    await runDurableObjectAlarm(objectOf(blob));
+    expect(sameBytes(await bytesIn(slow), blob.content)).toBe(true);
+    vi.setSystemTime(Date.now() + 60_000);
+    await runDurableObjectAlarm(objectOf(blob));
+    expect(upstream.gets()).toHaveLength(1);
+    return blob;
+  }
+
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'], now: Date.now() }));
+  afterEach(() => void vi.useRealTimers());
+
+  test('refuses the blob for now still gets its bytes, and the blob is stored afterwards', async () => {
+    const blob = await failAndRead(new OciError('UNAVAILABLE'));
+    expect(sameBytes(await stored(blob), blob.content)).toBe(true);
+    expect(await parts()).toEqual([]);
+  });
+
+  test('refuses the blob for good still gets its bytes, and the parts are deleted afterwards', async () => {
+    await failAndRead(new OciError('DENIED'));
+    expect(await parts()).toEqual([]);
+  });
+});
+
+test('a lack of memory here does not keep the next reader from the upstream', async () => {
+  const blob = await blobOf(5000);
+  await addMirror();
+  vi.spyOn(isolateBudget, 'wait').mockRejectedValueOnce(new OciError('UNAVAILABLE'));
+  await expect(read(blob)).rejects.toThrow();
+  expect(sameBytes(await read(blob), blob.content)).toBe(true);
 });
 
 test.each([5000, LARGE])('a blob of %d bytes that exceeds the quota is read without being kept', async (size) => {
