@@ -82,7 +82,7 @@ export class OrganizationMirror extends DurableObject<Env> {
       this.#outgoing,
       () => this.#upstream,
       beneath,
-      (repository) => this.#outdate(repository),
+      (repository, reference) => this.#outdate(repository, reference),
     );
   }
 
@@ -97,7 +97,7 @@ export class OrganizationMirror extends DurableObject<Env> {
     const found = known?.missingUntil === 0 ? known : undefined;
     const verdict = verdictOn(found?.checkedAt, at.mirror, Date.now());
     if (verdict === 'serve') return { tag: mirrored(found, 'fresh') };
-    const asked = this.#once(at, `${repository}:${tag}`, (isLatest) =>
+    const asked = this.#once(at, repository, `tag ${tag}`, (isLatest) =>
       this.#askTag(at, repository, tag, known, isLatest),
     );
     if (verdict === 'serve, then ask') {
@@ -124,8 +124,8 @@ export class OrganizationMirror extends DurableObject<Env> {
   ): Promise<ManifestAnswer> {
     const at = await this.#use(asker);
     if (this.#state.descriptor(repository, digest) === undefined) {
-      const failure = await this.#once(at, `${repository}@${digest}`, () =>
-        this.#upstream.fetch(at.mirror, repository, digest),
+      const failure = await this.#once(at, repository, `manifest ${digest}`, (isLatest) =>
+        this.#upstream.fetch(at.mirror, repository, digest, isLatest),
       );
       if (failure !== undefined) return { failure };
     }
@@ -140,15 +140,17 @@ export class OrganizationMirror extends DurableObject<Env> {
 
   /** Describes a manifest by its digest. */
   async describe(asker: MirrorAt, repository: RepositoryName, digest: Digest): Promise<ManifestAnswer> {
-    const { mirror } = await this.#use(asker);
+    const at = await this.#use(asker);
     const upstream = this.#upstream;
     const kept = this.#state.descriptor(repository, digest);
     if (kept !== undefined) return { descriptor: kept };
-    try {
-      return { descriptor: await upstream.describe(mirror, repository, digest) };
-    } catch (error) {
-      return isAbsence(error) ? {} : { failure: upstream.failure(mirror, error, false) };
-    }
+    return this.#once(at, repository, `description ${digest}`, async (isLatest): Promise<ManifestAnswer> => {
+      try {
+        return { descriptor: await upstream.describe(at.mirror, repository, digest, { isLatest }) };
+      } catch (error) {
+        return isAbsence(error) ? {} : { failure: upstream.failure(at.mirror, error, false) };
+      }
+    });
   }
 
   /**
@@ -170,8 +172,8 @@ export class OrganizationMirror extends DurableObject<Env> {
   /** Lists tags of the upstream, in its order. */
   async listTags(asker: MirrorAt, repository: RepositoryName, after: string, limit: number): Promise<TagsAnswer> {
     const at = await this.#use(asker);
-    const about = `tags ${repository} ${limit} ${after}`;
-    return this.#once(at, about, () => tagsAt(this.#upstream, at.mirror, repository, after, limit));
+    const about = `tags ${limit} ${after}`;
+    return this.#once(at, repository, about, () => tagsAt(this.#upstream, at.mirror, repository, after, limit));
   }
 
   /** Lists a page of the first referrers of a manifest that the upstream has, in the order of their digests. */
@@ -183,8 +185,9 @@ export class OrganizationMirror extends DurableObject<Env> {
     page: PageRequest,
   ): Promise<ReferrersAnswer> {
     const at = await this.#use(asker);
-    const about = `referrers ${repository} ${subject}`;
-    const answer = await this.#once(at, about, () => referrersAt(this.#upstream, at.mirror, repository, subject));
+    const answer = await this.#once(at, repository, `referrers ${subject}`, () =>
+      referrersAt(this.#upstream, at.mirror, repository, subject),
+    );
     return answer.referrers === undefined ? answer : pageOfReferrers(answer.referrers, artifactType, page);
   }
 
@@ -314,7 +317,7 @@ export class OrganizationMirror extends DurableObject<Env> {
     const upstream = this.#upstream;
     let descriptor: ManifestDescriptor | undefined;
     try {
-      descriptor = await upstream.describe(at.mirror, repository, tag, known?.descriptor);
+      descriptor = await upstream.describe(at.mirror, repository, tag, { known: known?.descriptor, isLatest });
     } catch (error) {
       if (!isAbsence(error)) return { failure: upstream.failure(at.mirror, error, known?.descriptor !== undefined) };
     }
@@ -345,10 +348,11 @@ export class OrganizationMirror extends DurableObject<Env> {
   /** Asks a question once, however many clients ask it at the same time. */
   #once<Answer>(
     { mirror }: MirrorAt,
+    repository: RepositoryName,
     about: string,
     ask: (isLatest: () => boolean) => Promise<Answer>,
   ): Promise<Answer> {
-    const key = `${mirror.changedAt} ${about}`;
+    const key = `${repository} ${about} ${mirror.changedAt}`;
     const asking = this.#asking.get(key) as Promise<Answer> | undefined;
     if (asking !== undefined) return asking;
     const isLatest = (): boolean => this.#asking.get(key) === asked;
@@ -357,9 +361,16 @@ export class OrganizationMirror extends DurableObject<Env> {
     return asked;
   }
 
-  /** Outdates the questions under way about a repository's tags, which this registry has changed at the upstream. */
-  #outdate(repository: RepositoryName): void {
-    for (const key of this.#asking.keys()) if (key.includes(` ${repository}:`)) this.#asking.delete(key);
+  /**
+   * Outdates the questions under way that a change of a tag or a manifest at the upstream may concern. Those about other
+   * manifests still count.
+   */
+  #outdate(repository: RepositoryName, reference: string): void {
+    for (const key of this.#asking.keys()) {
+      const [asked, kind, subject] = key.split(' ');
+      const isOther = (kind === 'manifest' || kind === 'description') && subject !== reference;
+      if (asked === repository && !isOther) this.#asking.delete(key);
+    }
   }
 
   async #beneath(namespace: Namespace): Promise<Registry> {

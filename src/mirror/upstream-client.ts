@@ -37,6 +37,13 @@ class Paused extends Error {
   }
 }
 
+interface Asked {
+  /** What the reference meant before. */
+  readonly known?: ManifestDescriptor | undefined;
+  /** Whether nothing has outdated the question. Without it, a manifest that is read is not kept. */
+  readonly isLatest?: () => boolean;
+}
+
 export class UpstreamClient {
   readonly #config: Config;
   readonly #keep: (repository: RepositoryName, manifest: KeptManifest) => void;
@@ -68,7 +75,7 @@ export class UpstreamClient {
     mirror: Mirror,
     repository: RepositoryName,
     reference: string,
-    known?: ManifestDescriptor,
+    { known, isLatest }: Asked = {},
   ): Promise<ManifestDescriptor | undefined> {
     const upstream = this.repository(mirror, repository);
     const described = await upstream.describeManifest(reference, known?.digest);
@@ -76,21 +83,31 @@ export class UpstreamClient {
     if (described === 'unchanged') return known;
     if (described !== undefined) return described;
     // Some registries answer a HEAD without a digest, or not at all.
-    const found = await this.read(mirror, repository, reference);
+    const found = await this.#read(mirror, repository, reference, isLatest);
     return found && descriptorOf(found);
   }
 
-  /** Reads a manifest, and keeps it. @returns the failure, if it fails */
-  async fetch(mirror: Mirror, repository: RepositoryName, digest: Digest): Promise<Failure | undefined> {
+  /** Reads a manifest, and keeps it if the question is still the latest. @returns the failure, if it fails */
+  async fetch(
+    mirror: Mirror,
+    repository: RepositoryName,
+    digest: Digest,
+    isLatest: () => boolean,
+  ): Promise<Failure | undefined> {
     try {
-      await this.read(mirror, repository, digest);
+      await this.#read(mirror, repository, digest, isLatest);
       return undefined;
     } catch (error) {
       return isAbsence(error) ? undefined : this.failure(mirror, error, false);
     }
   }
 
-  async read(mirror: Mirror, repository: RepositoryName, reference: string): Promise<KeptManifest | undefined> {
+  async #read(
+    mirror: Mirror,
+    repository: RepositoryName,
+    reference: string,
+    isLatest: Asked['isLatest'],
+  ): Promise<KeptManifest | undefined> {
     const { organization } = mirror;
     this.#requirePulls();
     const loan = await isolateBudget.wait(MAX_MANIFEST_BYTES, 0, undefined, organization);
@@ -98,7 +115,7 @@ export class UpstreamClient {
       const found = await this.repository(mirror, repository).getManifest(reference);
       if (found === undefined) return undefined;
       const kept = { ...found, size: found.bytes.byteLength };
-      this.#keep(repository, kept);
+      if (isLatest?.()) this.#keep(repository, kept);
       return kept;
     } finally {
       isolateBudget.giveBack(loan);
