@@ -180,7 +180,7 @@ export class Forwarder {
     const { digest } = manifest;
     const { historyEntries } = this.#config.limits;
     if (tag !== undefined)
-      return versionOfCommit(this.#beneath.store(at), repository, tag, digest, notedAt, historyEntries);
+      return versionOfCommit(this.#beneath.store(at), repository, tag, digest, notedAt, historyEntries, at.mirror.from);
     const registry = await this.#beneath.registry(at);
     const reference: Reference = { kind: 'digest', digest };
     const found = await ifKnown(registry.resolveManifest({ repository, condition: 'granted' }, reference, false));

@@ -60,14 +60,14 @@ export class ImageStore {
   }
 
   /**
-   * Waits for writes of tags that are under way. A push that is noted before, and committed after that, is overwritten
-   * by none.
+   * Waits for writes of tags that are under way. No write that began earlier can then overwrite a push that was noted
+   * before this call and is committed after it.
    */
   async written(): Promise<void> {
     await this.#writing;
   }
 
-  /** Removes a tag that the upstream has no longer, unless it has another meaning than these. */
+  /** Removes a tag that the upstream no longer has, unless the stored tag names a digest other than these. */
   async remove(at: MirrorAt, repository: RepositoryName, tag: Tag, meanings: readonly Digest[]): Promise<void> {
     const registry = await this.#registryOf(at);
     const unlessMoved = { ifMatch: meanings.map((digest) => `"${digest}"`), ifNoneMatch: undefined };

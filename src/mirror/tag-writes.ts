@@ -7,7 +7,10 @@ import { lookUpVersions } from '../stores/list-rows.ts';
 import { historyOfTag } from '../stores/manifests/tag-history.ts';
 import type { Store } from '../stores/store.ts';
 
-/** How much earlier than its note a commit can seem to be, because another machine's clock gave its version. */
+/**
+ * How much earlier than its note a commit can seem to be, because another machine, whose clock may be
+ * behind, assigned its version.
+ */
 const SKEW_MILLISECONDS = MINUTE;
 const LATEST = { version: Number.MAX_SAFE_INTEGER, origin: '' };
 
@@ -16,6 +19,7 @@ const LATEST = { version: Number.MAX_SAFE_INTEGER, origin: '' };
  * after that. Looks at the tag's history, because a mirror of another store may have written the tag since.
  * @param notedAt when the push was noted, in milliseconds since the epoch
  * @param entries how many writes a history keeps
+ * @param mirror the author of deletions that do not count, as in {@link wasDeleted}
  */
 export async function versionOfCommit(
   { name, database }: Store,
@@ -24,11 +28,14 @@ export async function versionOfCommit(
   digest: Digest,
   notedAt: number,
   entries: number,
+  mirror: string,
 ): Promise<number | undefined> {
   const { writes } = await historyOfTag(database, repository, tag, LATEST, { entries, since: 0 }, entries + 1);
   const since = versionOf(notedAt - SKEW_MILLISECONDS);
   const last = writes.find(
-    (write) => write.digest === null || (write.digest === digest && write.origin === name && write.version >= since),
+    (write) =>
+      (write.digest === null && write.author !== mirror) ||
+      (write.digest === digest && write.origin === name && write.version >= since),
   );
   return last === undefined || last.digest === null ? undefined : last.version;
 }

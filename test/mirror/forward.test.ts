@@ -240,6 +240,22 @@ describe('a push whose request was cut off', () => {
     expect(upstream.tagged('app', 'v1')).toBe(digest);
   });
 
+  test('is carried although the mirror of another store has removed its tag since', async () => {
+    await becomeMirror('alice', FORWARDED);
+    upstream.answers = readOnly(503);
+    const { digest } = await putImage('alice/app', 1, ['v1']);
+    const kept = env.DB_CENTRAL
+      .prepare(`INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at,
+      author) SELECT repository, name, version, origin, digest, 1, author FROM tags`);
+    const removed = env.DB_CENTRAL.prepare(`UPDATE tags SET digest = NULL, version = version + 1, origin = 'node1',
+      author = ?`);
+    await env.DB_CENTRAL.batch([kept, removed.bind(UPSTREAM)]);
+    upstream.answers = () => undefined;
+    await cutOff();
+    await settled(1);
+    expect(upstream.tagged('app', 'v1')).toBe(digest);
+  });
+
   test('is carried only if it is the last of its tag', async () => {
     await becomeMirror('alice', FORWARDED);
     upstream.answers = readOnly(503);

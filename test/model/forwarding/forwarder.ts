@@ -111,7 +111,9 @@ export function versionOfCommit(
   if (mistake === 'look-at-tag') return store.writes.at(-1)?.digest === digest ? LATEST : undefined;
   const notedAt = pushes[id - 1]?.notedAt ?? 0;
   const last = store.writes.findLast(
-    (write) => write.digest === null || (write.digest === digest && write.version > notedAt),
+    (write) =>
+      (write.digest === null && (write.by === 'client' || mistake === 'mirror-deletes')) ||
+      (write.digest === digest && write.version > notedAt),
   );
   return last === undefined || last.digest === null ? undefined : last.version;
 }

@@ -49,6 +49,13 @@ export function keep(state: State, mistake: string | undefined, to: To): void {
   else to('mirror: begin to store the tag', { storing: { removes: false, digest: due } });
 }
 
+/** Removes the tag as the mirror of another store does, which knows nothing of the pushes that are noted here. */
+export function removeElsewhere(state: State, to: To): void {
+  const { store, upstream } = state;
+  if (state.effort < MOST_EFFORT && upstream.tag === null && shownAt(store) !== null)
+    to('another mirror: remove the tag', { effort: state.effort + 1, store: written(store, null, 'other mirror') });
+}
+
 /** Collects what nothing needs. */
 export function collect({ store, rows }: State, mistake: string | undefined, to: To): void {
   for (const digest of [A, B]) {

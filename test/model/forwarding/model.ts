@@ -10,7 +10,7 @@
 import type { SmallModel } from '../small-model.ts';
 import { begin, goOn, remove } from './clients.ts';
 import { carry, start } from './forwarder.ts';
-import { ask, collect, keep } from './mirror.ts';
+import { ask, collect, keep, removeElsewhere } from './mirror.ts';
 import { retried } from './rows.ts';
 import { A, isAlive, isDeleting, shownAt, START, type State, type To } from './state.ts';
 
@@ -25,6 +25,7 @@ function moves(state: State, mistake: string | undefined): (readonly [string, St
   else carry(state, carrier, mistake, to);
   ask(state, to);
   keep(state, mistake, to);
+  removeElsewhere(state, to);
   collect(state, mistake, to);
   if (rows.some(({ stage }) => stage === 'parked')) to('an administrator retries', { rows: retried(rows) });
   if (carrier !== null || question !== null || storing !== null || isDeleting(state))
@@ -90,9 +91,9 @@ function unstored({
     pushes.every(({ request }) => request === 'ended') &&
     [carrier, question, storing, deletion, due].every((each) => each === null);
   const last = store.writes.at(-1);
-  // A tag or image that a client deleted may be missing here until a pull, although the upstream has it again.
+  // A tag or image that a client or another mirror deleted may be missing here until a pull, although the upstream has it again.
   const isGone = known?.tag === A && store.deletedA > 0 && !isAlive(store, A);
-  const isDeleted = isGone || (last?.digest === null && last.by === 'client');
+  const isDeleted = isGone || (last?.digest === null && last.by !== 'mirror');
   if (!isQuiet || isDeleted || known === null || known.tag === null || shownAt(store) === known.tag) return undefined;
   return `divergence: the tag is ${known.tag} at the upstream, and the store shows ${shownAt(store)}`;
 }
@@ -104,6 +105,7 @@ export const FORWARDING: SmallModel<State> = {
   violation,
   mistakes: {
     'look-at-tag': 'a push that counts as committed only while the tag still means it',
+    'mirror-deletes': 'a push that is withdrawn because another mirror removed its tag',
     'forgotten-order': 'a push that is confirmed late, after a later push of its tag has settled',
     'withdrawn-when-unsure': 'a push that is forgotten because the store did not answer',
     'only-confirmed': 'a mirror that stores a tag although a push of it is noted',

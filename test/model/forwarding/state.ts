@@ -25,7 +25,7 @@ export interface Write {
   readonly version: number;
   /** Null for a deletion of the tag. */
   readonly digest: Digest | null;
-  readonly by: 'client' | 'mirror';
+  readonly by: 'client' | 'mirror' | 'other mirror';
 }
 
 export interface Store {
