@@ -182,7 +182,7 @@ export function pushesAndPulls(fixture: Fixture, database: Database): [string, O
     [
       "the keys of an image's blobs",
       async () => {
-        await findManifest(database, BIG, byTag('new'), 'content', 'central');
+        await findManifest(database, BIG, byTag('new'), 'content', { store: 'central' });
         await env.DB_CENTRAL.prepare(
           `INSERT INTO manifests (repository, digest, media_type, artifact_type, size, created_version, deleted_version,
              last_pull, descriptors)
@@ -191,7 +191,7 @@ export function pushesAndPulls(fixture: Fixture, database: Database): [string, O
         )
           .bind(JSON.stringify(large))
           .run();
-        await findManifest(database, BIG, byDigest(LAYERED), 'content', 'central');
+        await findManifest(database, BIG, byDigest(LAYERED), 'content', { store: 'central' });
       },
     ],
     ['GET by digest', () => registry.getManifest(granted(BIG), byDigest(TAGGED))],

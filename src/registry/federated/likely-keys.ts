@@ -8,7 +8,7 @@
  */
 import { BoundedCache } from '../../bounded-cache.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { RepositoryName } from '../../oci/reference.ts';
+import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import type { BlobKey } from '../../stores/manifests/blob-keys.ts';
 
 /** Room for the blobs of some hundred images. */
@@ -24,6 +24,16 @@ export class LikelyKeys {
   /** Returns the key; undefined if it is not known. */
   of(repository: RepositoryName, digest: Digest): string | undefined {
     return this.#keys.get(nameOf(repository, digest));
+  }
+
+  /** Remembers that the node holds the manifest of a tag, so a pull of this image needs no keys. */
+  hold(repository: RepositoryName, tag: Tag, digest: Digest): void {
+    this.#keys.set(`${repository}:${tag}`, digest);
+  }
+
+  /** Returns the manifest of a tag that the node held last; undefined if it is not known. */
+  held(repository: RepositoryName, tag: Tag): string | undefined {
+    return this.#keys.get(`${repository}:${tag}`);
   }
 
   forget(repository: RepositoryName, digest: Digest): void {

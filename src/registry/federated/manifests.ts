@@ -75,9 +75,13 @@ export class FederatedManifests implements Pick<Registry, 'getManifest' | 'resol
     }
     if (text === undefined) throw manifestUnknown(access.repository, reference, true);
     const { row, from, keep, tag, keys } = found;
-    if (from === 'node') this.#recordPull(access, row);
+    const { likelyKeys } = this.#federation.options;
+    if (from === 'node') {
+      this.#recordPull(access, row);
+      if (reference.kind === 'tag') likelyKeys.hold(access.repository, reference.tag, row.digest);
+    }
     // A pull of the blobs follows, and the node may lack them.
-    else this.#federation.options.likelyKeys.remember(access.repository, keys);
+    else likelyKeys.remember(access.repository, keys);
     if (keep) this.#federation.options.defer(this.#keep(access.repository, reference, row.digest, tag));
     return { ...descriptorOf(row), text };
   }
@@ -178,8 +182,10 @@ export class FederatedManifests implements Pick<Registry, 'getManifest' | 'resol
     reference: Reference,
     { part, milliseconds }: Want,
   ): Promise<ManifestRows> {
-    const { name } = this.#federation.central;
-    return answerOfCentral(findManifest(central, repository, reference, part, name), milliseconds);
+    const { central: store, options } = this.#federation;
+    const held = reference.kind === 'tag' ? options.likelyKeys.held(repository, reference.tag) : undefined;
+    const keys = { store: store.name, unless: held };
+    return answerOfCentral(findManifest(central, repository, reference, part, keys), milliseconds);
   }
 
   /**

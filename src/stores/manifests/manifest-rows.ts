@@ -66,7 +66,7 @@ interface Joined {
   readonly last_pull: number;
   readonly content: string | null;
   /** A JSON array of {@link BlobKey}. */
-  readonly keys?: string;
+  readonly keys?: string | null;
 }
 
 const REPOSITORY_FACTS = `
@@ -95,16 +95,23 @@ const SELECT_BY_TAG = sql`
 const SELECT_BY_DIGEST = sql`
   SELECT ${REPOSITORY_FACTS}, ${NO_TAG_COLUMNS}, ${MANIFEST_COLUMNS}, c.content
   ${BY_DIGEST} ${CONTENTS} WHERE clock.id = 1 ORDER BY c.part`;
+const KEYS = `iif(m.digest = ?4, NULL, ${keysOfBlobs('m', '?3')})`;
 const SELECT_WITH_KEYS_BY_TAG = sql`
-  SELECT ${REPOSITORY_FACTS}, ${TAG_COLUMNS}, ${MANIFEST_COLUMNS}, c.content, ${keysOfBlobs('m', '?3')} AS keys
+  SELECT ${REPOSITORY_FACTS}, ${TAG_COLUMNS}, ${MANIFEST_COLUMNS}, c.content, ${KEYS} AS keys
   ${BY_TAG} ${CONTENTS} WHERE clock.id = 1 ORDER BY c.part`.reading(atMost(4 * MOST_BLOBS));
 const SELECT_WITH_KEYS_BY_DIGEST = sql`
-  SELECT ${REPOSITORY_FACTS}, ${NO_TAG_COLUMNS}, ${MANIFEST_COLUMNS}, c.content, ${keysOfBlobs('m', '?3')} AS keys
+  SELECT ${REPOSITORY_FACTS}, ${NO_TAG_COLUMNS}, ${MANIFEST_COLUMNS}, c.content, ${KEYS} AS keys
   ${BY_DIGEST} ${CONTENTS} WHERE clock.id = 1 ORDER BY c.part`.reading(atMost(4 * MOST_BLOBS));
 const SELECT_DESCRIPTOR_BY_TAG = sql`
   SELECT ${REPOSITORY_FACTS}, ${TAG_COLUMNS}, ${MANIFEST_COLUMNS}, NULL AS content ${BY_TAG} WHERE clock.id = 1`;
 const SELECT_DESCRIPTOR_BY_DIGEST = sql`
   SELECT ${REPOSITORY_FACTS}, ${NO_TAG_COLUMNS}, ${MANIFEST_COLUMNS}, NULL AS content ${BY_DIGEST} WHERE clock.id = 1`;
+
+/** The keys of a manifest's blobs at a store, unless the reference names a certain manifest. */
+export interface WantedKeys {
+  readonly store: string;
+  readonly unless?: string | undefined;
+}
 
 const STATEMENTS = {
   tag: { content: SELECT_BY_TAG, descriptor: SELECT_DESCRIPTOR_BY_TAG, withKeys: SELECT_WITH_KEYS_BY_TAG },
@@ -117,20 +124,20 @@ const STATEMENTS = {
 
 /**
  * Looks up a reference, in one query.
- * @param keysAt the store whose keys of the manifest's blobs are wanted, together with the content
+ * @param keys which keys of blobs to read, together with the content
  */
 export async function findManifest(
   database: Database,
   repository: RepositoryName,
   reference: Reference,
   want: 'content' | 'descriptor',
-  keysAt?: string,
+  keys?: WantedKeys,
 ): Promise<ManifestRows> {
   const name = reference.kind === 'tag' ? reference.tag : reference.digest;
   const statements = STATEMENTS[reference.kind];
   const rows =
-    want === 'content' && keysAt !== undefined
-      ? await database.all<Joined>(statements.withKeys, repository, name, keysAt)
+    want === 'content' && keys !== undefined
+      ? await database.all<Joined>(statements.withKeys, repository, name, keys.store, keys.unless ?? '')
       : await database.all<Joined>(statements[want], repository, name);
   const [first] = rows;
   if (first === undefined) throw new Error('the clock has no row: apply the migrations to this database');
