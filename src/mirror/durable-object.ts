@@ -362,7 +362,7 @@ export class OrganizationMirror extends DurableObject<Env> {
   }
 
   /**
-   * Outdates the questions under way that a change of a tag or a manifest at the upstream may concern. Those about other
+   * Outdates the questions under way that may concern a changed tag or manifest of the upstream. Those about other
    * manifests still count.
    */
   #outdate(repository: RepositoryName, reference: string): void {

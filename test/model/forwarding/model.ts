@@ -91,7 +91,8 @@ function unstored({
     pushes.every(({ request }) => request === 'ended') &&
     [carrier, question, storing, deletion, due].every((each) => each === null);
   const last = store.writes.at(-1);
-  // A tag or image that a client or another mirror deleted may be missing here until a pull, although the upstream has it again.
+  // A tag or image that a client or another mirror deleted may be missing here until a pull, although the upstream has
+  // it again.
   const isGone = known?.tag === A && store.deletedA > 0 && !isAlive(store, A);
   const isDeleted = isGone || (last?.digest === null && last.by !== 'mirror');
   if (!isQuiet || isDeleted || known === null || known.tag === null || shownAt(store) === known.tag) return undefined;
