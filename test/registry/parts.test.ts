@@ -29,3 +29,15 @@ test('a joined registry can be a part of another', () => {
   expect([whole.above(), whole.one(), whole.other()]).toEqual(['above', 'first', 'second']);
   expect('another' in whole).toBe(false);
 });
+
+test('an operation that a part leaves undefined is done by the next', () => {
+  const above: object = { other: undefined };
+  const whole = joined(above, new Second());
+  expect(whole.other()).toBe('second');
+});
+
+test('a change of a joined registry throws', () => {
+  const whole = joined(new First(), new Second());
+  expect(() => (whole.both = () => 'changed')).toThrow(TypeError);
+  expect(() => Object.defineProperty(whole, 'both', { value: () => 'changed' })).toThrow(TypeError);
+});
