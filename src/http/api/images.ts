@@ -158,18 +158,17 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     },
   );
   api.openapi(shared, async (c) => {
-    const found = await readImage(c, c.req.valid('param'), async ({ repository, reference }) => {
-      const parsed = parseAnyReference(reference);
-      const resolved = c.get('registry').resolveManifest({ repository, condition: 'granted' }, parsed, false);
-      const manifest = parsed.kind === 'digest' ? parsed.digest : (await resolved).digest;
-      const ranges = pullableRanges(c.get('caller'));
-      const [rows] = await Promise.all([
-        sharedBlobsOf(c.get('runtime').config, c.env, { repository, manifest }, ranges),
-        resolved,
-      ]);
-      return { digest: manifest, shared: byBlob(rows) };
-    });
-    return c.json(found, 200);
+    // To resolve a reference may write, or ask an upstream, so the permission comes first.
+    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
+    const parsed = parseAnyReference(reference);
+    const resolved = c.get('registry').resolveManifest({ repository, condition: 'granted' }, parsed, false);
+    const manifest = parsed.kind === 'digest' ? parsed.digest : (await resolved).digest;
+    const ranges = pullableRanges(c.get('caller'));
+    const [rows] = await Promise.all([
+      sharedBlobsOf(c.get('runtime').config, c.env, { repository, manifest }, ranges),
+      resolved,
+    ]);
+    return c.json({ digest: manifest, shared: byBlob(rows) }, 200);
   });
 
   const restore = describe(
@@ -258,7 +257,9 @@ export async function readImage<Answer>(
   param: z.infer<typeof imageParam>,
   read: (image: AskedImage) => Promise<Answer>,
 ): Promise<Answer> {
-  const answer = read(imageIn(param));
+  const asked = imageIn(param);
+  // A read that throws at once must wait for the permission as well.
+  const answer = Promise.resolve().then(() => read(asked));
   // A caller who may not pull learns nothing else, not even a failure.
   answer.catch(() => undefined);
   await requireImage(c, param, 'pull');

@@ -94,6 +94,12 @@ test('refuses absent images and bad parameters', async () => {
   }
 });
 
+test('a caller who may not pull learns nothing of a malformed reference', async () => {
+  for (const path of ['sha256:0', 'sha256:0/history', 'sha256:0/shared']) {
+    expect([path, (await callApi('GET', `${IMAGES}/${path}`, 'bob')).status]).toEqual([path, 403]);
+  }
+});
+
 test('an empty version asks about the current write, and one that no push can have returned is 400', async () => {
   await putImage('alice/app', 1, ['latest']);
   const asked = (version: string) => callApi('GET', `${LATEST}?version=${version}`, 'alice');
