@@ -10,6 +10,11 @@ interface Bindings {
   readonly MIRROR_BLOB: DurableObjectNamespace<MirrorBlob>;
 }
 
+/** Returns what all environments of an isolate share. Each page of the console has an environment of its own. */
+export function sharedByEnvironments(env: object): object {
+  return (env as Bindings).ORGANIZATION_MIRROR;
+}
+
 /** Returns the object of a mirror at the store of a namespace. */
 export function mirrorObjectOf(
   env: object,

@@ -9,9 +9,8 @@ const LONGEST_MILLISECONDS = 6 * HOUR;
 export class Pause {
   readonly #longest: number;
   #failures = 0;
-  #mayPass = false;
+  #error: unknown;
   #reason = '';
-  #publicReason = '';
   #until = 0;
 
   /** @param longest the longest pause that the upstream has not asked for, in milliseconds; ten minutes by default */
@@ -28,6 +27,10 @@ export class Pause {
     return this.#until;
   }
 
+  get error(): unknown {
+    return this.#error;
+  }
+
   /** The last failure, for operators. */
   get reason(): string {
     return this.#reason;
@@ -35,12 +38,12 @@ export class Pause {
 
   /** The last failure, for anybody who may pull. */
   get publicReason(): string {
-    return this.#publicReason;
+    return publicReasonOf(this.#error);
   }
 
   /** Whether another attempt may get past the last failure. */
   get mayPass(): boolean {
-    return this.#mayPass;
+    return mayPass(this.#error);
   }
 
   /** Begins a pause: longer with each failure in a row, or as long as the upstream asks. */
@@ -48,9 +51,8 @@ export class Pause {
     const asked = error instanceof Postponed ? Math.min(error.milliseconds, LONGEST_MILLISECONDS) : undefined;
     this.#until = Date.now() + (asked ?? Math.min(waitAfter(this.#failures), this.#longest));
     this.#failures += 1;
-    this.#mayPass = mayPass(error);
+    this.#error = error;
     this.#reason = reason;
-    this.#publicReason = publicReasonOf(error);
   }
 
   /** Forgets all failures. */

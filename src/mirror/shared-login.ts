@@ -28,7 +28,8 @@ export interface LoginAnswer {
 type LoginFailure =
   | { readonly kind: 'transport' | 'content'; readonly message: string }
   | {
-      readonly kind: 'refused';
+      /** Whether the login was refused, or answered with something wrong. */
+      readonly kind: 'refused' | 'wrong';
       readonly message: string;
       readonly host: string;
       readonly status: number;
@@ -40,7 +41,8 @@ type LoginFailure =
 export function loginFailure(error: unknown): LoginFailure {
   if (error instanceof RegistryError) {
     const { message, host, status, headers, code } = error;
-    return { kind: 'refused', message, host, status, retryAfter: headers.get('retry-after'), code };
+    const kind = error instanceof LoginError ? 'refused' : 'wrong';
+    return { kind, message, host, status, retryAfter: headers.get('retry-after'), code };
   }
   if (error instanceof TransportError) return { kind: 'transport', message: error.message };
   if (error instanceof ContentError) return { kind: 'content', message: error.message };
@@ -64,9 +66,9 @@ async function headerOf(asked: Promise<LoginAnswer>): Promise<string | undefined
 }
 
 function errorOf(failure: LoginFailure): Error {
-  if (failure.kind !== 'refused')
-    return new (failure.kind === 'transport' ? TransportError : ContentError)(failure.message);
-  const { message, host, status, retryAfter, code } = failure;
+  if (!('host' in failure)) return new (failure.kind === 'transport' ? TransportError : ContentError)(failure.message);
+  const { kind, message, host, status, retryAfter, code } = failure;
   const response = new Response(null, { status, headers: retryAfter === null ? {} : { 'retry-after': retryAfter } });
-  return new LoginError(new RegistryError(host, response, message.slice(`${host}: `.length), code), response);
+  const error = new RegistryError(host, response, message.slice(`${host}: `.length), code);
+  return kind === 'refused' ? new LoginError(error, response) : error;
 }

@@ -108,11 +108,11 @@ export class UpstreamClient {
     reference: string,
     isLatest: Asked['isLatest'],
   ): Promise<KeptManifest | undefined> {
-    const { organization } = mirror;
+    const source = this.repository(mirror, repository);
     this.#requirePulls();
-    const loan = await isolateBudget.wait(MAX_MANIFEST_BYTES, 0, undefined, organization);
+    const loan = await isolateBudget.wait(MAX_MANIFEST_BYTES, 0, undefined, mirror.organization);
     try {
-      const found = await this.repository(mirror, repository).getManifest(reference);
+      const found = await source.getManifest(reference);
       if (found === undefined) return undefined;
       const kept = { ...found, size: found.bytes.byteLength };
       if (isLatest?.()) this.#keep(repository, kept);
@@ -133,11 +133,16 @@ export class UpstreamClient {
    * @param refused a challenge, and the header that it refuses; undefined before the first
    */
   async logIn(mirror: Mirror, scope: string, refused: RefusedLogin | undefined): Promise<LoginAnswer> {
+    const { error: last } = this.#pause;
+    // Many layers must not send a refused password again and again, since that could lock the account.
+    if (this.#pause.isOn && last instanceof LoginError) return { failure: loginFailure(last) };
     const { login } = this.#hostOf(mirror);
     try {
       if (refused === undefined) return { header: await login.headerFor(scope) };
       return { header: await login.challenged(refused.challenge, scope, refused.sent) };
     } catch (error) {
+      // Layers that share one exchange begin one pause.
+      if (error instanceof LoginError && !this.#pause.isOn) this.#pause.begin(error, this.reasonOf(mirror, error));
       return { failure: loginFailure(error) };
     }
   }

@@ -1,6 +1,6 @@
 /** Lists of an upstream, for clients that ask for them. Their bytes are on loan from the isolate's budget. */
 import type { Descriptor } from '../oci-client/descriptor.ts';
-import { MAX_REFERRERS_BYTES } from '../oci-client/repository.ts';
+import { MAX_REFERRERS_BYTES, type Repository } from '../oci-client/repository.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../oci/manifest-limits.ts';
 import { isTag, type RepositoryName } from '../oci/reference.ts';
@@ -23,8 +23,7 @@ export function tagsAt(
   after: string,
   limit: number,
 ): Promise<TagsAnswer> {
-  return answered<TagsAnswer>(upstream, mirror, MAX_MANIFEST_BYTES, async () => {
-    const source = upstream.repository(mirror, repository);
+  return answered<TagsAnswer>(upstream, mirror, repository, MAX_MANIFEST_BYTES, async (source) => {
     const query = new URLSearchParams({ n: String(limit), ...(after === '' ? {} : { last: after }) });
     const page = await source.tagsPage(`/v2/${source.name}/tags/list?${query.toString()}`);
     const all = page?.names.filter(isTag) ?? [];
@@ -41,13 +40,13 @@ export function referrersAt(
   repository: RepositoryName,
   subject: Digest,
 ): Promise<ReferrersAnswer> {
-  return answered<ReferrersAnswer>(upstream, mirror, MAX_REFERRERS_BYTES, async () => {
-    const found = await upstream.repository(mirror, repository).referrers(subject, MAX_REFERRERS);
+  return answered<ReferrersAnswer>(upstream, mirror, repository, MAX_REFERRERS_BYTES, async (source) => {
+    const found = await source.referrers(subject, MAX_REFERRERS);
     return { referrers: found.slice(0, MAX_REFERRERS) };
   });
 }
 
-/** Returns a page of referrers, in the order of their digests. It is small, so that its reader needs no room for it. */
+/** Returns a page of referrers, in the order of their digests. A page is small enough to be read without a loan. */
 export function pageOfReferrers(
   all: readonly Descriptor[],
   artifactType: string | undefined,
@@ -69,19 +68,23 @@ function withoutLargeAnnotations({ annotations, ...rest }: Descriptor): Descript
   return isLarge || annotations === undefined ? rest : { ...rest, annotations };
 }
 
-/** @throws OciError UNAVAILABLE if there is no room for a list of so many bytes */
+/** Reads a list of at most so many bytes. A paused upstream takes no memory. */
 async function answered<Answer extends object>(
   upstream: UpstreamClient,
   mirror: Mirror,
+  repository: RepositoryName,
   bytes: number,
-  read: () => Promise<Answer>,
+  read: (source: Repository) => Promise<Answer>,
 ): Promise<Answer | { readonly failure?: Failure }> {
-  const loan = await isolateBudget.wait(bytes, 0, undefined, mirror.organization);
   try {
-    return await read();
+    const source = upstream.repository(mirror, repository);
+    const loan = await isolateBudget.wait(bytes, 0, undefined, mirror.organization);
+    try {
+      return await read(source);
+    } finally {
+      isolateBudget.giveBack(loan);
+    }
   } catch (error) {
     return isAbsence(error) ? {} : { failure: upstream.failure(mirror, error, false) };
-  } finally {
-    isolateBudget.giveBack(loan);
   }
 }

@@ -22,7 +22,7 @@ import { within } from '../stores/deadline.ts';
 import type { Mirror } from '../stores/organizations/mirrors.ts';
 import type { Failure, MirrorAt, MirrorStatus } from './answers.ts';
 import type { OrganizationMirror } from './durable-object.ts';
-import { blobObjectOf, mirrorObjectOf } from './mirror-object.ts';
+import { blobObjectOf, mirrorObjectOf, sharedByEnvironments } from './mirror-object.ts';
 
 /** The time after which an isolate reads the list of mirrors again. */
 const LIST_MILLISECONDS = 5000;
@@ -41,7 +41,7 @@ interface List {
   askedAt: number;
 }
 
-/** By environment and store. */
+/** By what environments share, and store. */
 const lists = new WeakMap<object, Map<StoreName, List>>();
 /** By store, repository, tag, and the mirror's last change. */
 const remembered = new BoundedCache<MirroredTag>(REMEMBERED_BYTES);
@@ -56,7 +56,7 @@ export function composeUpstreams(
 
 /** Makes this isolate read the list of mirrors again, because one has changed. */
 export function forgetMirrorLists(env: object): void {
-  lists.delete(env);
+  lists.delete(sharedByEnvironments(env));
 }
 
 /**
@@ -75,18 +75,20 @@ export function statusOf(env: object, organization: OrganizationName, namespace:
 
 class UpstreamsOfNamespace implements Upstreams {
   readonly #env: object;
+  readonly #shared: object;
   readonly #namespace: Namespace;
   readonly #defer: (work: Promise<unknown>) => void;
 
   constructor(env: object, namespace: Namespace, defer: (work: Promise<unknown>) => void) {
     this.#env = env;
+    this.#shared = sharedByEnvironments(env);
     this.#namespace = namespace;
     this.#defer = defer;
   }
 
   of(repository: RepositoryName): Mirror | undefined | Promise<Mirror | undefined> {
     const organization = organizationOf(repository);
-    const list = lists.get(this.#env)?.get(this.#namespace.store);
+    const list = lists.get(this.#shared)?.get(this.#namespace.store);
     const age = Date.now() - (list?.readAt ?? 0);
     if (list === undefined || age >= OLDEST_LIST_MILLISECONDS) {
       return this.#readList().then((read) => read.get(organization));
@@ -101,13 +103,13 @@ class UpstreamsOfNamespace implements Upstreams {
 
   /** @throws OciError UNAVAILABLE */
   async #readList(): Promise<ReadonlyMap<string, Mirror>> {
-    const begun = lists.get(this.#env) ?? new Map<StoreName, List>();
-    lists.set(this.#env, begun);
+    const begun = lists.get(this.#shared) ?? new Map<StoreName, List>();
+    lists.set(this.#shared, begun);
     const readAt = Date.now();
     const found = await composeMirrorList(this.#env, this.#namespace);
     const mirrors = new Map(found.map((each) => [each.organization as string, each]));
     // A list that was read before a change must not replace the one after it.
-    if (lists.get(this.#env) === begun) begun.set(this.#namespace.store, { mirrors, readAt, askedAt: readAt });
+    if (lists.get(this.#shared) === begun) begun.set(this.#namespace.store, { mirrors, readAt, askedAt: readAt });
     return mirrors;
   }
 
@@ -216,7 +218,7 @@ class UpstreamsOfNamespace implements Upstreams {
   ): Promise<OpenedBlob | undefined> {
     const wanted = { mirror, namespace: this.#namespace, repository, digest };
     const part = range && { start: range.offset, end: range.offset + range.length };
-    return unlessAway(blobObjectOf(this.#env, wanted).open(wanted, part));
+    return unlessAway(blobObjectOf(this.#env, wanted).open(wanted, part), dropContent);
   }
 
   async notePush(
@@ -269,13 +271,20 @@ class UpstreamsOfNamespace implements Upstreams {
   }
 }
 
-/** @throws OciError UNAVAILABLE if a Durable Object fails, or does not answer in time */
-async function unlessAway<Answer>(answer: Promise<Answer>): Promise<Answer> {
+/**
+ * @param dropLate disposes of an answer that arrives later
+ * @throws OciError UNAVAILABLE if a Durable Object fails, or does not answer in time
+ */
+async function unlessAway<Answer>(answer: Promise<Answer>, dropLate?: (late: Answer) => unknown): Promise<Answer> {
   try {
-    return await within(ANSWER_MILLISECONDS, answer);
+    return await within(ANSWER_MILLISECONDS, answer, dropLate);
   } catch (cause) {
     throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
   }
+}
+
+function dropContent(late: OpenedBlob | undefined): unknown {
+  return late?.content.cancel().catch(() => undefined);
 }
 
 function unavailable({ from }: Mirror, { reason, retryAfter }: Failure): OciError {

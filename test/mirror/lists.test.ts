@@ -1,10 +1,14 @@
 /** Lists of mirrors: of the store or, if the caller asks for it, of the upstream. */
+import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { composeUpstreams } from '../../src/mirror/upstreams.ts';
 import { MAX_MANIFEST_BYTES } from '../../src/oci/manifest-limits.ts';
+import type { RepositoryName } from '../../src/oci/reference.ts';
 import { SMALL_DOCUMENT_BYTES } from '../../src/stores/manifests/manifest-rows.ts';
 import { isolateBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { addUsers, call, type CallOptions } from '../support/client.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
+import { config } from '../support/queues.ts';
 import { stubUpstream } from '../support/stub-upstream.ts';
 
 const DIGEST = `sha256:${'1'.repeat(64)}`;
@@ -108,6 +112,26 @@ test.each([
   expect((await list(`${path}?upstream=true`))[0]).toBe(200);
   expect(lent).toBeGreaterThanOrEqual(bytes);
   await vi.waitUntil(() => isolateBudget.inUse() <= before);
+});
+
+test.each(['tags/list', `referrers/${DIGEST}`])('a paused upstream takes no room for %s', async (path) => {
+  await becomeMirror('alice');
+  upstream.answers = () => new Response(null, { status: 500 });
+  vi.spyOn(Date, 'now').mockReturnValue(Date.now());
+  const wait = vi.spyOn(isolateBudget, 'wait');
+  expect((await list(`${path}?upstream=true`))[0]).toBe(503);
+  const asked = wait.mock.calls.length;
+  expect(asked).toBeGreaterThan(0);
+  expect((await list(`${path}?upstream=true`))[0]).toBe(503);
+  expect(wait.mock.calls).toHaveLength(asked);
+  vi.restoreAllMocks();
+});
+
+test('environments of one isolate share the list of mirrors', async () => {
+  await becomeMirror('alice');
+  const of = () => composeUpstreams({ ...env }, config.central, () => undefined).of('alice/app' as RepositoryName);
+  expect(await of()).toMatchObject({ organization: 'alice' });
+  expect(of()).toMatchObject({ organization: 'alice' });
 });
 
 test('pages of referrers are read until there are a thousand', async () => {

@@ -2,6 +2,9 @@
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { mirrorObjectOf } from '../../src/mirror/mirror-object.ts';
+import { loginFailure, sharedLogin } from '../../src/mirror/shared-login.ts';
+import { LoginError } from '../../src/oci-client/authorization.ts';
+import { RegistryError } from '../../src/oci-client/registry-error.ts';
 import { addUsers, call } from '../support/client.ts';
 import { becomeMirror, mirror, stopMirrors } from '../support/mirrors.ts';
 import { config, eventually } from '../support/queues.ts';
@@ -122,6 +125,28 @@ test('a refused login is a failure, not a missing blob', async () => {
   upstream.answers = (request) =>
     new URL(request.url).pathname === '/token' ? new Response(null, { status: 401 }) : withToken(request);
   expect(await pull(`blobs/${digest}`)).toBe(503);
+});
+
+test('an answer without a token is no refused login', async () => {
+  const wrong = new RegistryError('upstream.example', new Response(), 'the login was answered without a token');
+  const failed = sharedLogin(async () => ({ failure: loginFailure(wrong) })).headerFor('');
+  const error: unknown = await failed.catch((caught: unknown) => caught);
+  expect(error).toMatchObject({ name: 'RegistryError', message: wrong.message, status: 200 });
+  expect(error).not.toBeInstanceOf(LoginError);
+});
+
+test('a refused login is not sent again for each layer', async () => {
+  await becomeMirror('alice', { credential: CREDENTIAL });
+  const blobs = await addImage();
+  vi.spyOn(Date, 'now').mockReturnValue(Date.now());
+  let logins = 0;
+  upstream.answers = (request) => {
+    if (new URL(request.url).pathname !== '/token') return withToken(request);
+    logins += 1;
+    return new Response(null, { status: 401 });
+  };
+  for (const digest of blobs) expect(await pull(`blobs/${digest}`)).toBe(503);
+  expect(logins).toBe(1);
 });
 
 test('neither the token nor the credential is logged or shown, though the upstream sends both back', async () => {
