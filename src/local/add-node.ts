@@ -93,8 +93,8 @@ function startedNode(production: Production, { name, region, domain, store }: No
   const host = domain === undefined ? node.hosts[0] : `index.${name}.${domain}`;
   if (node.region === region && node.store === (store ?? name) && node.hosts[0] === host) return node;
   throw new Refusal(
-    `wrangler.toml already has node ${name}, with other values: ${describe(node)}. Choose another name, or run this ` +
-      'with the same values.',
+    `wrangler.toml already has node ${name}, with other values: ${describe(node)}. Choose another name, or use ` +
+      'these values.',
   );
 }
 
@@ -158,7 +158,7 @@ function createDatabase(operator: Operator, data: Data, location: string, folder
   const id = created.status === 0 ? /database_id"?\s*[=:]\s*"([0-9a-f-]{36})"/.exec(created.stdout)?.[1] : undefined;
   const found = id ?? idOf(data.database, run(operator, ['wrangler', 'd1', 'list', '--json'], folder).stdout);
   if (found !== undefined) return found;
-  throw new Refusal(`\n${shown(command)} failed. wrangler.toml has the node; nothing is deployed. Run this again.`);
+  throw failed(command);
 }
 
 /** Finds a database in the JSON that wrangler prints. */
@@ -175,9 +175,17 @@ function idOf(database: string, stdout: string): string | undefined {
 function createBucket(operator: Operator, data: Data, location: string, folder: string): void {
   const { command } = bucketStep(data, location);
   if (run(operator, command, folder).status === 0) return;
-  // This needs only the right to read R2. `r2 bucket info` also asks for metrics, which a token may not be allowed to.
+  // This needs only the right to read R2. `r2 bucket info` also asks for metrics, which a token may lack the right
+  // to read.
   if (run(operator, ['wrangler', 'r2', 'bucket', 'lifecycle', 'list', data.bucket], folder).status === 0) return;
-  throw new Refusal(`\n${shown(command)} failed. wrangler.toml has the node; nothing is deployed. Run this again.`);
+  throw failed(command);
+}
+
+function failed(command: readonly string[]): Refusal {
+  return new Refusal(
+    `\n${shown(command)} failed. The node is in wrangler.toml, but nothing is deployed. ` +
+      'Run `npm run add-node` again with the same arguments.',
+  );
 }
 
 /** Runs a command that must not prompt, and shows what it prints. */

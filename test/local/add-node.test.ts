@@ -129,7 +129,8 @@ describe('with --apply', () => {
   test('wrangler.toml has the names before anything is created, so that a failure can be repaired', async () => {
     const before = await toml.read();
     const { refused, ran } = await add('fra --region weur --apply', { 'wrangler d1': { status: 1 } });
-    expect(refused).toContain(`npx ${CREATE} failed. wrangler.toml has the node; nothing is deployed. Run this again.`);
+    expect(refused).toContain(`npx ${CREATE} failed. The node is in wrangler.toml, but nothing is deployed.`);
+    expect(refused).toContain('Run `npm run add-node` again with the same arguments.');
     expect(ran).toEqual([CREATE, 'wrangler d1 list --json']);
     expect(await toml.read()).toBe(before + block(NO_ID));
     const again = await add('fra --region weur --apply', created, 'ot-her');

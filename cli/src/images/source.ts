@@ -76,7 +76,7 @@ async function saveFromDocker(name: string, { folder, tell }: Surroundings): Pro
   try {
     const child = spawn('docker', ['save', '--', name], { stdio: ['ignore', file.fd, 'inherit'] });
     const [code] = (await once(child, 'close')) as [number | null];
-    if (code !== 0) throw new Failure(`docker could not save ${name}: correct what it says above`);
+    if (code !== 0) throw new Failure(`docker could not save ${name}: fix the problem that docker reports above`);
   } catch (cause) {
     if (cause instanceof Failure) throw cause;
     throw new Failure("docker can't be run: install it, or save the image elsewhere, and push docker-archive:FILE", {
