@@ -27,7 +27,7 @@ export const TOKEN_SECONDS = 300 - SKEW_SECONDS;
  */
 export const LEAST_TOKEN_SECONDS = 60;
 
-/** The time after a look-up of a credential by which every token from that look-up has expired. */
+/** Every token from a look-up of a credential has expired this long after the look-up. */
 export const TOKEN_EFFECT_MILLISECONDS = (TOKEN_SECONDS + SKEW_SECONDS) * 1000;
 
 /** The longest that a look-up may be cached. A token issued at the end of this time is still valid for long enough. */

@@ -6,8 +6,8 @@ import type { ConsoleEnv } from './context.ts';
 export const LOCAL_HOST = 'console.localhost';
 
 /**
- * Leads a local reader to {@link LOCAL_HOST}, because cookies are shared by all ports of `localhost` (RFC 6265 §8.5),
- * and so by the registries.
+ * Redirects a local reader to {@link LOCAL_HOST}. All ports of `localhost` share cookies (RFC 6265 §8.5), so the
+ * registries there would get the console's.
  */
 export const canonicalHost = createMiddleware<ConsoleEnv>(async (c, next) => {
   const { url } = c.env;

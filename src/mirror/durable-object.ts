@@ -176,7 +176,7 @@ export class OrganizationMirror extends DurableObject<Env> {
     return this.#once(at, repository, about, () => tagsAt(this.#upstream, at.mirror, repository, after, limit));
   }
 
-  /** Lists a page of the first referrers of a manifest that the upstream has, in the order of their digests. */
+  /** Lists a page of the first referrers that the upstream has for a manifest, in the order of their digests. */
   async listReferrers(
     asker: MirrorAt,
     repository: RepositoryName,

@@ -23,7 +23,7 @@ interface Push {
 }
 
 /**
- * Returns the pushes of tags to central in the ranges, and those that nodes announced to it, latest first.
+ * Returns the latest pushes of tags in the ranges, latest first: central's own, and those that nodes announced to it.
  * @throws OciError UNAVAILABLE
  */
 export async function latestPushesOf(

@@ -33,7 +33,7 @@ export async function call(expected: number, options: Call): Promise<Answer> {
 
 /**
  * Sends a request, whatever its status.
- * @param keepIf also keeps the bodies of answers with such a status
+ * @param keepIf returns whether to keep the body of an answer with this status even without `keep`
  */
 export function send(options: Call, keepIf: (status: number) => boolean = () => false): Promise<Answer> {
   const { port, method, path, headers = {}, body, chunked = false, keep = false } = options;

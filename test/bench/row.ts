@@ -27,7 +27,7 @@ export interface Compared {
   readonly theirs: () => Promise<number>;
   readonly unit?: 'ms' | 'requests/s' | 'MiB/s';
   readonly rounds?: number;
-  /** The maximum for times, the minimum for rates. */
+  /** The greatest ratio of ours to theirs that passes for times, or the least for rates. */
   readonly limit: number;
 }
 

@@ -1,6 +1,7 @@
 /**
- * Mirrors, by each way in which clients can be told of one: its name, `registries.conf`, `hosts.toml`, and a host of
- * its own, as docker asks. The upstream is distribution's registry, which is stopped before the last pulls.
+ * Pulls through mirrors, in each way that a client can be pointed at one: by the mirror's name in the reference,
+ * through `registries.conf` or `hosts.toml`, or at a host of the mirror's own, which is where docker sends its
+ * requests. The upstream is distribution's registry, which is stopped before the last pulls.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -41,7 +42,7 @@ interface Way {
   readonly mirrors: readonly string[];
   readonly asks: (registry: TemporaryRegistry, mirror: string) => Asked;
   readonly open: Opener;
-  /** The client that pushes to the upstream, if it has to compress layers as this one does. */
+  /** The client that pushes to the upstream. Set only if it must compress layers as this way's client does. */
   readonly source?: 'podman';
 }
 
@@ -100,7 +101,7 @@ export async function checkMirrors(surroundings: Surroundings): Promise<void> {
     }
     for (const pull of pulls.filter(({ way }) => way.mirrors.includes(NOW))) {
       await checks.check(
-        `mirrors: ${pull.name}: a moved tag is seen after its ttl, and at once with none`,
+        `mirrors: ${pull.name}: a moved tag is seen after the mirror's ttl, and at once if the ttl is 0`,
         async () => {
           const second = await push(changed, pull.repository, pull.way.source);
           await pull.expect(NOW, second);
@@ -145,8 +146,9 @@ class Pull {
   readonly way: Way;
   readonly name: string;
   readonly repository: string;
-  /** The image of its tag at first, and the one that the tag has moved to. */
+  /** The image that the tag names at first; undefined until it is pushed. */
   first: Image | undefined;
+  /** The image that the tag is moved to; undefined until it is pushed. */
   second: Image | undefined;
   readonly #host: HostName;
   readonly #registry: TemporaryRegistry;
@@ -159,14 +161,14 @@ class Pull {
     this.#registry = registry;
   }
 
-  /** @throws if the mirror's tag is another image */
+  /** @throws if the mirror's tag names another image */
   async expect(mirror: string, image: Image | undefined): Promise<void> {
     if (image === undefined) throw new Error('the upstream was not given the image');
     const found = await this.differences(mirror, image);
     if (found.length > 0) throw new Error(`${mirror}: ${found.join('\n')}`);
   }
 
-  /** Pulls with a client that has nothing yet, as nobody. @returns what differs from an image */
+  /** Pulls as nobody, with a client that has nothing yet. @returns how the pulled image differs from `image` */
   async differences(mirror: string, image: Image): Promise<string[]> {
     const at = await registryAt(this.#registry, this.#host, 'mirrors');
     const { registry, prefix } = this.way.asks(at, mirror);

@@ -12,11 +12,12 @@ const ID = '44444444-4444-4444-8444-444444444444';
 const HOUR = 3_600_000;
 const IN_STEP = { every: HOUR };
 const PRUNING = { every: HOUR, prunes: true };
+const NAMED = ['1', '2'];
 const imports = () => importsOf(env, 'alice' as OrganizationName);
 
-/** The images of the upstream's only repository; undefined if it has none. */
+/** The images of the upstream's only repository; undefined while the upstream hides it. */
 let images: UpstreamImage[] | undefined;
-/** The answer for the list of tags, if it is not that of the images. */
+/** Overrides the answer to a request for the list of tags. Without it, the answer lists the tags of `images`. */
 let list: (() => Response) | undefined;
 let requests: string[];
 
@@ -71,7 +72,7 @@ test('new and moved tags come with the next run', async () => {
 });
 
 test.each([IN_STEP, PRUNING])(
-  'a tag that has not changed costs a HEAD there and no write here: %j',
+  'a tag that has not changed costs a HEAD at the upstream and no write in this registry: %j',
   async (request) => {
     await startImport('alice', ID, { request });
     await run();
@@ -91,19 +92,19 @@ test('a tag that the upstream has removed stays, unless the import prunes', asyn
   expect(Object.keys(await tagsHere())).toEqual(['1', '2']);
 });
 
-test.each([['*'], ['1', '2']])(
-  'pruning removes tags that the upstream has removed, asked for as %s',
-  async (...tags) => {
-    await startImport('alice', ID, { request: { ...PRUNING, tags } });
-    await run();
-    images?.pop();
-    expect(await run()).toMatchObject({ state: 'waiting', removed: 1 });
-    expect(await tagsHere()).toEqual(tagsThere());
-    expect(await run()).toMatchObject({ state: 'waiting', removed: 0 });
-  },
-);
+test.each([
+  { label: 'all tags', tags: ['*'] },
+  { label: 'named tags', tags: NAMED },
+])('pruning removes tags that the upstream has removed, when the import asks for $label', async ({ tags }) => {
+  await startImport('alice', ID, { request: { ...PRUNING, tags } });
+  await run();
+  images?.pop();
+  expect(await run()).toMatchObject({ state: 'waiting', removed: 1 });
+  expect(await tagsHere()).toEqual(tagsThere());
+  expect(await run()).toMatchObject({ state: 'waiting', removed: 0 });
+});
 
-test('pruning spares a tag that was moved here, and all tags of a repository that is not shown any more', async () => {
+test('pruning spares a tag moved in this registry, and a repository that the upstream no longer shows', async () => {
   await startImport('alice', ID, { request: PRUNING });
   await run();
   const [first] = images ?? [];
@@ -117,17 +118,16 @@ test('pruning spares a tag that was moved here, and all tags of a repository tha
   expect(Object.keys(await tagsHere())).toEqual(['1', '2']);
 });
 
-const NAMED = ['1', '2'];
 const HIDDEN = () => new Response(null, { status: 404 });
 const REFUSED = () => new Response(null, { status: 403 });
 
 test.each<[string, string[], () => Response]>([
-  ['is not shown, of all tags', ['*'], HIDDEN],
-  ['is not shown, of named tags', NAMED, HIDDEN],
-  ['has no list that may be read', NAMED, REFUSED],
-  ['has a list without the field', ['*'], () => Response.json({})],
-  ['has a list that is no list, of named tags', NAMED, () => Response.json({ tags: {} })],
-])('pruning spares a repository that %s', async (_, tags, answer) => {
+  ['that the upstream hides, when all tags are imported', ['*'], HIDDEN],
+  ['that the upstream hides, when tags are named', NAMED, HIDDEN],
+  ['whose tags the upstream refuses to list, when tags are named', NAMED, REFUSED],
+  ['whose list has no `tags`, when all tags are imported', ['*'], () => Response.json({})],
+  ['whose list has `tags` that are not an array, when tags are named', NAMED, () => Response.json({ tags: {} })],
+])('pruning spares a repository %s', async (_, tags, answer) => {
   await startImport('alice', ID, { request: { ...PRUNING, tags } });
   await run();
   images = [];
@@ -136,13 +136,16 @@ test.each<[string, string[], () => Response]>([
   expect(Object.keys(await tagsHere())).toEqual(NAMED);
 });
 
-test.each([{ tags: [] }, { tags: null }])('pruning removes all tags of an empty list: %j', async (body) => {
-  await startImport('alice', ID, { request: PRUNING });
-  await run();
-  images = [];
-  list = () => Response.json(body);
-  expect(await run()).toMatchObject({ state: 'waiting', removed: 2, skipped: 0 });
-});
+test.each([{ tags: [] }, { tags: null }])(
+  "pruning removes all tags if the upstream's list is empty: %j",
+  async (body) => {
+    await startImport('alice', ID, { request: PRUNING });
+    await run();
+    images = [];
+    list = () => Response.json(body);
+    expect(await run()).toMatchObject({ state: 'waiting', removed: 2, skipped: 0 });
+  },
+);
 
 test('named tags come from an upstream that refuses its list', async () => {
   list = REFUSED;
@@ -151,7 +154,7 @@ test('named tags come from an upstream that refuses its list', async () => {
   expect(await tagsHere()).toEqual(tagsThere());
 });
 
-test('after a run that failed, the next one is tried, and its report is its own', async () => {
+test('after a failed run, the next one still runs, and its report repeats nothing of the failed one', async () => {
   await startImport('alice', ID, { request: { ...IN_STEP, repositories: ['a*'] } });
   const all = images;
   images = undefined;

@@ -42,7 +42,7 @@ test('a block is removed from a file with CRLF, or without a last newline', () =
   expect(removeBlock(text.trimEnd(), 'node fra')?.text).toBe('a = 1\n');
 });
 
-test('the tables of a removed block are named', () => {
+test('removing a block returns the headers of its tables', () => {
   const text = appendBlock('', 'node fra', NODE).replace('# end', '[env.other]\n  [[ env.more ]]\n# end');
   expect(removeBlock(text, 'node fra')?.headers).toEqual(['env.production.routes', 'env.other', 'env.more']);
 });

@@ -60,8 +60,9 @@ export function lifecycleAt(store: Store, digest: Slot): Lifecycle {
 }
 
 /**
- * `mergeRemoval` of stores/deletion/removals.ts, with the whole sweep of maintenance/sweep.ts: rows that the sweep has
- * not reached are judged in the same way. A manifest's row is removed. A tag's row stays, hidden.
+ * `mergeRemoval` of stores/deletion/removals.ts, with the whole sweep of maintenance/sweep.ts at once, because the
+ * stores judge a row that the sweep has not reached as if it had. A manifest's row is removed. A tag's row stays,
+ * hidden.
  */
 export function mergeRemoval(setting: Setting, store: Store, version: number): Store {
   if (version <= store.removed) return store;
@@ -81,7 +82,10 @@ function sweep(store: Store): Store {
   return { ...store, manifests: [left(store.manifests[0]), left(store.manifests[1])] };
 }
 
-/** `mergeRows` of stores/merge.ts. `whole`: manifests come with their content. A lifecycle alone creates none. */
+/**
+ * `mergeRows` of stores/merge.ts. `whole`: manifests come with their content. Otherwise a lifecycle creates no
+ * manifest.
+ */
 export function mergeRows(store: Store, tags: TagSlots, lifecycles: LifecycleSlots, whole: boolean): Store {
   let { clock } = store;
   const mergeTag = (slot: Slot): TagVersion | undefined => {
@@ -100,7 +104,10 @@ export function mergeRows(store: Store, tags: TagSlots, lifecycles: LifecycleSlo
   return sweep({ ...store, clock, tags: mergedTags, manifests });
 }
 
-/** `raiseClockTo` of stores/clock.ts: only if the store's next version might not be greater. */
+/**
+ * `raiseClockTo` of stores/clock.ts: raises the clock only if the store's next version might otherwise not be greater
+ * than `seen`.
+ */
 export function raiseClockTo(setting: Setting, store: Store, seen: number, now: number): Store {
   const covered = setting.mutation === 'equal-version' ? seen <= now : seen < now;
   return covered || seen <= store.clock ? store : { ...store, clock: seen };
@@ -128,7 +135,7 @@ export function commitManifest(
   return [{ ...store, clock: tagVersion, tags, manifests, outboxEntries }, tagVersion];
 }
 
-/** The entries of a push: that of the manifest carries the tag, unless it already carries another. */
+/** Adds the entries of a push. The manifest's entry carries the tag, unless it already carries another. */
 function withPush(
   { tags, manifests, carried }: OutboxEntries,
   digest: Slot,
@@ -202,7 +209,7 @@ export function remove(setting: Setting, world: World, now: number, seen: number
   return [next, version];
 }
 
-/** Adds an entry. One of a tag or manifest replaces the earlier one, but at a new position. */
+/** Adds an entry. An entry for a tag or manifest replaces the earlier entry for it, but at a new position. */
 function withDeletion({ mutation }: Setting, world: World, central: Store, entry: ChangeLogEntry): World {
   const isReplaced = (other: ChangeLogEntry | undefined): boolean =>
     entry.kind !== 'removal' && other?.kind === entry.kind && other.key === entry.key;
@@ -292,7 +299,8 @@ export function applyReply(setting: Setting, store: Store, { tags, manifests, do
 }
 
 /**
- * `SELECT_CHANGE_LOG` of stores/change-log-rows.ts: the entries after a position that no later one has replaced.
+ * `SELECT_CHANGE_LOG` of stores/change-log-rows.ts: the entries after a position, without those that a later entry has
+ * replaced.
  */
 export function entriesAfter({ changeLog }: World, from: number): (ChangeLogEntry & { readonly position: number })[] {
   return changeLog.flatMap((entry, i) => (entry === undefined || i < from ? [] : [{ ...entry, position: i + 1 }]));
@@ -325,7 +333,10 @@ export function readChangeLog(world: World, node: NodeIndex, limit: number): Mes
   };
 }
 
-/** `applyChangeLog` of replication/apply-changes.ts. The position advances only from where the entries were read. */
+/**
+ * `applyChangeLog` of replication/apply-changes.ts. The position advances only if it is still the one from which the
+ * entries were read.
+ */
 export function applyChangeLog(setting: Setting, store: Store, { tags, manifests, removed, from, to }: Message): Store {
   const held = setting.mutation === 'change-log-holders';
   const tag = (slot: Slot): TagVersion | undefined => (held && store.tags[slot] === undefined ? undefined : tags[slot]);

@@ -77,7 +77,7 @@ function titleOf(sites: readonly Site[]): string {
   return sites.length === 0 ? 'Map: central, without nodes' : `Map: central and its nodes, ${states}`;
 }
 
-/** Central's database answered for the list of queues if it has counted what it lacks. */
+/** Central's database answers if some queue's `copies_up` is not null. */
 function centralOf(queues: readonly Queue[]): Site {
   const answers = queues.length === 0 || queues.some(({ copies_up }) => copies_up !== null);
   const lacks = queues.reduce((sum, { copies_up }) => sum + (copies_up?.blobs ?? 0), 0);
@@ -115,7 +115,8 @@ function age(seconds: number): string {
 export function placesAround(count: number): (readonly [x: number, y: number])[] {
   const rings: number[] = [];
   for (let left = count; left > 0; left -= rings.at(-1) ?? left)
-    // A chord of a ring is as long as the distance between two of its places.
+    // As many places as fit if neighbors on the ring are at least APART apart. The chord between neighbors among n
+    // places is 2r · sin(π/n).
     rings.push(Math.min(left, Math.floor(Math.PI / Math.asin(1 / (2 * (rings.length + 1))) + 1e-9)));
   return rings.flatMap((places, ring) =>
     Array.from({ length: places }, (_, i) => {

@@ -28,7 +28,7 @@ export interface Run {
   /** The answer of `/api/deployment`; undefined without an administrator's credential. */
   readonly deployment: Deployment | undefined;
   readonly hosts: readonly Host[];
-  /** Hosts at which nothing else is checked. */
+  /** Hosts that failed a check of {@link REACHABLE}. Nothing else is checked there. */
   readonly unreachable: Set<Host>;
   /** Undefined without the credential of an organization that may push. */
   readonly scratch: Scratch | undefined;

@@ -22,7 +22,7 @@ export interface MirroredTag {
   readonly freshness: Mirrored['freshness'];
 }
 
-/** The answer about a tag for which the upstream has never answered at this store, and does not answer now. */
+/** The result if the upstream does not answer for a tag, and has not described it to this store before. */
 export interface NeverAnswered {
   /** UNAVAILABLE */
   readonly refusal: OciError;
@@ -76,7 +76,7 @@ export interface Upstreams {
    */
   blobSize(mirror: Mirror, repository: RepositoryName, digest: Digest): Promise<number | undefined>;
   /**
-   * Opens a blob, or a range of it, while it is stored.
+   * Opens a blob at the upstream, or a range of it, without waiting until the mirror has stored it.
    * @returns undefined if the upstream has no such blob
    * @throws OciError UNAVAILABLE
    */
@@ -93,7 +93,7 @@ export interface Upstreams {
    */
   listTags(mirror: Mirror, repository: RepositoryName, page: PageRequest): Promise<Page<Tag> | undefined>;
   /**
-   * Lists the referrers of a manifest that the upstream has, in the order of their digests.
+   * Lists the referrers that the upstream has for a manifest, in the order of their digests.
    * @throws OciError UNAVAILABLE
    */
   listReferrers(

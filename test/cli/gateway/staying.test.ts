@@ -77,7 +77,7 @@ test('a pull that the client abandons ends at the host too', async () => {
   await left;
 });
 
-test('the login of the caller goes to the host, and to nobody else', async () => {
+test('a login goes to the host with the request that has it, and with no other', async () => {
   const { host, ask } = await startGateway(CHUNK);
   await ask({ path: '/v2/', headers: { authorization: 'Basic abc', 'user-agent': 'docker/1' } });
   await ask({ path: '/v2/' });
@@ -90,7 +90,7 @@ test('the login of the caller goes to the host, and to nobody else', async () =>
   expect(without?.headers.authorization).toBeUndefined();
 });
 
-test('a token that ends in the middle of a layer is renewed, with the login that brought it', async () => {
+test('a token that expires in the middle of a layer is renewed with the login that it was issued for', async () => {
   const { host, ask, open } = await startGateway(CHUNK);
   const path = await open();
   let tokens = 0;
@@ -117,13 +117,13 @@ test('a token that ends in the middle of a layer is renewed, with the login that
   await ask({ method: 'PATCH', path, headers: { authorization: 'Bearer token-1' } }, Buffer.alloc(2 * CHUNK));
   const [first, second] = host.received.filter(({ path: asked }) => asked.startsWith('/token'));
   expect(second).toEqual(first);
-  // An edge would compress the answer.
+  // With this header, an edge would compress the answer, which the gateway has to read.
   expect(first?.headers['accept-encoding']).toBeUndefined();
   const sent = host.received.filter(({ bytes }) => bytes > 0).map(({ headers }) => headers.authorization);
   expect(sent).toEqual(['Bearer token-2', 'Bearer token-2']);
 });
 
-test('a web page cannot use it through a name of its own', async () => {
+test('a web page cannot use the gateway through a host name that the page controls', async () => {
   const { host, ask } = await startGateway(CHUNK);
   for (const name of ['evil.example', 'localhost.evil.example', '127.0.0.1.evil.example']) {
     expect((await ask({ path: '/v2/', headers: { host: name } })).status).toBe(421);
@@ -134,7 +134,7 @@ test('a web page cannot use it through a name of its own', async () => {
   }
 });
 
-test('a web page of another origin cannot use it by its address', async () => {
+test("a web page of another origin cannot use the gateway by the gateway's address", async () => {
   const { host, port, ask } = await startGateway(CHUNK);
   for (const headers of [
     { 'sec-fetch-site': 'cross-site' },
@@ -166,7 +166,7 @@ test('a request for another origin is refused', async () => {
   expect(host.received).toEqual([]);
 });
 
-test('it listens on localhost in both families, and nowhere else', async () => {
+test('the gateway listens on localhost over IPv4 and IPv6, and nowhere else', async () => {
   const { port, close } = await listenOnLoopback((_incoming, outgoing) => outgoing.end('here'));
   try {
     expect((await askOn(port, { host: '127.0.0.1' })).body.toString()).toBe('here');
@@ -177,11 +177,14 @@ test('it listens on localhost in both families, and nowhere else', async () => {
   }
 });
 
-test.each(['127.0.0.1', '::1'])('a port that is taken on %s is refused with what to do', async (address) => {
-  const other = createServer().listen(0, address);
-  await once(other, 'listening');
-  const { port } = other.address() as { port: number };
-  await expect(listenOnLoopback(() => undefined, port)).rejects.toThrow(`port ${port} is in use: choose another`);
-  other.close();
-  await once(other, 'close');
-});
+test.each(['127.0.0.1', '::1'])(
+  'a port that is taken on %s is refused with a message that says what to do',
+  async (address) => {
+    const other = createServer().listen(0, address);
+    await once(other, 'listening');
+    const { port } = other.address() as { port: number };
+    await expect(listenOnLoopback(() => undefined, port)).rejects.toThrow(`port ${port} is in use: choose another`);
+    other.close();
+    await once(other, 'close');
+  },
+);

@@ -14,7 +14,11 @@ export interface Docker {
   readonly login: (user: string, password: string) => Promise<CommandResult>;
   /** Loads an image and pushes it. */
   readonly push: (image: Image, reference: string) => Promise<CommandResult>;
-  /** Pulls an image. @param expected its id; that of the image that was pushed by default. @throws if it differs */
+  /**
+   * Pulls an image.
+   * @param expected its id; by default, the id of the image that was pushed to this reference
+   * @throws if the id differs
+   */
   readonly pull: (reference: string, expected?: string) => Promise<CommandResult>;
 }
 

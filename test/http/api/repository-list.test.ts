@@ -31,7 +31,7 @@ async function page(query = '', as: UserName = 'alice', host?: string): Promise<
   return body as Page;
 }
 
-/** Returns the names on all pages, of which each has at most `n`. */
+/** Returns the names on all pages, each of which has at most `n`. */
 async function namesOf(query: string, n = 50, as: UserName = 'alice'): Promise<string[]> {
   const names: string[] = [];
   for (let last: string | null = ''; last !== null;) {
@@ -43,7 +43,7 @@ async function namesOf(query: string, n = 50, as: UserName = 'alice'): Promise<s
   return names;
 }
 
-/** Sets back the last push of a repository. */
+/** Makes a repository's last push, and its creation, that much earlier. */
 const pushed = (name: string, hoursAgo: number): Promise<unknown> =>
   env.DB_CENTRAL.prepare(
     'UPDATE repositories SET last_push = last_push - ?2, created_at = created_at - ?2 WHERE name = ?1',
@@ -62,14 +62,14 @@ describe('the list of repositories', () => {
     await Promise.all([pushed('alice/app', 2), pushed('alice/web', 5)]);
   });
 
-  test.each([1, 2, 50])('is that of the catalog by name, with %i on a page', async (n) => {
+  test.each([1, 2, 50])('has the repositories of the catalog, by name, with %i on a page', async (n) => {
     for (const as of ['alice', 'bob', 'aliceReader', 'platform', 'admin'] as const) {
       const catalog = await (await call('GET', '/v2/_catalog', { as })).json<{ repositories: string[] }>();
       expect([as, await namesOf('', n, as)]).toEqual([as, catalog.repositories]);
     }
   });
 
-  test.each([1, 2, 50])('of an organization has the last pushed first, with %i on a page', async (n) => {
+  test.each([1, 2, 50])('of an organization puts the most recently pushed first, with %i on a page', async (n) => {
     expect(await namesOf('sort=pushed', n)).toEqual(['alice/base', 'alice/app', 'alice/web']);
     expect(await namesOf('sort=pushed&organization=bob', n)).toEqual(['bob/open']);
     expect(await namesOf('sort=pushed&organization=alice', n, 'bob')).toEqual([]);
@@ -83,7 +83,7 @@ describe('the list of repositories', () => {
     expect(await namesOf('prefix=nothing')).toEqual([]);
   });
 
-  test('moves a repository up when a tag is pushed, put back or announced, but not when one is deleted', async () => {
+  test('moves a repository up when a node announces a push, but not when a tag is deleted', async () => {
     await applyChangeLog();
     expect((await call('DELETE', '/v2/alice/web/manifests/latest', { as: 'alice' })).status).toBe(202);
     expect((await namesOf('sort=pushed')).at(-1)).toBe('alice/web');
@@ -134,7 +134,7 @@ describe('the list of repositories', () => {
     ['sort=pushed', 'platform', 'organization'],
     ['sort=pushed&last=alice/app', 'alice', 'last'],
     ['n=0', 'alice', 'n'],
-  ] as const)('refuses %s of %s', async (query, as, field) => {
+  ] as const)('refuses %s from %s', async (query, as, field) => {
     const { status, body } = await api('GET', `repositories?${query}`, { as });
     expect([status, body]).toMatchObject([400, { errors: [{ message: expect.stringMatching(`^${field}: `) }] }]);
   });

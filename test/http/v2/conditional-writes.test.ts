@@ -52,7 +52,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await put(host, 'other', third, { 'If-Match': '*' })).status).toBe(412);
   });
 
-  test('PUT with If-None-Match: * only creates; with a digest it does not repeat a push', async () => {
+  test('PUT with If-None-Match: * only creates; with a digest it fails if the tag names that manifest', async () => {
     const [first, second] = [await imageWith('1'), await imageWith('2')];
     expect((await put(host, 'latest', first, { 'If-None-Match': '*' })).status).toBe(201);
     expect((await put(host, 'latest', second, { 'If-None-Match': '*' })).status).toBe(412);
@@ -197,7 +197,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
 });
 
 describe('a node judges by the merged state of itself and central:', () => {
-  test('a tag that only central has exists', async () => {
+  test('a tag that only central has counts as existing', async () => {
     const [first, second] = [await imageWith('1'), await imageWith('2')];
     await put('central', 'latest', first);
     expect((await put('node1', 'latest', second, { 'If-None-Match': '*' })).status).toBe(412);
@@ -205,7 +205,7 @@ describe('a node judges by the merged state of itself and central:', () => {
     expect(await digestAt('node1', 'latest')).toBe(second.digest);
   });
 
-  test('a tag that central has moved no longer names the manifest that the node has for it', async () => {
+  test("once central has moved a tag, an If-Match with the node's older manifest fails", async () => {
     const [first, second, third] = [await imageWith('1'), await imageWith('2'), await imageWith('3')];
     await put('node1', 'latest', first);
     await hosts.drain();
@@ -217,7 +217,7 @@ describe('a node judges by the merged state of itself and central:', () => {
     expect(await remove(second.digest)).toBe(202);
   });
 
-  test('without central, the node does not assume that a tag is absent', async () => {
+  test('without central, the node does not assume that a tag or blob is absent', async () => {
     await put('node1', 'here', await imageWith('1'));
     hosts.takeAway('central D1');
     expect((await put('node1', 'latest', await imageWith('1'), { 'If-None-Match': '*' })).status).toBe(503);

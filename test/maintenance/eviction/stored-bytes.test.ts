@@ -45,7 +45,8 @@ test('the count is right after its last slice, whatever was added and removed be
   for (; !(await countStoredBytes(NODE1)); slices++) {
     await add(some());
     await remove(some());
-    // Two runs of maintenance may count at once. A slice counts only if it goes on from where the count is.
+    // Two runs of maintenance may count at once. A slice takes effect only if it continues from the point that the
+    // count has reached.
     if (slices === 1) await Promise.all([countStoredBytes(NODE1), countStoredBytes(NODE1)]);
   }
   expect(slices).toBeGreaterThan(1);

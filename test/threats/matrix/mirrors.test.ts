@@ -20,7 +20,7 @@ import { type Expected, expectedOfV2 } from './rule.ts';
 
 type Settings = Pick<Mirror, 'isPublic' | 'pushes'>;
 
-/** Names of one visibility are equally long, because answers to callers without rights must be equal. */
+/** Refusals are compared only between repositories of the same visibility whose names are equally long. */
 interface Mirrored extends Target {
   /** Whether the mirror has it among its repositories. */
   readonly isCovered: boolean;
@@ -29,7 +29,7 @@ interface Mirrored extends Target {
 const ALICE: readonly Omit<Mirrored, 'visibility'>[] = [
   { name: 'alice/closed', state: 'whole', isCovered: true },
   { name: 'alice/absent', state: 'absent', isCovered: true },
-  // It holds an image since before the organization was a mirror.
+  // It has held an image since before the organization became a mirror.
   { name: 'alice/vacant', state: 'whole', isCovered: false },
   { name: 'alice/team/deep', state: 'whole', isCovered: true },
 ];
@@ -55,7 +55,7 @@ interface Operation {
   readonly needs: 'pull' | 'push' | 'delete';
   readonly path: (content: Content) => string;
   readonly body?: (content: Content) => Uint8Array<ArrayBuffer>;
-  /** The statuses for a caller that may, by what the mirror does with pushes. */
+  /** The statuses expected for a caller that is allowed, keyed by what the mirror does with pushes. */
   readonly answers: Readonly<Record<'refused' | 'forwarded', readonly number[]>>;
 }
 
@@ -112,7 +112,7 @@ const CASES: readonly { readonly place: Place; readonly settings: Settings }[] =
 
 const upstream = stubUpstream();
 let mirrored: Content;
-/** Of `alice/vacant`. */
+/** The content of `alice/vacant`. */
 let held: Content;
 let registry: PlatformRegistry;
 
@@ -147,7 +147,7 @@ afterEach(async () => {
 async function open({ place, settings }: (typeof CASES)[number]): Promise<void> {
   const isNode = place.host === 'node1';
   if (isNode) await applyAtNode1();
-  // Not by the registry that is asked later, which would remember that there was no mirror.
+  // Push without `registry`: it would remember that there was no mirror.
   const authorization = basic({ name: OWNER, password: `password-of-${OWNER}` });
   const image = await putImage('alice/vacant', 1, ['v1'], { host: ORIGINS[place.host], as: { authorization } });
   held = { ...mirrored, image: image.digest, layer: first(image.manifest.requiredBlobs) };
@@ -225,7 +225,7 @@ describe.each(CASES)('mirrors with $settings at $place.host', (settled) => {
       const isAbsent = operation.needs === 'pull' && target.state === 'absent';
       const right = isAbsent ? absent : operation.answers[pushes];
       expect([where, status]).toEqual([where, expect.toBeOneOf([...right])]);
-      // Meanwhile the mirror stores what was pulled before, by GETs of blobs.
+      // Ignore GETs of blobs: the mirror sends them in the background, to store what was pulled earlier.
       const name = target.name.slice(target.name.indexOf('/') + 1);
       const asked = upstream.asked().filter((one) => one.includes(`/v2/${name}/`) && !/^GET .*\/blobs\//.test(one));
       if (!target.isCovered || (operation.needs === 'push' && pushes === 'refused'))
@@ -234,7 +234,10 @@ describe.each(CASES)('mirrors with $settings at $place.host', (settled) => {
   });
 });
 
-/** Tokens of one caller alone, because the other matrices try those of all. */
+/**
+ * Returns whether to try a caller. Among valid access tokens, only the owner's are tried, because the other matrices
+ * try all of them.
+ */
 function isTried({ name, presented }: Caller): boolean {
   return !presented.startsWith('token') || name.startsWith(OWNER);
 }

@@ -9,9 +9,7 @@ export interface Target {
   readonly state: 'whole' | 'empty' | 'absent';
 }
 
-/**
- * Names of one organization and visibility are equally long, because answers to callers without rights must be equal.
- */
+/** Refusals are compared only between repositories of the same visibility whose names are equally long. */
 export const REPOSITORIES: readonly Target[] = [
   { name: 'alice/closed', visibility: 'private', state: 'whole' },
   { name: 'alice/vacant', visibility: 'private', state: 'empty' },
