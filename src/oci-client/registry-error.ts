@@ -25,7 +25,7 @@ interface ErrorBody {
 
 /**
  * Reads why a registry refused a request. The message of its body is quoted, because it says what to do.
- * @param sent the Authorization header of the request, which is not quoted
+ * @param sent the Authorization header of the request. Its secret is masked if the body repeats it.
  */
 export async function refusalOf(request: string, url: URL, response: Response, sent?: string): Promise<RegistryError> {
   const text = await textOf(response);

@@ -1,6 +1,6 @@
 /**
  * The links of merged manifests. Their blobs are counted together, so an announcement writes the usage of an
- * organization once, however many blobs it has.
+ * organization once, however many blobs the announcement has.
  */
 import { type BoundStatement, sql } from './database.ts';
 import { isAliveLink, isAliveManifest } from './deletion/removals.ts';
@@ -28,8 +28,9 @@ const COUNT_BLOBS = sql`
   SELECT organization, digest, size, count(*), 0 FROM (${NEWLY_LINKED}) GROUP BY organization, digest
   ON CONFLICT (organization, digest) DO UPDATE SET uses = uses + excluded.uses`;
 
-// A live manifest needs the link, so the link must be newer than any removal before the manifest, including one that
-// this store has yet to receive. `usable_until` 0 tells the trigger of `links` that the blob is counted already.
+// A live manifest needs the link, so no removal older than the manifest may hide it, not even one that this store has
+// yet to receive. That is why an existing link gets the time `now`. `usable_until` 0 tells the trigger of `links` that
+// the blob is counted already.
 const MERGE_LINKS = sql`
   INSERT INTO links (repository, digest, created_at, usable_until)
   SELECT repository, digest, CAST(?2 AS INTEGER), 0 FROM (${LINKED}) WHERE true

@@ -3,8 +3,8 @@ import type { AppContext } from '../context.ts';
 import { requirePushableName } from '../push-name.ts';
 
 /**
- * Returns the route pattern of a resource in a repository. The repository's name ends before the last occurrence of the
- * tail, because a tag may be named "manifests".
+ * Returns the route pattern of a resource in a repository. Only a tail that ends the path ends the repository's name,
+ * because a tag may be named "manifests": in `/v2/acme/app/manifests/manifests`, the name is `acme/app`.
  * @param tail `/manifests/:reference`
  */
 export function routeOf(tail: string): string {

@@ -7,7 +7,7 @@ export const USAGE = `npm run doctor -- <url> [--hosts <host>,…] [--large] [--
   <url>      a host of the deployment, such as https://index.example.com
   --hosts    more hosts to check; with an administrator's credential, the doctor finds all hosts itself
   --large    finds the largest request body that <url> accepts, by sending up to 512 MB
-  --wait     seconds for a push or a deletion to be seen everywhere; 90 unless set
+  --wait     longest wait until a push or a deletion is seen everywhere, in seconds; 90 by default
   --json     prints one JSON document at the end
 
 Set these variables to the user names and secrets of two credentials. The checks that need a missing one are left out.

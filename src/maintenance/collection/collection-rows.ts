@@ -4,8 +4,8 @@
  * Invariant 5: the statement that removes a row states every condition itself, so nothing can change between the look
  * and the removal. A link is kept by a live manifest of its repository that names the blob, by a lease of the blob, or
  * by `usable_until`. A location is kept by its blob's leases, or by a live manifest of any repository with a link.
- * Every kind of reference counts except a subject, because old versions of buildkit list blobs as manifests of an
- * index.
+ * A subject is the only reference that does not count. A reference from an index to a child does, because old versions
+ * of buildkit list blobs as manifests of an index.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';

@@ -3,7 +3,8 @@
  *
  * Invariant 5: before a HEAD, a mount or a commit relies on central's copy of a blob, it renews central's lease. It
  * then writes a link in the node's store. A commit may use that link until 0.75 g before the lease ends, where g is the
- * grace time. A HEAD relies on the link alone while it is usable for g.
+ * grace time. A HEAD answers from the link alone, without asking central, while the link stays usable for at least
+ * another g.
  *
  * A push waits for central only briefly: if central says yes later, the answer is still stored, for the next HEAD.
  */
@@ -38,12 +39,13 @@ import { answerOfCentral, askedBriefly, type Federation, orUnavailable } from '.
 import type { BlobDescriptor, Registry, StoredBlob } from '../registry.ts';
 import type { StoredRegistry } from '../stored.ts';
 
-/** The most blobs that central is asked for in one batch. Each takes three statements. */
+/** The most blobs that central is asked for in one batch. Each takes three statements there. */
 const BLOBS_PER_BATCH = 50;
 
 /**
- * The most blobs that one push asks central for. With the link at the node, each takes five statements, or nine if D1
- * has to be asked for the link three times, and D1 may end a request after 1,000.
+ * The most blobs that one push asks central for. Each takes three statements at central and two that write the link at
+ * the node. If the node's batch needs all three attempts, it is nine in all. D1 may end a request after 1,000
+ * statements.
  */
 export const MOST_PROMISED = 100;
 
@@ -90,7 +92,7 @@ export class FederatedBlobs implements Pick<Registry, 'getBlob' | 'resolveBlob' 
     return key === undefined ? undefined : { key, content: central.bucket.get(key).catch(() => undefined) };
   }
 
-  /** Drops bytes that no row names, after the response. */
+  /** Drops early bytes that are not needed, and forgets their key. Their stream is cancelled after the response. */
   #drop(repository: RepositoryName, digest: Digest, early: EarlyBytes | undefined): void {
     if (early === undefined) return;
     const { likelyKeys, defer } = this.#federation.options;
@@ -177,7 +179,7 @@ export class FederatedBlobs implements Pick<Registry, 'getBlob' | 'resolveBlob' 
       return undefined;
     const until = usableUntil(locations, options.graceMilliseconds);
     await node.database.batch(linkUntil(repository, { digest, size: nearest.size }, lease.now, until), { again: true });
-    // The node may have applied a deletion before this link existed.
+    // The node may have applied a deletion before this link existed, and so did not remove it.
     if (isLate() && !local.linked && !(await findBlob(central.database, repository, digest, central.name)).linked)
       await node.database.batch([removeNewLink(repository, digest, lease.now)]);
     return nearest.size;
@@ -198,10 +200,12 @@ export class FederatedBlobs implements Pick<Registry, 'getBlob' | 'resolveBlob' 
 
   /**
    * Renews central's leases on blobs that a manifest needs and the node lacks, and links the blobs in the node's store.
-   * Returns the sizes, in bytes, of those that central has.
-   * @throws OciError UNAVAILABLE if central does not answer, because only central can say that a blob is missing, or if
-   *   there are more than {@link MOST_PROMISED}: the next push then asks for the next ones; MANIFEST_BLOB_UNKNOWN if
-   *   central lacks one of those that it was asked for
+   * Asks for the first {@link MOST_PROMISED} only. If there are more, it always throws, and the next push of the
+   * manifest asks for the next ones.
+   * @returns the sizes, in bytes, of those that central has
+   * @throws OciError UNAVAILABLE if central does not answer, because only central can say that a blob is missing. If
+   *   there are more than {@link MOST_PROMISED}: MANIFEST_BLOB_UNKNOWN if central lacks one of the first, otherwise
+   *   UNAVAILABLE.
    */
   async promiseFromCentral(
     repository: RepositoryName,
@@ -254,7 +258,8 @@ export class FederatedBlobs implements Pick<Registry, 'getBlob' | 'resolveBlob' 
     if (from === undefined) return false;
     const lease = this.#lease();
     const onlyIfPublic = from.condition === 'if-public';
-    // If the source's organization no longer counts the blob, another organization must not make it count again.
+    // No `limits` here: they would make the source's organization count the blob again, and another organization must
+    // not cause that.
     const asked = { onlyIfPublic };
     const local = await findBlobAndPromise(node.database, from.repository, digest, node.name, lease, asked);
     if (onlyIfPublic && !local.public) return false;

@@ -7,7 +7,7 @@
 /** The most characters of descriptors in the row of a manifest. A row of this size has at most one overflow page. */
 export const MOST_INLINE = 4000;
 
-/** The most characters of one descriptor, which are those of one with a sha512 digest. */
+/** No descriptor has more characters than this, not even one with a sha512 digest. */
 export const DESCRIPTOR_CHARACTERS = 200;
 
 /** SQL for the descriptors of a row of `manifests`, as JSON; NULL if the row only records a deletion. */
@@ -16,7 +16,7 @@ export function descriptorsOf(row: string): string {
     WHERE large.repository = ${row}.repository AND large.digest = ${row}.digest))`;
 }
 
-/** SQL for the column of a manifest's row with its descriptors; NULL if they are too long for the row. */
+/** SQL for the value of `descriptors` in a manifest's row; NULL if they are too long for the row. */
 export function inline(descriptors: string): string {
   return `iif(length(${descriptors}) > ${MOST_INLINE}, NULL, ${descriptors})`;
 }

@@ -1,8 +1,8 @@
 /**
  * Finds manifests: reads what a store's rows say about a reference. `versions.ts` then decides what is visible: at
  * central from central's own rows, at a node from the merged rows of two stores. `tags.visible` and
- * `repositories.listed` follow from the versions. They are stored for the indexes that lists page through. They are set
- * in the transaction that changes the versions.
+ * `repositories.listed` follow from the versions. They are stored as columns so that lists can page through a database
+ * index, and are set in the transaction that changes the versions.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { MediaType } from '../../oci/media-type.ts';
@@ -107,7 +107,10 @@ const SELECT_DESCRIPTOR_BY_TAG = sql`
 const SELECT_DESCRIPTOR_BY_DIGEST = sql`
   SELECT ${REPOSITORY_FACTS}, ${NO_TAG_COLUMNS}, ${MANIFEST_COLUMNS}, NULL AS content ${BY_DIGEST} WHERE clock.id = 1`;
 
-/** The keys of a manifest's blobs at a store, unless the reference names a certain manifest. */
+/**
+ * Asks for the keys of a manifest's blobs at `store`, unless the reference resolves to the manifest with the digest
+ * `unless`, which the caller already holds.
+ */
 export interface WantedKeys {
   readonly store: string;
   readonly unless?: string | undefined;
