@@ -28,7 +28,10 @@ type Powers = Partial<Record<Repository, readonly Action[]>>;
 
 interface Caller {
   readonly credential: Credential | undefined;
-  /** The actions that sufficient scopes allow the caller. A repository that is left out allows nothing. */
+  /**
+   * The actions that the caller may do if its scopes suffice. It may do nothing to a repository that is left out,
+   * except pull from it while it is public.
+   */
   readonly may: Powers;
 }
 

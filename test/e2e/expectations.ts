@@ -8,7 +8,8 @@ export function succeeded(result: CommandResult): void {
 }
 
 /**
- * Expects a failure that shows the reason in some words, because each client phrases it differently.
+ * Expects a failure whose output matches `words`. They are a pattern because each client phrases the reason
+ * differently.
  * @throws when the client succeeded, or failed for another reason
  */
 export function failedWith(result: CommandResult, words: RegExp): void {

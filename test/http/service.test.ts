@@ -174,7 +174,7 @@ describe('requests', () => {
     expect(Date.parse(time ?? '')).toBeLessThanOrEqual(Date.now());
   });
 
-  test('are answered by their own URL, whatever a header says about scheme and host', async () => {
+  test('take scheme and host from their own URL, whatever a header says', async () => {
     const headers = {
       'X-Forwarded-Proto': 'https',
       'X-Forwarded-Host': 'evil.test',
@@ -267,7 +267,7 @@ describe('requests', () => {
   });
 });
 
-test('a database that does not answer is 503 with Retry-After, and one that answers nonsense is 500', async () => {
+test('a database that does not answer is 503 with Retry-After, and one that reports an SQL error is 500', async () => {
   const failing = (message: string) => ({
     prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error(message)) }) }),
   });

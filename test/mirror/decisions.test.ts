@@ -15,19 +15,19 @@ describe('a tag with a ttl of 10 that may be stale for 20 more', () => {
     [70, 'ask first'],
     // A clock that was ahead.
     [200, 'serve'],
-  ])('that was asked for at %s: %s at 100', (checkedAt, verdict) => {
+  ])('that was checked at %s: %s at 100', (checkedAt, verdict) => {
     expect(verdictOn(checkedAt, times, 100)).toBe(verdict);
   });
 
   test.each([
     [71, true],
     [70, false],
-  ])('that was asked for at %d may be served at 100 while the upstream fails: %s', (checkedAt, may) => {
+  ])('that was checked at %d may be served at 100 while the upstream fails: %s', (checkedAt, may) => {
     expect(mayBeStale(checkedAt, times, 100)).toBe(may);
   });
 });
 
-test('a tag with a ttl of 0 is always asked for first, and served for ever if it may be', () => {
+test('a tag with a ttl of 0 is always checked first, and may be stale for ever if the mirror allows it', () => {
   expect(verdictOn(100, { ttl: 0, stale: Infinity }, 100)).toBe('ask first');
   expect(mayBeStale(0, { ttl: 0, stale: Infinity }, 1e15)).toBe(true);
 });
@@ -54,7 +54,7 @@ describe('a limit of pulls', () => {
     ['100', '-1'],
     ['1e3', '1'],
     ['9999999999999999999999', '1'],
-  ])('of %s and %s is none', (limit, remaining) => {
+  ])('with the headers %s and %s is not read', (limit, remaining) => {
     expect(read(limit, remaining)).toBeUndefined();
   });
 });

@@ -1,4 +1,4 @@
-/** Answers of an upstream to questions that began before a deletion. */
+/** Answers of an upstream to requests that began before a deletion. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { addUsers, call } from '../support/client.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
@@ -15,12 +15,12 @@ afterEach(stopMirrors);
 const ask = (method: string, path: string): Promise<Response> => call(method, `/v2/alice/app/${path}`, { as: 'alice' });
 
 describe('a deletion of a manifest', () => {
-  test.each(['GET', 'HEAD'])('is not undone by an answer to a %s from before', async (method) => {
+  test.each(['GET', 'HEAD'])('is not undone by the answer to an earlier %s', async (method) => {
     const { digest, mediaType, bytes } = await upstream.image('app', 'v1');
     const path = `manifests/${digest}`;
     let deleted: number | undefined;
     upstream.answers = async (request) => {
-      // Without a digest or a length, the mirror reads the manifest after a HEAD.
+      // This answer to HEAD has no digest or length, so the mirror goes on to GET the manifest.
       if (request.method === 'HEAD') return new Response(null);
       if (request.method !== 'GET' || deleted !== undefined) return undefined;
       deleted = (await ask('DELETE', path)).status;
@@ -31,7 +31,7 @@ describe('a deletion of a manifest', () => {
     expect((await ask('GET', path)).status).toBe(404);
   });
 
-  test('leaves a pull of another manifest of the repository its answer', async () => {
+  test('does not disturb a pull of another manifest of the repository', async () => {
     const [other, { digest }] = [await upstream.image('app', 'v1'), await upstream.image('app', 'v2')];
     let deleted: number | undefined;
     upstream.answers = async ({ method }) => {
@@ -44,7 +44,7 @@ describe('a deletion of a manifest', () => {
 });
 
 test.each(['tags/list', `referrers/sha256:${'1'.repeat(64)}`])(
-  'a list that begins after a deletion does not share an earlier question: %s',
+  'a list requested after a deletion asks the upstream again, and does not share a request from before: %s',
   async (path) => {
     await upstream.image('app', 'v1');
     let later: Promise<Response> | undefined;

@@ -19,7 +19,8 @@ let hosts: Hosts;
 
 beforeEach(async () => {
   hosts = await openHosts();
-  // A node's first look at the change log takes a snapshot, without the deletions before it.
+  // The first time that a node applies the change log, it also copies all control data. Here that is over before a test
+  // begins.
   await hosts.drain();
 });
 
@@ -27,7 +28,7 @@ function at({ registry }: Host): Fixture {
   return { registry } as unknown as Fixture;
 }
 
-test('a node that learns of a deletion first keeps the size and subject of a later push', async () => {
+test('a node that learns of a deletion before it has the manifest keeps size and subject of a later push', async () => {
   const config = await pushBlob(at(hosts.central), bytesOf(1, 10));
   const subject = await imageOf(config, []);
   const referrer = await imageOf(config, [], { subject: subjectOf(subject) });
@@ -47,7 +48,7 @@ test('a node that learns of a deletion first keeps the size and subject of a lat
   }
 });
 
-test('a node that was pulled from before it first applied the change log learns of later deletions', async () => {
+test('a node that served a pull before it first applied the change log still learns of later deletions', async () => {
   const repository = 'alice/new' as RepositoryName;
   const image = await pushSmallImage(at(hosts.central), 1, [], repository);
   await env.DB_NODE1?.prepare('DELETE FROM change_log_positions').run();
@@ -60,7 +61,7 @@ test('a node that was pulled from before it first applied the change log learns 
   for (const host of hosts.all) await expect(pull(host)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
 });
 
-test('referrers of two stores are merged in the order of both: by type, without regard to case', async () => {
+test('referrers of two stores are merged in the order that both use: by type, ignoring case', async () => {
   const config = await pushBlob(at(hosts.central), bytesOf(1, 10));
   await pushBlob(at(hosts.node1), bytesOf(1, 10));
   const subject = await imageOf(config, []);

@@ -83,7 +83,7 @@ test.each([
     /is compressed: unpack it first, with gunzip/,
   ],
   ['other', Buffer.alloc(600, 'no tar'), /is not a tar archive/],
-])('a file that is not an archive is refused with what to do: %s', async (name, bytes, message) => {
+])('a file that is not an archive is refused, and the message says why: %s', async (name, bytes, message) => {
   const file = join(folder, name);
   await writeFile(file, bytes);
   await expect(TarFiles.open(file)).rejects.toThrow(message);

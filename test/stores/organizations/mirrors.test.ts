@@ -41,13 +41,13 @@ test('a mirror is read as it was set', async () => {
   expect(await allMirrors(database)).toEqual([FULL]);
 });
 
-test('setting it again replaces every setting', async () => {
+test('setting a mirror again replaces every setting', async () => {
   await setMirror(database, FULL);
   expect(await setMirror(database, mirror(HUB, { changedAt: 9 }))).toBe(9);
   expect(await allMirrors(database)).toEqual([mirror(HUB, { changedAt: 9 })]);
 });
 
-test('each change is later than the one before, by whichever clock it was made', async () => {
+test('each change gets a later time than the one before, even if its clock is behind', async () => {
   await setMirror(database, FULL);
   expect(await setMirror(database, mirror(HUB, { changedAt: 5 }))).toBe(8);
   expect(await setMirror(database, mirror(HUB, { changedAt: 6 }))).toBe(9);
@@ -73,7 +73,7 @@ describe('a change without a password', () => {
     ['another login host', { loginHost: 'evil.example' }],
     ['no login host', { loginHost: undefined }],
     ['another user', { credential: { user: 'other', secret: undefined } }],
-  ])('changes nothing for %s, and tells no node', async (_what, settings) => {
+  ])('is refused with %s, and tells no node', async (_what, settings) => {
     await setMirror(database, FULL);
     const entries = "SELECT count(*) AS count FROM change_log WHERE kind = 'mirror'";
     const before = await env.DB_CENTRAL.prepare(entries).first('count');
@@ -82,7 +82,7 @@ describe('a change without a password', () => {
     expect(await env.DB_CENTRAL.prepare(entries).first('count')).toBe(before);
   });
 
-  test('is refused if there is none', async () => {
+  test('is refused if no password is stored', async () => {
     expect(await setMirror(database, keeping())).toBeUndefined();
     await setMirror(database, mirror(HUB, { from: FULL.from, loginHost: FULL.loginHost }));
     expect(await setMirror(database, keeping())).toBeUndefined();
@@ -94,7 +94,7 @@ test('only an organization that exists can become a mirror', async () => {
   expect(await allMirrors(database)).toEqual([]);
 });
 
-test('there are no more mirrors than the limit, but each can be changed', async () => {
+test('no mirror can be added beyond the limit, but each can be changed', async () => {
   const names = Array.from({ length: MAX_MIRRORS }, (_, i) => `m${i}`);
   for (const name of names) {
     await control.addOrganization(name as OrganizationName, 1, 0);
@@ -113,7 +113,7 @@ test('a removed mirror is an ordinary organization', async () => {
   expect(await control.organization(HUB)).toBeDefined();
 });
 
-test('a removed organization takes its mirror along, and its name comes back without it', async () => {
+test('a removed organization loses its mirror, and a new one of the same name has none', async () => {
   await setMirror(database, FULL);
   expect(await control.removeOrganization(HUB, 8)).toBe(true);
   expect(await allMirrors(database)).toEqual([]);
@@ -121,7 +121,7 @@ test('a removed organization takes its mirror along, and its name comes back wit
   expect(await mirrorOf(database, HUB)).toBeUndefined();
 });
 
-test('an organization that has to stay keeps its mirror', async () => {
+test('an organization whose removal is refused keeps its mirror', async () => {
   await setMirror(database, FULL);
   await env.DB_CENTRAL.prepare(`INSERT INTO repositories (name, created_at, listed) VALUES ('${HUB}/app', 1, 1)`).run();
   expect(await control.removeOrganization(HUB, 8)).toBe(false);
@@ -139,7 +139,7 @@ test('all repositories of a public mirror are public, whether they exist or not,
   expect(await control.publicAmong([pulled, other])).toEqual(new Set());
 });
 
-test('the audit log says who changed it, without its credential', async () => {
+test('the audit log says who changed a mirror, without its credential', async () => {
   const by = { subject: 'admin', host: 'registry.test' };
   await setMirror(database, FULL, by);
   await removeMirror(database, HUB, 8, by);

@@ -77,8 +77,8 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step(COLLECT_NODE, HOUR),
     ],
   })),
-  // A copy up is killed once central has the row. Central's collection is killed once the row is gone. Then the copy is
-  // due again.
+  // A copy to central is killed once central has the row. Central's collection is killed once the row is gone. Then the
+  // copy is due again.
   {
     skews: EQUAL,
     steps: [
