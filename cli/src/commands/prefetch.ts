@@ -31,7 +31,7 @@ export function prefetch(berth: Command): void {
       if (!last.done && timeout > 0)
         throw new Failure(`${node} does not have ${text} after ${duration(timeout)}; the copy goes on by itself`);
       if (wantsJson(command)) return;
-      print(`${last.done ? `${node} has` : `${node} copies`} ${text}: ${digestFor(last.digest)}\n`);
+      print(`${last.done ? `${node} has` : `${node} is copying`} ${text}: ${digestFor(last.digest)}\n`);
       if (!last.complete) console.error('The image is too large to copy whole: pulls get the rest from elsewhere.');
     });
   withExamples(
