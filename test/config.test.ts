@@ -348,7 +348,7 @@ describe('a signing key', () => {
   const problem = 'must be base64 of at least 32 random bytes: openssl rand -base64 32';
 
   test.each(['', 'secret', key(1, 31), `${key(1)}\n`, ` ${key(1)}`, key(255, 32).replaceAll('/', '_'), 'é'.repeat(43)])(
-    'is refused by its name, as the primary and as the secondary: %j',
+    'is refused with an error that names its variable, as the primary and as the secondary: %j',
     (bad) => {
       expect(problemOf({ ...environment, SIGNING_KEY: bad })).toBe(`SIGNING_KEY: ${problem}`);
       expect(problemOf({ ...environment, SIGNING_KEY_SECONDARY: bad })).toBe(`SIGNING_KEY_SECONDARY: ${problem}`);
@@ -358,7 +358,7 @@ describe('a signing key', () => {
   test.each([
     ['a length that base64 never has', `${'A'.repeat(43)}AA`],
     ['too much padding', `${'A'.repeat(43)}==`],
-  ])('is refused by its name if it has %s', (_, bad) => {
+  ])('is refused with an error that names its variable if it has %s', (_, bad) => {
     expect(problemOf({ ...environment, SIGNING_KEY: bad })).toBe(`SIGNING_KEY: ${problem}`);
   });
 

@@ -56,7 +56,7 @@ export interface LocalRegistry {
   readonly log: LogFile;
   /** A warning to show to the user, if any. */
   readonly warning: string | undefined;
-  /** Fires a cron trigger, by default that of each minute, because the simulators never do. */
+  /** Fires a cron trigger, by default the one of each minute. The simulators never fire any themselves. */
   scheduled(cron?: string): Promise<void>;
   stop(): Promise<void>;
 }

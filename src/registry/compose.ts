@@ -28,9 +28,12 @@ export interface Surroundings {
   /** Lets work continue after the response: `ctx.waitUntil`. */
   readonly defer: (work: Promise<unknown>) => void;
   readonly queues: Queues;
-  /** The upstreams of mirrors, for requests. Without them, the registry is the one that a mirror stores in. */
+  /**
+   * Where mirrors fetch from; set for requests only. If absent, {@link composeRegistry} returns the registry that
+   * mirrors write into.
+   */
   readonly upstreams?: Upstreams;
-  /** Counts the statements of a registry that works outside a request. */
+  /** Counts the statements of a registry that is used outside a request. */
   readonly meter?: StatementMeter;
 }
 
@@ -106,7 +109,7 @@ export function composeStore({ stores }: Config, env: object, name: StoreName): 
   return stores.includes(name) ? bindStore(env, name) : undefined;
 }
 
-/** Returns every store, for one invocation whose statements are counted. */
+/** Returns every store, for one invocation whose statements the meter counts. */
 export function composeMeteredStores(config: Config, env: object, meter: StatementMeter): Store[] {
   return config.stores.map((name) => openBound(env, name, meter));
 }
@@ -116,7 +119,10 @@ export function healthOfStore(env: object, { store }: Namespace): Promise<StoreH
   return healthOf(bindStore(env, store));
 }
 
-/** Returns the bindings for the reads of one page, which {@link joinedReads} sends to each store together. */
+/**
+ * Returns bindings for one page of the console: {@link joinedReads} sends the page's concurrent reads of a store as one
+ * batch.
+ */
 export function joinReads<Bindings extends object>({ stores }: Config, env: Bindings): Bindings {
   const bindings = env as Readonly<Record<string, unknown>>;
   const joined = stores.map((name) => {

@@ -14,7 +14,7 @@ import type { RepositoryName } from '../oci/reference.ts';
 /** The most hours in a series: 30 days. */
 export const MOST_HOURS_OF_PULLS = 720;
 
-/** The longest that a question may take, to the end of its answer. */
+/** The longest that a query may take, to the end of its answer. */
 const ASK_MILLISECONDS = 1000;
 /** The most bytes of an answer. An hour takes about 50. */
 const MAX_ANSWER_BYTES = 256 * 1024;
@@ -120,8 +120,8 @@ function questionOf(hosts: readonly string[], repository: RepositoryName | undef
 }
 
 /**
- * Quotes a text. Doubling ends no string, whether or not the dialect takes a backslash as an escape. No valid host or
- * name has either character.
+ * Returns a text as a string literal. Quotes and backslashes are doubled, so the text cannot close the literal, whether
+ * or not the dialect takes a backslash as an escape. No valid host or name has either character.
  */
 function quoted(text: string): string {
   return `'${text.replaceAll(/['\\]/g, '$&$&')}'`;

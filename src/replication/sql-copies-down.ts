@@ -1,7 +1,7 @@
 /**
  * The list of blobs to copy down, in the SQLite storage of a queue's Durable Object. Its index leads from one
- * organization to the next, and to the earliest requests of each. So a look reads about as many rows as it returns,
- * plus those of jobs that wait for their next attempt.
+ * organization to the next, and to the earliest requests of each. So a look-up of the copies that are due reads about
+ * as many rows as it returns, plus those of jobs that wait for their next attempt.
  */
 import type { Digest } from '../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
@@ -53,7 +53,7 @@ export class SqlCopiesDown {
       if (this.#dueOf(organization, now, 1).length > 0) organizations.push(organization);
       if (organizations.length === limit) break;
     }
-    // Some organizations may have only a few copies, so this takes more of each until there are enough.
+    // Some organizations may have only a few copies, so this doubles the number taken from each until there are enough.
     for (let each = Math.ceil(limit / Math.max(1, organizations.length)); ; each *= 2) {
       const queues = organizations.map((organization) => this.#dueOf(organization, now, each));
       const found = queues.reduce((sum, { length }) => sum + length, 0);

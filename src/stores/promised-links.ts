@@ -93,7 +93,10 @@ const REMOVE_LINK = sql`
     SELECT 1 FROM manifest_references r
     WHERE r.digest = ?2 AND r.repository = ?1)`;
 
-/** Removes, at a node, a link that was made at `at` on central's word, because central no longer has one. */
+/**
+ * Removes a node's link that was created at time `at` because central had the same link. Called when central turns out
+ * to have removed its link.
+ */
 export function removeNewLink(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
   return [REMOVE_LINK, repository, digest, at];
 }

@@ -24,7 +24,7 @@ export interface Call {
   readonly keep?: boolean;
 }
 
-/** Sends a request. Fails unless the status is as expected, because a failed request must not become a figure. */
+/** Sends a request. Fails unless the status is as expected: a failed request must not count as a measurement. */
 export async function call(expected: number, options: Call): Promise<Answer> {
   const answer = await send(options, (status) => status !== expected);
   if (answer.status === expected) return answer;

@@ -1,4 +1,4 @@
-/** Figures for the charts: three months of an organization, and a day of pushes. */
+/** Figures for the charts: 90 days of an organization's storage, and a day of pushes. */
 import { fileURLToPath } from 'node:url';
 import { Control } from '../bench/control.ts';
 
@@ -15,7 +15,11 @@ const REPOSITORIES = [
   { name: 'alice/small', bytes: 1e8, unshared: 5e7, share: 6e7 },
 ];
 
-/** Notes the use of alice on each of 90 days, the bytes of its repositories, and pushes. @param port central's */
+/**
+ * Writes 90 days of storage usage for the organization alice, the sizes of its largest repositories, and a day of
+ * pushes.
+ * @param port central's
+ */
 export async function noteUsage(port: number): Promise<void> {
   const measured = { organization: 'alice', count: 90, bytes: 9e9, largest: REPOSITORIES };
   const today = Math.floor(Date.now() / DAY);
@@ -27,7 +31,7 @@ export async function noteUsage(port: number): Promise<void> {
      SELECT ${today} - i, 'alice', 1, 9000000000 - i * 50000000 - (i % 7) * 200000000,
        iif(i > 60, NULL, iif(i > 30, 8000000000, 12000000000)) FROM n`,
     `INSERT OR REPLACE INTO largest_repositories VALUES ('alice', 1790000000000, '${JSON.stringify(measured)}')`,
-    // The current hour begins at document 0, and counts those that are pushed.
+    // The current hour starts at document number 0, so its figure is the number of all documents pushed so far.
     `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 22)
      INSERT OR REPLACE INTO documents_by_hour (hour, documents)
      SELECT ${Math.floor(Date.now() / HOUR)} - i, iif(i = 0, 0, 500 - i * 20) FROM n`,

@@ -15,7 +15,10 @@ export interface Onward {
   readonly onAnswer?: (answer: IncomingMessage) => void;
 }
 
-/** Forwards a request. Challenges name the front's own host, as the registry's would. */
+/**
+ * Forwards a request. In a challenge, it replaces the registry's host by the one that the client called, so that the
+ * client logs in through this proxy too.
+ */
 export async function forward(incoming: IncomingMessage, outgoing: ServerResponse, onward: Onward): Promise<void> {
   const { host, port, authorization, body, onAnswer } = onward;
   const { method = 'GET', url = '/' } = incoming;

@@ -47,7 +47,7 @@ test.each([
   expect(matched([['GET', route]], 'GET', path)).toHaveLength(isMatch ? 1 : 0);
 });
 
-test('a name may contain slashes, and ends before the last tail', () => {
+test('a name may contain slashes, and ends before the last `/manifests/<reference>`', () => {
   const route = '/v2/:name{[^]+(?=/manifests/[^/]+$)}/manifests/:reference';
   expect(matched([['GET', route]], 'GET', '/v2/alice/manifests/app/manifests/latest')).toEqual([
     [`GET ${route}`, { name: 'alice/manifests/app', reference: 'latest' }],

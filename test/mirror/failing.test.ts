@@ -65,7 +65,7 @@ describe('while the upstream fails', () => {
     expect(await pulled('v1')).toMatchObject({ status: 200, digest });
   });
 
-  test('it is not asked again before the time that it has asked for', async () => {
+  test('it is not asked again before its Retry-After has passed', async () => {
     await becomeMirror('alice', { ttl: 0 });
     await upstream.index('app', 'v1', []);
     await pull('v1');
@@ -109,7 +109,7 @@ describe('while the upstream fails', () => {
     expect((await pull('v1')).status).toBe(503);
   });
 
-  test('a registry without memory asks it again at once', async () => {
+  test('after a pull that failed for lack of buffer memory, the next one asks the upstream at once', async () => {
     await becomeMirror('alice');
     const { digest } = await upstream.index('app', 'v1', []);
     vi.spyOn(isolateBudget, 'wait').mockRejectedValueOnce(new OciError('UNAVAILABLE'));
@@ -117,12 +117,12 @@ describe('while the upstream fails', () => {
     expect((await pull(digest)).status).toBe(200);
   });
 
-  test('its words reach administrators and the log, but no caller', async () => {
+  test("the upstream's error message reaches administrators and the log, but not those who pull", async () => {
     await becomeMirror('alice', { isPublic: true });
     const log = vi.spyOn(console, 'error');
     upstream.answers = () =>
       Response.json({ errors: [{ code: 'DENIED', message: 'buy at evil.example' }] }, { status: 500 });
-    // The second pull meets the pause after the first.
+    // The second pull falls within the pause that follows the first one's failure.
     for (const path of ['manifests/v1', 'manifests/v1', 'tags/list?upstream=true']) {
       const answer = await call('GET', `/v2/${REPOSITORY}/${path}`);
       const text = await answer.text();

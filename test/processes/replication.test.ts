@@ -1,4 +1,4 @@
-/** Nodes and central as one process that is killed: what a node acknowledged reaches central once. */
+/** Nodes and central run in one process, which the tests kill. What a node acknowledged still reaches central. */
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +19,10 @@ import { serverForFile } from '../support/local/server-for-file.ts';
 const server = serverForFile();
 const MIB = 1024 * 1024;
 const PARTS = 38;
-/** 300 MiB are written several times. This bounds the wait for the first parts, and a quarter of the whole test. */
+/**
+ * The longest wait for the first parts. The whole test may take four times as long, because it writes 300 MiB several
+ * times.
+ */
 const LONGEST_MILLISECONDS = 100_000;
 
 const alice = (host: 'central' | 'node1' | 'node2'): Caller => {

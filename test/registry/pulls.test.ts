@@ -1,4 +1,4 @@
-/** The question about pulls, and how its answer is read. */
+/** The SQL query for the counts of pulls, and how its answer is read. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { HOUR, MINUTE } from '../../src/durations.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
@@ -48,7 +48,7 @@ test('asks for the hours of a repository at the hosts of this deployment', async
   );
 });
 
-test('a name ends no string of the question, with or without backslashes as escapes', async () => {
+test('a name cannot close its string literal in the query, whether or not backslashes are escapes', async () => {
   answer = rows();
   await pulls().byHour(String.raw`a\' OR 1 = 1 --` as RepositoryName, 1, NOW);
   expect(question()).toContain(String.raw`AND blob6 = 'a\\'' OR 1 = 1 --' GROUP BY`);

@@ -6,11 +6,11 @@ import { Random } from './random.ts';
 
 export interface Profile {
   readonly seed: number;
-  /** Milliseconds until D1 answers, from and to. */
+  /** Shortest and longest time until D1 answers, in milliseconds. */
   readonly d1: readonly [from: number, to: number];
-  /** Milliseconds until R2 answers, or begins an object, from and to. */
+  /** Shortest and longest time until R2 answers, or sends the first byte of an object, in milliseconds. */
   readonly r2: readonly [from: number, to: number];
-  /** Bytes that one connection to R2 carries in a millisecond, from and to. */
+  /** Least and greatest bandwidth of one connection to R2, in bytes per millisecond. */
   readonly bandwidth: readonly [from: number, to: number];
 }
 

@@ -46,7 +46,7 @@ export class Unikraft {
 
   /**
    * Reads an image, as the boot of an instance also does: HEAD, then everything by its digest.
-   * @param query `?ns=…`, if one host is asked instead of another
+   * @param query `?ns=<host>`, which containerd's library adds when it asks another host in place of that one
    */
   async pull(repository: string, reference: string, query = ''): Promise<Map<string, Uint8Array>> {
     const got = new Map<string, Uint8Array>();

@@ -24,7 +24,8 @@ export function callerOf(c: AppContext): Credential {
 }
 
 async function credentialOf(c: AppContext): Promise<Credential> {
-  // The only change here removes a repository, whose visibility is control data. So central decides, not a node's copy.
+  // The only request of this API that changes anything deletes a repository. Its visibility is control data, so the
+  // login is checked against central's own data and not against a node's copy.
   const by = c.req.method === 'GET' || c.req.method === 'HEAD' ? 'this registry' : 'central';
   const login = await logInFromHeader(c, by);
   if (login === undefined) throw notLoggedIn();

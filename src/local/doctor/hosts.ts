@@ -27,9 +27,9 @@ export function hostsToCheck({ url, hosts }: Options, deployment: Deployment | u
 }
 
 /**
- * Returns the addresses at which a registry's configured hosts are reached from here. `:8787` is that port at the name
- * that was given. If there is such a host, as in a local run, names without a port are left out, because not every
- * machine resolves `*.localhost`.
+ * Returns the addresses at which a registry's configured hosts are reached from here. A host `:8787` means that port
+ * at the host name of the given URL. If there is any such host, as in a local run, only those are returned, because not
+ * every machine resolves `*.localhost`.
  */
 export function addressesOf(served: readonly string[], { protocol, hostname, port }: URL): URL[] {
   const ports = served.filter((host) => host.startsWith(':'));

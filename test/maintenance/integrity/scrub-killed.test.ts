@@ -27,7 +27,7 @@ afterEach(() => void vi.restoreAllMocks());
 
 const ELEVEN_MINUTES = 11 * 60_000;
 
-/** The test kills a run at its first call, and then at every call this much later. A run makes about forty calls. */
+/** The test kills runs at their first call, then others this many calls later, and so on. A run makes about forty. */
 const STEP = 3 * SAMPLE;
 
 /** Returns a context of central and one node. */

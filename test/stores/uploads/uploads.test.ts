@@ -161,7 +161,7 @@ describe('several chunks', () => {
     expect(await unreferencedObjects()).toEqual([]);
   });
 
-  test('a body for which the budget has no room waits for it, and is one object', async () => {
+  test('a body waits until the budget has room, and is then stored as one object', async () => {
     const budget = new BufferBudget(RESERVED_BYTES + PART_BYTES);
     const others = budget.borrow(RESERVED_BYTES)!;
     fixture = await openFixture({ budget });
@@ -227,10 +227,10 @@ describe('invariant 4: nothing is stored under a wrong digest', () => {
   });
 });
 
-test('a session takes no more chunks than the most, and can still be closed with the rest', async () => {
+test('a session at the chunk limit refuses another chunk, but a PUT with the rest still finishes it', async () => {
   const [chunk, rest] = [bytesOf(1, 10), bytesOf(2, 20)];
   await pushChunks([chunk], 'known');
-  // One chunk less than the most.
+  // Fill the session up to one chunk below the limit.
   await env.DB_CENTRAL.prepare(
     `WITH RECURSIVE n (i) AS (SELECT -1 UNION ALL SELECT i - 1 FROM n WHERE i > 1 - ${MAX_CHUNKS})
     INSERT INTO upload_chunks (upload, start, size, key) SELECT id, i, 0, key FROM n, uploads`,
@@ -323,7 +323,7 @@ describe('sessions', () => {
     expect((await fixture.registry.uploadProgress(session(open))).size).toBe(0);
   });
 
-  test('another repository, another subject and a changed reference are unknown', async () => {
+  test('a session is unknown in another repository, to another subject, and under a changed reference', async () => {
     const progress = await pushChunks([bytesOf(1, 10)], 'known');
     const changed = { ...progress, reference: progress.reference.replace('.10.', '.11.') };
     for (const foreign of [
