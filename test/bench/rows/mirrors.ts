@@ -127,7 +127,7 @@ export const mirrors: readonly Row[] = [
           await sleep(AWAY_MILLISECONDS);
           return false;
         };
-        // The simulators share one thread, so a pull waits until the upstream has answered the question behind the last.
+        // The simulators share one thread, so each pull waits for the end of the question behind the last one.
         const pulled = async (): Promise<number> => {
           const times: number[] = [];
           for (const tag of tags) {
