@@ -17,8 +17,10 @@ import { skopeo } from './clients/skopeo.ts';
 import { succeeded } from './expectations.ts';
 import { configOf, differences } from './images/layout.ts';
 import type { Surroundings } from './surroundings.ts';
-import { AT_LOOPBACK, registryAt, type TemporaryRegistry } from './temporary-registry.ts';
+import { registryAt, type TemporaryRegistry } from './temporary-registry.ts';
 
+/** The organization that central serves at `127.0.0.1`. */
+export const AT_LOOPBACK = 'hub';
 const LATE = AT_LOOPBACK;
 const SOON = `${AT_LOOPBACK}-soon`;
 const NOW = `${AT_LOOPBACK}-now`;

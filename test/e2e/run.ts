@@ -5,6 +5,7 @@ import type { Image } from './clients/client.ts';
 import { buildImages } from './images/build.ts';
 import { PackagesUnavailable } from './images/debian.ts';
 import { IMAGES, type ImageName, LAYERS } from './images/fixtures.ts';
+import { AT_LOOPBACK } from './mirrors.ts';
 import { type TemporaryRegistry, withTemporaryRegistry } from './temporary-registry.ts';
 
 const checks = new Checks();
@@ -33,7 +34,7 @@ function asImages(layouts: Readonly<Record<ImageName, string>>): Readonly<Record
 }
 
 try {
-  await withTemporaryRegistry(checkAll);
+  await withTemporaryRegistry(checkAll, AT_LOOPBACK);
 } catch (error) {
   if (!(error instanceof PackagesUnavailable)) throw error;
   checks.missing('all checks', `the images are made of Debian packages: ${error.message}`);

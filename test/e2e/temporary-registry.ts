@@ -21,9 +21,6 @@ export interface TemporaryRegistry {
   readonly directory: string;
 }
 
-/** The organization that central serves at `127.0.0.1`, as docker asks for a mirror. */
-export const AT_LOOPBACK = 'hub';
-
 /** Returns central or a node by its name. */
 export function hostNamed({ hosts }: TemporaryRegistry, wanted: string): LocalHost {
   const found = hosts.find(({ name }) => name === wanted);
@@ -45,9 +42,14 @@ export async function registryAt(
 
 /**
  * Runs the registry of `npm start` on free ports during `use`. Nothing stays, neither after a failure nor after Ctrl-C.
+ * @param atLoopback the organization that central serves at `127.0.0.1`, as docker asks for a mirror; `127.0.0.1` is
+ *   central itself by default
  * @throws also if the registry logged a secret, or this process printed one
  */
-export async function withTemporaryRegistry<T>(use: (registry: TemporaryRegistry) => Promise<T>): Promise<T> {
+export async function withTemporaryRegistry<T>(
+  use: (registry: TemporaryRegistry) => Promise<T>,
+  atLoopback?: string,
+): Promise<T> {
   const directory = await mkdtemp(join(tmpdir(), 'berth-'));
   // Runs synchronously when the process exits, because the simulators end the process at a signal without waiting.
   const clean = (): void => {
@@ -59,13 +61,12 @@ export async function withTemporaryRegistry<T>(use: (registry: TemporaryRegistry
   const [port = 0] = await freePorts();
   const stateDir = join(directory, 'registry');
   const screen = keepScreen();
-  const central = { store: 'central', mirror_hosts: { [`127.0.0.1:${port}`]: AT_LOOPBACK } };
-  const registry = await startLocalRegistry({ port, stateDir, registry: { central } });
+  const hosts = atLoopback === undefined ? {} : { mirror_hosts: { [`127.0.0.1:${port}`]: atLoopback } };
+  const registry = await startLocalRegistry({ port, stateDir, registry: { central: { store: 'central', ...hosts } } });
   // Registered again, to run after the simulators' handler too: until that has run, they write to the folder.
   process.on('exit', clean);
   try {
-    const { hosts, logFile } = registry;
-    return await use({ host: `localhost:${port}`, port, hosts, logFile, directory });
+    return await use({ host: `localhost:${port}`, port, hosts: registry.hosts, logFile: registry.logFile, directory });
   } finally {
     await registry.stop();
     await requireNoLoggedSecrets(stateDir, screen());
