@@ -38,7 +38,7 @@ class Paused extends Error {
 }
 
 interface Asked {
-  /** What the reference meant before. */
+  /** The digest that the reference named before. */
   readonly known?: ManifestDescriptor | undefined;
   /** Whether nothing has outdated the question. Without it, a manifest that is read is not kept. */
   readonly isLatest?: () => boolean;

@@ -10,7 +10,7 @@ export interface TemporaryRegistry {
   /** `localhost:<port>`, as clients address it. */
   readonly host: string;
   /**
-   * What clients are told to ask instead, in their own configuration: `<host>/<organization>`, or a mirror's own host.
+   * The mirror that clients have in their own configuration: `<host>/<organization>`, or a mirror's own host.
    */
   readonly mirror?: string;
   readonly port: number;

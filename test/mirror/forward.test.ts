@@ -1,57 +1,28 @@
-/** Pushes to a mirror that go to its upstream, and deletions. */
+/** Pushes to a mirror that go to its upstream. */
 import { env } from 'cloudflare:workers';
-import { runInDurableObject } from 'cloudflare:test';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { mirrorObjectOf } from '../../src/mirror/mirror-object.ts';
-import { config } from '../support/queues.ts';
-import type { OrganizationName } from '../../src/oci/reference.ts';
 import { addUsers, call, callApi } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
+import {
+  away,
+  changeRows,
+  FORWARDED,
+  MANIFEST,
+  pulled,
+  retry,
+  runAlarm,
+  settled,
+  status,
+} from '../support/forwarding.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
 import { applyChangeLog, eventually, NODE1, startQueues, stopQueues } from '../support/queues.ts';
 import { stubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
 
-const MANIFEST = '/v2/alice/app/manifests/v1';
-const FORWARDED = { pushes: 'forwarded' } as const;
 const INDEX = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' };
 
 const upstream = stubUpstream();
 
 afterEach(stopMirrors);
-
-interface Status {
-  readonly pushes: {
-    readonly pending: number;
-    readonly announced: number;
-    readonly settled: number;
-    readonly parked: number;
-  };
-  readonly parked: readonly { readonly reason: string; readonly tag: string | null }[];
-}
-
-async function status(): Promise<Status> {
-  const answer = await callApi('GET', 'organizations/alice/mirror/status', 'alice');
-  expect(answer.status).toBe(200);
-  return answer.json();
-}
-
-const settled = (count: number): Promise<Status> => eventually(status, ({ pushes }) => pushes.settled === count);
-const retry = async (): Promise<unknown> => (await callApi('POST', 'organizations/alice/mirror/retry', 'alice')).json();
-
-async function pulled(path = MANIFEST, host?: string): Promise<string> {
-  const answer = await call('GET', path, { as: 'alice', ...(host === undefined ? {} : { host }) });
-  return answer.headers.get('Docker-Content-Digest') ?? String(answer.status);
-}
-
-/** Runs what is due in the mirror's object now, as its alarm would. */
-async function runAlarm(): Promise<void> {
-  const object = mirrorObjectOf(env, 'alice' as OrganizationName, config.central);
-  await runInDurableObject(object, (instance) => instance.alarm());
-}
-
-const away = (): never => {
-  throw new TypeError('the network is unreachable');
-};
 
 /** Fails writes, and answers everything else. */
 const readOnly = (refusal: number) => (request: Request) =>
@@ -224,9 +195,7 @@ describe('a push whose request was cut off', () => {
   beforeEach(addUsers);
 
   const cutOff = async (): Promise<void> => {
-    await runInDurableObject(mirrorObjectOf(env, 'alice' as OrganizationName, config.central), (_, { storage }) => {
-      storage.sql.exec("UPDATE outgoing SET stage = 'noted', version = 0, due_at = 0");
-    });
+    await changeRows("UPDATE outgoing SET stage = 'noted', version = 0, due_at = 0");
     await runAlarm();
   };
 
@@ -261,14 +230,12 @@ describe('a push whose request was cut off', () => {
     upstream.answers = readOnly(503);
     const first = await putImage('alice/app', 1, ['v1']);
     const second = await putImage('alice/app', 5, ['v1']);
-    await runInDurableObject(mirrorObjectOf(env, 'alice' as OrganizationName, config.central), (_, { storage }) => {
-      storage.sql.exec(
-        `INSERT INTO outgoing (repository, tag, digest, media_type, size, stage, noted_at, due_at)
-          VALUES ('alice/app', 'v1', ?, '', 1, 'noted', ?, 0)`,
-        first.digest,
-        Date.now(),
-      );
-    });
+    await changeRows(
+      `INSERT INTO outgoing (repository, tag, digest, media_type, size, stage, noted_at, due_at)
+        VALUES ('alice/app', 'v1', ?, '', 1, 'noted', ?, 0)`,
+      first.digest,
+      Date.now(),
+    );
     upstream.answers = () => undefined;
     await cutOff();
     await settled(1);
@@ -306,103 +273,6 @@ test('a push that the mirror does not forward any more is parked, not carried', 
   const { parked } = await eventually(status, ({ pushes }) => pushes.parked === 1 && pushes.settled === 1);
   expect(parked).toMatchObject([{ repository: 'alice/app', reason: 'the mirror does not forward it now' }]);
   expect(upstream.tagged('app', 'v1')).toBeUndefined();
-});
-
-describe('a deletion', () => {
-  beforeEach(addUsers);
-
-  const remove = (reference: string, headers = {}): Promise<Response> =>
-    call('DELETE', `/v2/alice/app/manifests/${reference}`, { as: 'alice', headers });
-
-  test.each(['a tag', 'a manifest'])('of %s is asked of the upstream first, and then done here', async (what) => {
-    await becomeMirror('alice', FORWARDED);
-    const { digest } = await putImage('alice/app', 1, ['v1']);
-    await settled(1);
-    upstream.asked();
-    const reference = what === 'a tag' ? 'v1' : digest;
-    expect((await remove(reference)).status).toBe(202);
-    expect(upstream.asked()).toEqual([`DELETE /v2/app/manifests/${reference}`]);
-    if (what === 'a tag') expect(await pulled()).toBe('404');
-    else expect(await pulled(`/v2/alice/app/manifests/${digest}`)).toBe('404');
-  });
-
-  test('that the upstream does not do is refused with what to do, and nothing is deleted', async () => {
-    await becomeMirror('alice', FORWARDED);
-    const { digest } = await putImage('alice/app', 1, ['v1']);
-    await settled(1);
-    upstream.deletes = false;
-    const answer = await remove('v1');
-    expect(answer.status).toBe(405);
-    const text = await answer.text();
-    expect(text).toContain('UNSUPPORTED');
-    expect(text).toContain(`${UPSTREAM} does not delete this, so nothing was deleted`);
-    expect(await pulled()).toBe(digest);
-  });
-
-  test('of what an upstream that does not delete has lost by other means is done here', async () => {
-    await becomeMirror('alice', FORWARDED);
-    await putImage('alice/app', 1, ['v1']);
-    await settled(1);
-    upstream.deletes = false;
-    upstream.untag('app', 'v1');
-    expect((await remove('v1')).status).toBe(202);
-    expect(await pulled()).toBe('404');
-  });
-
-  test('is not undone by an answer of the upstream from before', async () => {
-    await becomeMirror('alice', FORWARDED);
-    const { digest, mediaType, bytes } = await upstream.image('app', 'v1');
-    const described = {
-      'Content-Type': mediaType,
-      'Docker-Content-Digest': digest,
-      'Content-Length': String(bytes.byteLength),
-    };
-    let removed: number | undefined;
-    upstream.answers = async ({ method }) => {
-      if (method !== 'HEAD' || removed !== undefined) return undefined;
-      removed = (await remove('v1')).status;
-      return new Response(null, { headers: described });
-    };
-    await pulled();
-    expect(removed).toBe(202);
-    expect(await pulled()).toBe('404');
-  });
-
-  test('while the upstream is away is refused, and nothing is deleted', async () => {
-    await becomeMirror('alice', FORWARDED);
-    const { digest } = await putImage('alice/app', 1, ['v1']);
-    await settled(1);
-    upstream.answers = away;
-    expect((await remove('v1')).status).toBe(503);
-    expect(await pulled()).toBe(digest);
-  });
-
-  test('of a push that was not carried yet is done, and it is not carried', async () => {
-    await becomeMirror('alice', FORWARDED);
-    upstream.answers = ({ method }) => (method === 'POST' ? new Response(null, { status: 500 }) : undefined);
-    await putImage('alice/app', 1, ['v1']);
-    expect((await remove('v1')).status).toBe(202);
-    expect((await status()).pushes).toEqual({ pending: 0, announced: 0, settled: 0, parked: 0 });
-    expect(await pulled()).toBe('404');
-  });
-
-  test('of what only the upstream has succeeds', async () => {
-    await becomeMirror('alice', FORWARDED);
-    await upstream.image('app', 'v1');
-    expect((await remove('v1')).status).toBe(202);
-    expect(upstream.tagged('app', 'v1')).toBeUndefined();
-    expect((await remove('v1')).status).toBe(404);
-  });
-
-  test('under a precondition that does not hold asks the upstream for nothing', async () => {
-    await becomeMirror('alice', FORWARDED);
-    await putImage('alice/app', 1, ['v1']);
-    await settled(1);
-    upstream.asked();
-    const headers = { 'If-Match': `"sha256:${'0'.repeat(64)}"` };
-    expect((await remove('v1', headers)).status).toBe(412);
-    expect(upstream.asked().filter((each) => each.startsWith('DELETE'))).toEqual([]);
-  });
 });
 
 describe('threats', () => {

@@ -1,4 +1,4 @@
-/** Nodes and central run in one process, which the tests kill. What a node acknowledged still reaches central. */
+/** Nodes and central run in one process, which the tests kill. All acknowledged pushes still reach central. */
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
