@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { countMaintenance, saveTask } from '../../src/maintenance/task-rows.ts';
 import { Database } from '../../src/stores/database.ts';
 import { addUsers, callApi } from '../support/client.ts';
+import { STOPPED_TASK } from '../support/maintenance.ts';
 import { ThreeHosts } from '../support/three-hosts.ts';
 import { Reader } from './support.ts';
 
@@ -43,19 +44,7 @@ test('the page of a queue has its node announce everything again', async () => {
 });
 
 describe('maintenance', () => {
-  const at = Date.UTC(2026, 0, 2, 3, 4, 5);
-  const task = {
-    task: 'collect',
-    position: 'sha256:1',
-    round_started_at: at - 1000,
-    round_ended_at: null,
-    last_slice_at: at,
-    next_at: at + 60_000,
-    slices: 3,
-    stopped: 'node2 does not answer',
-  };
-
-  beforeEach(() => new Database(env.DB_NODE1!).batch([saveTask(task), countMaintenance('collected_bytes', 5)]));
+  beforeEach(() => new Database(env.DB_NODE1!).batch([saveTask(STOPPED_TASK), countMaintenance('collected_bytes', 5)]));
 
   test('shows its last run, and the tasks that are stopped, on the overview', async () => {
     const page = await reader.text('/');

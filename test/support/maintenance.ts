@@ -20,6 +20,20 @@ import { sweep as sweepTask } from '../../src/maintenance/sweep.ts';
 import type { Store } from '../../src/stores/store.ts';
 import { GRACE } from './fixture.ts';
 
+const STOPPED_AT = Date.UTC(2026, 0, 2, 3, 4, 5);
+
+/** A collection whose last slice, at 03:04:05 on 2 January 2026, was stopped. */
+export const STOPPED_TASK = {
+  task: 'collect',
+  position: 'sha256:1',
+  round_started_at: STOPPED_AT - 1000,
+  round_ended_at: null,
+  last_slice_at: STOPPED_AT,
+  next_at: STOPPED_AT + 60_000,
+  slices: 3,
+  stopped: 'node2 does not answer',
+};
+
 type Parts = Parameters<typeof openContext>[0];
 
 /** Opens a run without a time limit or pauses, with the settings of the test's configuration. */

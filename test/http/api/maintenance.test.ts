@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { countMaintenance, saveTask } from '../../../src/maintenance/task-rows.ts';
 import { Database } from '../../../src/stores/database.ts';
 import { call } from '../../support/client.ts';
+import { STOPPED_TASK } from '../../support/maintenance.ts';
 import { api, startQueues, stopQueues } from '../../support/queues.ts';
 import { workerConfigured } from '../../support/worker-with.ts';
 
@@ -11,21 +12,10 @@ beforeEach(startQueues);
 afterEach(stopQueues);
 
 test('lists maintenance tasks: when they ran and will run, what they did, what stopped them', async () => {
-  const at = Date.UTC(2026, 0, 2, 3, 4, 5);
-  const task = {
-    task: 'collect',
-    position: 'sha256:1',
-    round_started_at: at - 1000,
-    round_ended_at: null,
-    last_slice_at: at,
-    next_at: at + 60_000,
-    slices: 3,
-    stopped: 'node1 does not answer',
-  };
   await new Database(env.DB_NODE1!).batch([
-    saveTask(task),
+    saveTask(STOPPED_TASK),
     // A task of an earlier version of Berth, which the list omits.
-    saveTask({ ...task, task: 'vacuum' }),
+    saveTask({ ...STOPPED_TASK, task: 'vacuum' }),
     countMaintenance('collected_bytes', 5),
     countMaintenance('collected_bytes', 6),
   ]);
@@ -47,7 +37,7 @@ test('lists maintenance tasks: when they ran and will run, what they did, what s
             round_started_at: '2026-01-02T03:04:04.000Z',
             round_ended_at: null,
             slices: 3,
-            stopped: 'node1 does not answer',
+            stopped: 'node2 does not answer',
           },
         ],
         counters: { collected_bytes: 11 },
