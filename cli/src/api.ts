@@ -130,7 +130,7 @@ export class Api {
   /**
    * Reads all pages of a list.
    * @param read returns a page, and what the next one is read with; undefined for the first page, and after the last
-   * @throws Failure if the pages do not come to an end
+   * @throws Failure if a page comes twice, or 100 in a row are empty
    */
   async pages<Item>(
     read: (
@@ -145,9 +145,11 @@ export class Api {
       const { items, next } = await read(after);
       for (const item of items) found.push(item);
       empty = items.length === 0 ? empty + 1 : 0;
-      if (next !== undefined && (seen.has(next) || empty === MAX_EMPTY_PAGES))
-        throw new Failure(`${this.host} sends a list that does not end: check the host`);
-      if (next !== undefined) seen.add(next);
+      if (next !== undefined) {
+        if (seen.has(next) || empty === MAX_EMPTY_PAGES)
+          throw new Failure(`${this.host} sends a list that does not end: check the host`);
+        seen.add(next);
+      }
       after = next;
     } while (after !== undefined);
     return found;

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { type Descriptor, platformOf } from './manifest.ts';
-import { fromJson } from './readable.ts';
+import { boundedJson } from '../oci/json-limits.ts';
 import { type RegistryClient, unless } from './registry-client.ts';
 
 /** The largest config that a page reads, in bytes. */
@@ -98,7 +98,7 @@ export async function readConfig(
 
 /** Returns undefined if the text is not a JSON object. */
 export function parseConfig(stored: string): ShownConfig | undefined {
-  const { data } = config.safeParse(fromJson(stored));
+  const { data } = config.safeParse(boundedJson(stored));
   if (data === undefined) return undefined;
   const { os, architecture, variant, author, config: settings } = data;
   const all: readonly (readonly [string, readonly (string | undefined)[]])[] = [

@@ -1,6 +1,7 @@
 import { raw } from 'hono/html';
 import type { Child, FC } from 'hono/jsx';
 import type { SignedIn } from './context.ts';
+import { administers } from './rights.ts';
 import { FORM_TOKEN } from './sign-in.ts';
 
 interface PageProps {
@@ -65,19 +66,18 @@ const Navigation: FC<{ reader: SignedIn; section: string | undefined }> = ({ rea
 );
 
 /** Returns the sections that the reader's credential may open. */
-function sectionsFor({ caller }: SignedIn): (readonly [path: string, name: string])[] {
-  const all = caller.kind === 'administrator';
-  const organization = caller.organization;
-  const administers = all || caller.rights.includes('admin');
+function sectionsFor(reader: SignedIn): (readonly [path: string, name: string])[] {
+  const all = reader.caller.kind === 'administrator';
+  const { organization } = reader.caller;
   return [
     ...(all ? [['/', 'Overview'] as const] : []),
     ['/images', 'Images'],
     ...(all ? [['/organizations', 'Organizations'] as const] : []),
-    ...(!all && administers && organization !== null
+    ...(!all && administers(reader) && organization !== null
       ? [[`/organizations/${organization}`, 'Organization'] as const]
       : []),
     ...(all ? [['/replication', 'Replication'] as const, ['/storage', 'Storage'] as const] : []),
-    ...(administers ? [['/audit', 'Audit'] as const] : []),
+    ...(administers(reader) ? [['/audit', 'Audit'] as const] : []),
     ['/reference', 'API'],
   ];
 }

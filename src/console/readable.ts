@@ -1,13 +1,9 @@
 /** The contents of a signature, an SBOM or an attestation, as text that a person can read. */
 import { z } from 'zod';
-import { jsonExcess } from '../oci/json-limits.ts';
-import { MAX_DEPTH } from '../oci/manifest-limits.ts';
+import { boundedJson } from '../oci/json-limits.ts';
 
 /** The largest contents that a page shows, in bytes. */
 export const MAX_READABLE_BYTES = 1024 * 1024;
-
-/** The most values in a document that is parsed: more than an SBOM of {@link MAX_READABLE_BYTES} has. */
-const MAX_VALUES = 50_000;
 
 /** An envelope whose payload is signed (DSSE); in-toto attestations come in one. */
 const envelope = z.object({ payloadType: z.string(), payload: z.base64() });
@@ -20,7 +16,7 @@ const envelope = z.object({ payloadType: z.string(), payload: z.base64() });
 export function readable(stored: string): string | undefined {
   // U+FFFD stands for bytes that are not UTF-8.
   if (/[\0\uFFFD]/.test(stored)) return undefined;
-  const document = fromJson(stored);
+  const document = boundedJson(stored);
   if (document === undefined) return stored;
   const payload = envelope.safeParse(document).data;
   const signed = payload === undefined ? undefined : readable(decoded(payload.payload));
@@ -35,14 +31,4 @@ function decoded(base64: string): string {
 function indented(document: unknown, stored: string): string {
   const text = JSON.stringify(document, undefined, 2);
   return text.length <= 4 * Math.max(stored.length, 1024) ? text : stored;
-}
-
-/** Parses JSON; undefined if the text is not JSON, or if it would cost much memory. */
-export function fromJson(stored: string): unknown {
-  if (jsonExcess(stored, MAX_DEPTH, MAX_VALUES) !== undefined) return undefined;
-  try {
-    return JSON.parse(stored);
-  } catch {
-    return undefined;
-  }
 }

@@ -19,6 +19,11 @@ export function may({ caller }: SignedIn, action: Action | 'prefetch' | 'adminis
   }
 }
 
+/** Returns whether the reader administers anything: the deployment, or repositories of its organization. */
+export function administers({ caller }: SignedIn): boolean {
+  return caller.kind === 'administrator' || caller.rights.includes('admin');
+}
+
 function credentialOf({ kind, organization, rights, repositories }: Caller): Credential {
   if (kind !== 'organization') return { kind, id: '' };
   return { kind, id: '', organization: organization as OrganizationName, rights, repositories };

@@ -1,6 +1,6 @@
 /**
- * The state of an organization's imports, in the SQLite storage of their Durable Object. A run writes each thing that it
- * has done here before it begins the next, so the run after a killed one repeats only the things under way.
+ * The state of an organization's imports, in the SQLite storage of their Durable Object. A run writes each finished
+ * step here before it begins the next, so the run after a killed one repeats only the steps under way.
  *
  * An ended import keeps its row and the start of its report; its work and its credential are deleted.
  */

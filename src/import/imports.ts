@@ -26,7 +26,8 @@ export class Imports {
 
   /**
    * Starts an import.
-   * @throws OciError FIELD_INVALID, DENIED, UNAUTHORIZED if the caller's credential is gone, NOT_FOUND without the organization, TOO_MANY_REQUESTS
+   * @throws OciError FIELD_INVALID, DENIED, TOO_MANY_REQUESTS; UNAUTHORIZED if the caller's credential is gone;
+   *   NOT_FOUND without the organization
    */
   async start(
     request: ImportRequest,

@@ -32,8 +32,8 @@ const SELECT_IMAGES = sql<UsedImage>`
   ORDER BY m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 2 * TAGS + 8));
 
 /**
- * Returns a page of an organization's manifests. A manifest may go if no index lists it, and if it has tags, all of them
- * by one author.
+ * Returns a page of an organization's manifests. A manifest may go if no index lists it, it has a tag, and all its tags
+ * are by `author`.
  * @param author of the tags
  * @param after undefined for the first page
  */

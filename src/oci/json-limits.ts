@@ -1,3 +1,8 @@
+import { MAX_DEPTH } from './manifest-limits.ts';
+
+/** The most values of other documents that are parsed: more than an SBOM of 1 MiB has. */
+const MAX_VALUES = 50_000;
+
 /**
  * Checks whether a JSON text would be too costly to parse: its arrays and objects nest deeper than `maxDepth`, or it
  * has more than `maxValues` values. It scans the text before parsing, without recursion. A document of a few megabytes
@@ -22,6 +27,16 @@ export function jsonExcess(text: string, maxDepth: number, maxValues: number): '
     if (values > maxValues) return 'values';
   }
   return undefined;
+}
+
+/** Parses a document that a tenant wrote; undefined if it is not JSON, or would cost much memory. */
+export function boundedJson(text: string): unknown {
+  if (jsonExcess(text, MAX_DEPTH, MAX_VALUES) !== undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 const QUOTE = 0x22;

@@ -74,8 +74,8 @@ export class AuditLog {
   /**
    * Returns a page of the audit log, latest entry first. It may be short, or empty, although another page follows.
    * @param last the `last` of the previous page; undefined for the first page
-   * @throws OciError FIELD_INVALID if `last` is malformed, or the store unknown; UNAVAILABLE if a store does not answer,
-   *   because a log with gaps cannot be trusted
+   * @throws OciError FIELD_INVALID if `last` is malformed, or the store unknown; UNAVAILABLE if a store does not
+   *   answer, because a log with gaps cannot be trusted
    */
   async page(
     { organization, store, before, ...filter }: LogFilter,

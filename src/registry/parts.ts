@@ -18,7 +18,5 @@ export function joined<Parts extends object[]>(...parts: Parts): Joined<Parts> {
     const found: unknown = part && Reflect.get(part, name);
     return typeof found === 'function' ? found.bind(part) : found;
   };
-  // A joined registry may be a part of another, which looks for operations in it.
-  const has = (_: object, name: string | symbol): boolean => parts.some((each) => name in each);
-  return new Proxy({}, { get: operation, has, set: refuse, defineProperty: refuse }) as Joined<Parts>;
+  return new Proxy({}, { get: operation, set: refuse, defineProperty: refuse }) as Joined<Parts>;
 }

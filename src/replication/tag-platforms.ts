@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { Digest } from '../oci/digest.ts';
+import { boundedJson } from '../oci/json-limits.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { sql } from '../stores/database.ts';
 import { forPage } from '../stores/deadline.ts';
@@ -46,18 +47,10 @@ const config = z.object({ os: part, architecture: part, variant: part.optional()
 
 /** Returns the platform in a config that a tenant wrote, such as `linux/arm64/v8`; '' if it names none. */
 export function platformIn(text: string): string {
-  const { data } = config.safeParse(parsed(text));
+  const { data } = config.safeParse(boundedJson(text));
   if (data === undefined) return '';
   const { os, architecture, variant } = data;
   return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/').slice(0, MOST_CHARACTERS);
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 const NOTE = sql`

@@ -1,8 +1,9 @@
 /**
  * Returns the state of a repository's tags at each store. A page costs each store two round trips, and others after the
- * answer, to note the sizes and platforms of images that no page has shown before. If a node's store does not answer within a second, its tags have the state `unknown`. Without
- * central there is no page, because only central is sure to know of a removal. A node that has yet to hear of one would
- * show the tags of a deleted repository, or of a previous owner of the organization's name.
+ * answer, to note the sizes and platforms of images that no page has shown before. If a node's store does not answer
+ * within a second, its tags have the state `unknown`. Without central there is no page, because only central is sure to
+ * know of a removal. A node that has yet to hear of one would show the tags of a deleted repository, or of a previous
+ * owner of the organization's name.
  */
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';

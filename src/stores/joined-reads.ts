@@ -1,7 +1,7 @@
 /**
  * A D1 database that answers reads together. The parts of a page ask the same store side by side, each on its own. All
  * that they ask before the first of them has to wait goes to D1 as one batch, in one round trip. A batch is a
- * transaction, so a read that fails fails those that were sent with it: they are parts of one page, and of one store.
+ * transaction, so one failed read fails the whole batch, whose reads all belong to one page and one store.
  *
  * Only reads are joined. A write goes to D1 by itself, so that no read that fails can undo it.
  */
@@ -32,7 +32,7 @@ export function joinedReads(database: D1Database): D1Database {
   };
   const join = (statements: readonly D1PreparedStatement[]): Promise<D1Result<never>[]> => {
     const { promise, resolve: answer, reject: fail } = Promise.withResolvers<D1Result<never>[]>();
-    // The timer fires once every part of the page waits: until then, promises are settled one after the other.
+    // Settled promises run before the timer, so by then every part of the page has asked and waits.
     if (waiting.length === 0) setTimeout(() => void send(), 0);
     waiting.push({ statements, answer, fail });
     return promise;

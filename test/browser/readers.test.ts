@@ -1,4 +1,4 @@
-/** The readers of the console in a real browser: nobody, a member who may only pull, and an organization's admin. */
+/** Readers of the console in a browser: one without a session, a member who may only pull, an organization's admin. */
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { secrets } from '../support/local/logged-secrets.ts';
@@ -53,7 +53,7 @@ const PATHS = [
   '/reference',
 ];
 
-test('nobody is led to the sign-in by every page', async () => {
+test('every page leads a reader without a session to the sign-in', async () => {
   const page = await open();
   for (const path of PATHS) {
     await page.goto(address(path));

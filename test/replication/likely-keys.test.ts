@@ -62,6 +62,28 @@ test('the keys come with the manifest, in one call to central', async () => {
   expect(asked.toSorted()).toEqual(['all', 'get']);
 });
 
+test('central names no keys while a tag still names the manifest that the node held at the last pull', async () => {
+  const rows: (string | null)[] = [];
+  const pull = async (): Promise<void> => {
+    await hosts.node1.registry.getManifest(granted(), LATEST);
+    await hosts.settled();
+  };
+  hosts.central.gate = async (_, work) => {
+    const answer = await work();
+    for (const { keys } of (answer as { results?: { keys?: string | null }[] }).results ?? [])
+      if (keys !== undefined) rows.push(keys);
+    return answer;
+  };
+  // The node has held the manifest since the first pull, which `beforeEach` makes, but learns that with the second.
+  await pull();
+  await pull();
+  expect(rows.map((keys) => keys === null)).toEqual([false, true]);
+  await pushImage(hosts.central, 5, ['latest']);
+  rows.length = 0;
+  await pull();
+  expect(rows.map((keys) => keys === null)).toEqual([false]);
+});
+
 test('bytes under another key than the row names are not served', async () => {
   const old = await keyAtCentral();
   await env.BLOBS_CENTRAL.put('blobs/moved', bytesOf(1, 100));

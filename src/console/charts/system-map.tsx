@@ -115,8 +115,8 @@ function age(seconds: number): string {
 export function placesAround(count: number): (readonly [x: number, y: number])[] {
   const rings: number[] = [];
   for (let left = count; left > 0; left -= rings.at(-1) ?? left)
-    // As many places as fit if neighbors on the ring are at least APART apart. The chord between neighbors among n
-    // places is 2r · sin(π/n).
+    // The number of places that fit on the ring with APART or more between neighbors. The chord between neighbors
+    // among n places is 2r · sin(π/n).
     rings.push(Math.min(left, Math.floor(Math.PI / Math.asin(1 / (2 * (rings.length + 1))) + 1e-9)));
   return rings.flatMap((places, ring) =>
     Array.from({ length: places }, (_, i) => {

@@ -8,6 +8,7 @@ import { FormFields } from '../form.ts';
 import { LatestPushes, readLatestPushes } from '../latest-pushes.tsx';
 import { Form, Page } from '../layout.tsx';
 import { apiOrganization, repositoryPath } from '../paths.ts';
+import { administers } from '../rights.ts';
 import { RepositoryActions } from './repository-actions.tsx';
 
 interface RepositoryList {
@@ -24,8 +25,7 @@ export function imagesPages(): Hono<ConsoleEnv> {
   pages.get('/images', async (c) => {
     const reader = c.get('reader');
     const prefix = c.req.query('prefix') ?? '';
-    const administers = reader.caller.kind === 'administrator' || reader.caller.rights.includes('admin');
-    const columns = administers ? COLUMNS : COLUMNS.slice(0, -1);
+    const columns = administers(reader) ? COLUMNS : COLUMNS.slice(0, -1);
     const mayByPush = reader.caller.organization !== null;
     const sort = mayByPush && c.req.query('sort') === 'pushed' ? 'pushed' : 'name';
     const after = c.req.query('last') ?? '';

@@ -136,7 +136,7 @@ export function replicationPages(): Hono<ConsoleEnv> {
 
 /** Pauses or resumes a queue, or wakes it, which also tries its parked jobs again. */
 export const QueueActions: FC<{ reader: SignedIn; queue: Queue }> = ({ reader, queue: { store, paused } }) => (
-  <div>
+  <div class="actions">
     <Action
       reader={reader}
       action={`/replication/${store}/paused`}

@@ -1,4 +1,4 @@
-/** Maintenance at each store: the last run of each task, its work, and why it is stopped; and blobs that are damaged. */
+/** Maintenance at each store: the last run of each task, its work, and why it is stopped. Also lists damaged blobs. */
 import { Hono } from 'hono';
 import type { FC } from 'hono/jsx';
 import type { DamagedBlob, StoreMaintenance } from '../answers.ts';

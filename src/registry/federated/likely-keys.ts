@@ -5,6 +5,8 @@
  *
  * A likely key answers nothing by itself: the node serves the bytes only if the row that it reads for the same request
  * names that key. So it may be old, or of a blob that the caller may not read.
+ *
+ * The node asks for no keys while a tag still names the manifest that it held at the last pull.
  */
 import { BoundedCache } from '../../bounded-cache.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -13,9 +15,13 @@ import type { BlobKey } from '../../stores/manifests/blob-keys.ts';
 
 /** Room for the blobs of some hundred images. */
 const REMEMBERED_BYTES = 1024 * 1024;
+/** Room for some thousand tags. */
+const HELD_BYTES = 512 * 1024;
 
 export class LikelyKeys {
   readonly #keys = new BoundedCache<string>(REMEMBERED_BYTES);
+  /** The manifests that tags named when the node last held them. */
+  readonly #held = new BoundedCache<Digest>(HELD_BYTES);
 
   remember(repository: RepositoryName, blobs: readonly BlobKey[]): void {
     for (const { digest, key } of blobs) this.#keys.set(nameOf(repository, digest), key);
@@ -28,12 +34,12 @@ export class LikelyKeys {
 
   /** Remembers that the node holds the manifest of a tag, so a pull of this image needs no keys. */
   hold(repository: RepositoryName, tag: Tag, digest: Digest): void {
-    this.#keys.set(`${repository}:${tag}`, digest);
+    this.#held.set(`${repository}:${tag}`, digest);
   }
 
   /** Returns the manifest of a tag that the node held last; undefined if it is not known. */
-  held(repository: RepositoryName, tag: Tag): string | undefined {
-    return this.#keys.get(`${repository}:${tag}`);
+  held(repository: RepositoryName, tag: Tag): Digest | undefined {
+    return this.#held.get(`${repository}:${tag}`);
   }
 
   forget(repository: RepositoryName, digest: Digest): void {

@@ -37,7 +37,7 @@ export const memory: readonly Row[] = [
     name: 'memory: 1 GiB pushed without Content-Length, and pulled',
     mustReach: `isolate ≤ ${inMebibytes(ISOLATE_LIMIT)}, process ≤ floor + ${inMebibytes(PROCESS_LIMIT)}`,
     boundBy:
-      'isolate: one buffer of 8 MiB, and the code; process: the simulators, which hold the bytes on their way to the disk',
+      'isolate: one buffer of 8 MiB, and the code; process: the simulators, which hold bytes on their way to the disk',
     run: async (surroundings) => {
       const bytes = surroundings.tiny ? 32 * MIB : 1024 * MIB;
       const floor = await floorPeak(surroundings, bytes);

@@ -40,16 +40,21 @@ async function run(authorization: string | undefined, caller: Caller, route: Rou
 
 async function checkCaller(caller: Caller): Promise<number> {
   const authorization = await caller.authorization(world.registry);
+  let asked = 0;
   for (const subject of SUBJECTS) {
     const allowed = (route: Route): boolean => expectedOf(caller, route, subject).allowed;
-    for (const route of ROUTES.filter((each) => !allowed(each))) await run(authorization, caller, route, subject);
+    for (const route of ROUTES.filter((each) => !allowed(each))) {
+      await run(authorization, caller, route, subject);
+      asked += 1;
+    }
     expect(await world.changes(), `what refused requests changed: ${subject.repository}`).toEqual([]);
     for (const route of ROUTES.filter(allowed)) {
       await run(authorization, caller, route, subject);
+      asked += 1;
       if (route.method !== 'GET') await world.restore();
     }
   }
-  return ROUTES.length * SUBJECTS.length;
+  return asked;
 }
 
 describeCombinations({
