@@ -242,6 +242,18 @@ describe("an organization's admin", () => {
   });
 });
 
+test('a member who may only pull sees neither the audit log, nor the organization, nor actions', async () => {
+  await hosts.push('central', APP, 1, 'latest');
+  const shown = async (user: string): Promise<boolean[]> => {
+    const page = await (await Reader.signedIn(user)).text('/images');
+    return ['href="/audit"', 'href="/organizations/alice"', 'data-column="Actions"'].map((each) => page.includes(each));
+  };
+  expect([await shown('alice'), await shown('reader')]).toEqual([
+    [true, true, true],
+    [false, false, false],
+  ]);
+});
+
 describe('a repository', () => {
   test('shows how far its tags have come at each store', async () => {
     hosts.queueOf('node1').state.setPaused(true);

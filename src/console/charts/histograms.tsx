@@ -70,7 +70,7 @@ export const Histograms: FC<HistogramsProps> = ({ title, bounds, of }) => {
   );
 };
 
-/** Returns the number of values in each bucket, and last those beyond all bounds. Histograms' buckets are cumulative. */
+/** Returns the number of values in each bucket, and last of those beyond all bounds. The histograms are cumulative. */
 function countsOf(histograms: readonly HourOfQueue['announce_seconds'][], buckets: number): number[] {
   const within = (i: number): number => histograms.reduce((sum, each) => sum + (each.buckets[i] ?? 0), 0);
   const all = histograms.reduce((sum, { count }) => sum + count, 0);
