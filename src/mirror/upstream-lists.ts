@@ -55,12 +55,13 @@ export function pageOfReferrers(
   const found = all
     .filter((each) => artifactType === undefined || each.artifactType === artifactType)
     .filter(({ digest }) => digest > after)
-    .toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
+    .toSorted((a, b) => (a.digest < b.digest ? -1 : 1))
+    .map(withoutLargeAnnotations);
   let left = SMALL_DOCUMENT_BYTES;
   const isWithin = (each: Descriptor): boolean => (left -= JSON.stringify(each).length) >= 0;
   const end = found.findIndex((each, i) => i === limit || (!isWithin(each) && i > 0));
   const items = end === -1 ? found : found.slice(0, end);
-  return { referrers: items.map(withoutLargeAnnotations), last: end === -1 ? undefined : items.at(-1)?.digest };
+  return { referrers: items, last: end === -1 ? undefined : items.at(-1)?.digest };
 }
 
 function withoutLargeAnnotations({ annotations, ...rest }: Descriptor): Descriptor {

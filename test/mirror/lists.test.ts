@@ -16,7 +16,10 @@ const DIGEST = `sha256:${'1'.repeat(64)}`;
 const upstream = stubUpstream();
 
 beforeEach(addUsers);
-afterEach(stopMirrors);
+afterEach(async () => {
+  await stopMirrors();
+  vi.restoreAllMocks();
+});
 
 async function list(path: string, options: CallOptions = { as: 'alice' }): Promise<[number, unknown, string | null]> {
   const answer = await call('GET', `/v2/alice/app/${path}`, options);
@@ -124,7 +127,6 @@ test.each(['tags/list', `referrers/${DIGEST}`])('a paused upstream takes no room
   expect(asked).toBeGreaterThan(0);
   expect((await list(`${path}?upstream=true`))[0]).toBe(503);
   expect(wait.mock.calls).toHaveLength(asked);
-  vi.restoreAllMocks();
 });
 
 test('environments of one isolate share the list of mirrors', async () => {
@@ -136,13 +138,22 @@ test('environments of one isolate share the list of mirrors', async () => {
 
 test('pages of referrers are read until there are a thousand', async () => {
   await becomeMirror('alice');
-  let pages = 0;
-  upstream.answers = () => {
-    pages += 1;
-    return referrersPage(600 * (pages - 1), 600 * pages, 1, { Link: `</v2/more?${pages}>; rel="next"` });
+  // The upstream has 1200, in pages of 400.
+  upstream.answers = ({ url }) => {
+    const from = Number(new URL(url).searchParams.get('from') ?? 0);
+    const next: Record<string, string> = from < 800 ? { Link: `</v2/more?from=${from + 400}>; rel="next"` } : {};
+    return referrersPage(from, from + 400, 1, next);
   };
-  const [status, all] = await list(`referrers/${DIGEST}?upstream=true`);
-  expect([status, (all as { manifests: unknown[] }).manifests.length, pages]).toEqual([200, 100, 2]);
+  const found: string[] = [];
+  let next: string | undefined = `referrers/${DIGEST}?n=400&upstream=true`;
+  while (next !== undefined) {
+    const [status, page, link]: Awaited<ReturnType<typeof list>> = await list(next);
+    expect(status).toBe(200);
+    found.push(...(page as { manifests: { digest: string }[] }).manifests.map(({ digest }) => digest));
+    next = link?.slice('</v2/alice/app/'.length, link.indexOf('>'));
+  }
+  expect(found).toHaveLength(1000);
+  expect(new Set(found).size).toBe(1000);
 });
 
 test('a page of referrers is small, and comes without the annotations that are not', async () => {
@@ -157,6 +168,13 @@ test('a page of referrers is small, and comes without the annotations that are n
     200,
     expect.not.objectContaining({ annotations: expect.anything() as unknown }),
   ]);
+});
+
+test('annotations that are dropped take no room of a page', async () => {
+  await becomeMirror('alice');
+  upstream.answers = () => referrersPage(0, 3, SMALL_DOCUMENT_BYTES);
+  const [, all, next] = await list(`referrers/${DIGEST}?upstream=true`);
+  expect([(all as { manifests: unknown[] }).manifests.length, next]).toEqual([3, null]);
 });
 
 test('a list of referrers without end is refused', async () => {
