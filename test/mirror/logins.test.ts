@@ -20,16 +20,20 @@ const upstream = stubUpstream();
 let exchanges: (string | null)[];
 /** The tokens that the upstream has given, of which it takes the last alone. */
 let tokens: string[];
+/** The answers with status 401. */
+let refusals: number;
 
 beforeEach(async () => {
   await addUsers();
   exchanges = [];
   tokens = [];
+  refusals = 0;
   upstream.answers = withToken;
 });
 
 afterEach(async () => {
   await stopMirrors();
+  vi.useRealTimers();
   vi.restoreAllMocks();
 });
 
@@ -42,6 +46,7 @@ function withToken({ url, headers }: Request): Response | undefined {
     return Response.json({ token: tokens.at(-1), expires_in: 300 });
   }
   if (tokens.length > 0 && headers.get('authorization') === `Bearer ${tokens.at(-1)}`) return undefined;
+  refusals += 1;
   const challenge = `Bearer realm="${origin}/token",service="upstream"`;
   return new Response(null, { status: 401, headers: { 'WWW-Authenticate': challenge } });
 }
@@ -86,8 +91,9 @@ describe.each([undefined, CREDENTIAL])('with the credential %o', (credential) =>
     await pullAll(blobs);
     await stored();
     expect(exchanges).toEqual([sent]);
-    const refused = upstream.requests.filter((each) => each.startsWith('GET /v2/app/blobs/'));
-    expect(refused).toHaveLength(blobs.length);
+    expect(refusals).toBe(1);
+    const reads = upstream.requests.filter((each) => each.startsWith('GET /v2/app/blobs/'));
+    expect(reads).toHaveLength(blobs.length);
   });
 
   test('eight layers that are asked for at once, before any manifest, take one exchange', async () => {
@@ -107,16 +113,20 @@ describe.each([undefined, CREDENTIAL])('with the credential %o', (credential) =>
 
 test('a token service that is away fails every layer with its reason, and heals', async () => {
   await becomeMirror('alice');
-  const [digest = ''] = await addImage();
+  const digests = (await addImage()).slice(0, 2);
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
   upstream.answers = (request) =>
     new URL(request.url).pathname === '/token' ? new Response(null, { status: 400 }) : withToken(request);
   const log = vi.spyOn(console, 'error');
-  expect(await pull(`blobs/${digest}`)).toBe(503);
-  expect(log.mock.calls.flat().join('\n')).toContain('the login was answered with status 400');
+  const statuses = (): Promise<number[]> => Promise.all(digests.map((digest) => pull(`blobs/${digest}`)));
+  expect(await statuses()).toEqual([503, 503]);
+  const logged = log.mock.calls.flat().join('\n');
+  for (const digest of digests) expect(logged).toContain(digest);
+  expect(logged).toContain('the login was answered with status 400');
   upstream.answers = withToken;
-  // A change ends the pause.
-  await becomeMirror('alice');
-  expect(await pull(`blobs/${digest}`)).toBe(200);
+  // This is later than the end of the pause.
+  vi.setSystemTime(Date.now() + 60_000);
+  expect(await statuses()).toEqual([200, 200]);
 });
 
 test('a refused login is a failure, not a missing blob', async () => {
