@@ -22,6 +22,7 @@ import { nameAtUpstream } from './reach-upstream.ts';
 import { MAX_IMAGE_BYTES, StoredSource } from './stored-source.ts';
 import { versionOfCommit, wasDeleted } from './tag-writes.ts';
 import type { UpstreamClient } from './upstream-client.ts';
+import { Pending } from './waiting.ts';
 
 /** The blobs or manifests of an image that are copied side by side. */
 const JOBS = 3;
@@ -50,8 +51,8 @@ export class Forwarder {
   readonly #moved: (repository: RepositoryName, reference: string) => void;
   /** The number of deletions under way, by repository. */
   readonly #deleting = new Map<RepositoryName, number>();
-  /** Settles once no manifest is being written to the upstream. */
-  #writing: Promise<unknown> = Promise.resolve();
+  /** Writes of manifests to the upstream. */
+  readonly #writing = new Pending();
 
   /**
    * @param upstream returns the client of the mirror's upstream: a new one after each change of the mirror
@@ -133,7 +134,7 @@ export class Forwarder {
     const upstream = this.#upstreamNow();
     this.#deleting.set(repository, (this.#deleting.get(repository) ?? 0) + 1);
     try {
-      await this.#writing;
+      await this.#writing.settled();
       const wasThere = await this.#deleteAt(at, upstream, repository, reference);
       for (const [id, version] of committed) this.#outgoing.pass(id, version);
       const dropped = this.#outgoing.dropReference(repository, reference);
@@ -274,7 +275,7 @@ export class Forwarder {
       putManifest: (manifest, tag) => {
         if (this.#deleting.has(push.repository) || !this.#outgoing.isWanted(push)) throw new Held();
         const written = plain.putManifest(manifest, tag);
-        this.#writing = Promise.allSettled([this.#writing, written]);
+        this.#writing.add(written);
         return written;
       },
     };

@@ -13,6 +13,7 @@ import type { MirrorAt } from './answers.ts';
 import { blobObjectOf } from './mirror-object.ts';
 import { descriptorOf, type DueImage, type KeptManifest, type MirrorState } from './mirror-state.ts';
 import type { OutgoingState } from './outgoing-state.ts';
+import { Pending } from './waiting.ts';
 
 /** The blobs of an image that are fetched side by side. */
 const BLOBS_AT_ONCE = 3;
@@ -28,8 +29,8 @@ export class ImageStore {
   readonly #state: MirrorState;
   readonly #outgoing: OutgoingState;
   readonly #registryOf: (at: MirrorAt) => Promise<Registry>;
-  /** Settles once nothing is being written to the store. */
-  #writing: Promise<unknown> = Promise.resolve();
+  /** Writes to the store. */
+  readonly #writing = new Pending();
 
   /** @param registryOf returns the registry beneath */
   constructor(
@@ -63,8 +64,8 @@ export class ImageStore {
    * Waits for writes of tags that are under way. No write that began earlier can then overwrite a push that was noted
    * before this call and is committed after it.
    */
-  async written(): Promise<void> {
-    await this.#writing;
+  written(): Promise<void> {
+    return this.#writing.settled();
   }
 
   /** Removes a tag that the upstream no longer has, unless the stored tag names a digest other than these. */
@@ -82,7 +83,7 @@ export class ImageStore {
   }
 
   #write<Written>(written: Promise<Written>): Promise<Written> {
-    this.#writing = Promise.allSettled([this.#writing, written]);
+    this.#writing.add(written);
     return written;
   }
 

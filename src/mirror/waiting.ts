@@ -13,6 +13,20 @@ export class Signal {
   }
 }
 
+/** Work under way, whatever becomes of it. */
+export class Pending {
+  #last: Promise<void> = Promise.resolve();
+
+  add(work: Promise<unknown>): void {
+    this.#last = Promise.allSettled([this.#last, work]).then(() => undefined);
+  }
+
+  /** Settles once all work that was added before has ended. It never rejects. */
+  settled(): Promise<void> {
+    return this.#last;
+  }
+}
+
 /** Returns the result of a promise, or `otherwise` if it takes longer. */
 export async function orAfter<Answer, Otherwise>(
   milliseconds: number,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { orAfter, Signal } from '../../src/mirror/waiting.ts';
+import { orAfter, Pending, Signal } from '../../src/mirror/waiting.ts';
 
 test('a wait ends with the answer, or with something else once it is too late', async () => {
   expect(await orAfter(60_000, Promise.resolve('answer'), 'late')).toBe('answer');
@@ -13,4 +13,15 @@ test('a signal wakes those that wait, and nobody later', async () => {
   signal.fire();
   await Promise.all(woken);
   expect(await orAfter(0, signal.wait(), 'asleep')).toBe('asleep');
+});
+
+test('pending work has settled once all of it has ended, also by a failure', async () => {
+  const pending = new Pending();
+  const [first, second] = [Promise.withResolvers<string>(), Promise.withResolvers<string>()];
+  pending.add(first.promise);
+  pending.add(second.promise);
+  second.reject(new Error('failed'));
+  expect(await orAfter(0, pending.settled(), 'under way')).toBe('under way');
+  first.resolve('done');
+  expect(await pending.settled()).toBeUndefined();
 });
