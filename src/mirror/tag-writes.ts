@@ -4,7 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { versionOf } from '../stores/clock.ts';
 import { lookUpVersions } from '../stores/list-rows.ts';
-import { historyOfTag } from '../stores/manifests/tag-history.ts';
+import { BEFORE_ALL, historyOfTag } from '../stores/manifests/tag-history.ts';
 import type { Store } from '../stores/store.ts';
 
 /**
@@ -12,7 +12,6 @@ import type { Store } from '../stores/store.ts';
  * behind, assigned its version.
  */
 const SKEW_MILLISECONDS = MINUTE;
-const LATEST = { version: Number.MAX_SAFE_INTEGER, origin: '' };
 
 /**
  * Returns the version with which a store committed a push of a tag; undefined if it did not, or if the tag was deleted
@@ -30,7 +29,7 @@ export async function versionOfCommit(
   entries: number,
   mirror: string,
 ): Promise<number | undefined> {
-  const { writes } = await historyOfTag(database, repository, tag, LATEST, { entries, since: 0 }, entries + 1);
+  const { writes } = await historyOfTag(database, repository, tag, BEFORE_ALL, { entries, since: 0 }, entries + 1);
   const since = versionOf(notedAt - SKEW_MILLISECONDS);
   const last = writes.find(
     (write) =>

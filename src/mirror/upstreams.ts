@@ -41,7 +41,7 @@ interface List {
   askedAt: number;
 }
 
-/** By what environments share, and store. */
+/** By the binding that environments share, and then by store. */
 const lists = new WeakMap<object, Map<StoreName, List>>();
 /** By store, repository, tag, and the mirror's last change. */
 const remembered = new BoundedCache<MirroredTag>(REMEMBERED_BYTES);

@@ -9,7 +9,13 @@ import { orUnavailable } from '../registry/federated/central.ts';
 import { lifecycleOf, lookUpVersions } from '../stores/list-rows.ts';
 import { removedUntil, type RemovedUntil } from '../stores/deletion/removals.ts';
 import type { Store } from '../stores/store.ts';
-import { historyOfTag, type TagWrite, writeOfTag, type WritePosition } from '../stores/manifests/tag-history.ts';
+import {
+  BEFORE_ALL,
+  historyOfTag,
+  type TagWrite,
+  writeOfTag,
+  type WritePosition,
+} from '../stores/manifests/tag-history.ts';
 import { compareTags, isAlive, mergeManifests, NO_MANIFEST } from '../stores/versions.ts';
 
 export interface HistoryEntry extends TagWrite {
@@ -29,9 +35,6 @@ interface HistoryPage {
   readonly complete: boolean;
 }
 
-/** The position before all writes: no version is greater. */
-const START: WritePosition = { version: Number.MAX_SAFE_INTEGER, origin: '' };
-
 export class TagHistory {
   readonly #config: Config;
   readonly #stores: readonly Store[];
@@ -48,7 +51,12 @@ export class TagHistory {
    * @param before the `last` of the previous page
    * @throws OciError UNAVAILABLE if central does not answer
    */
-  async page(repository: RepositoryName, tag: Tag, before: WritePosition = START, limit: number): Promise<HistoryPage> {
+  async page(
+    repository: RepositoryName,
+    tag: Tag,
+    before: WritePosition = BEFORE_ALL,
+    limit: number,
+  ): Promise<HistoryPage> {
     const { limits, historyMilliseconds } = this.#config;
     const kept = { entries: limits.historyEntries, since: this.#now() - historyMilliseconds };
     const { answers, complete } = await this.#ask(({ database }) =>

@@ -32,7 +32,7 @@ const DOCKER = 'docker';
 
 type Opener = (registry: TemporaryRegistry, use: (client: Client) => Promise<void>) => Promise<void>;
 
-/** Where a client asks, and what a repository's name begins with there. */
+/** The registry that a client asks, and the prefix of repository names there. */
 interface Asked {
   readonly registry: TemporaryRegistry;
   readonly prefix: string;

@@ -27,6 +27,7 @@ const LARGE = 3 * PART_BYTES + 777;
 
 const upstream = stubUpstream();
 afterEach(() => {
+  vi.useRealTimers();
   vi.restoreAllMocks();
 });
 
@@ -97,7 +98,6 @@ test('a blob that the store refuses for now is read all the same, and stored lat
   await runDurableObjectAlarm(objectOf(blob));
   expect(sameBytes(await stored(blob), blob.content)).toBe(true);
   expect(upstream.gets()).toHaveLength(1);
-  vi.useRealTimers();
 });
 
 describe('a reader that is slow while the store', () => {
@@ -117,7 +117,6 @@ describe('a reader that is slow while the store', () => {
   }
 
   beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'], now: Date.now() }));
-  afterEach(() => void vi.useRealTimers());
 
   test('refuses the blob for now still gets its bytes, and the blob is stored afterwards', async () => {
     const blob = await failAndRead(new OciError('UNAVAILABLE'));

@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { addUsers, call } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
-import { away, FORWARDED, pulled, settled, status } from '../support/forwarding.ts';
+import { FORWARDED, pulled, settled, status } from '../support/forwarding.ts';
+import { away } from '../support/mirrored-app.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
 import { stubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
 

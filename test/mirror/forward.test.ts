@@ -3,17 +3,8 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { addUsers, call, callApi } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
-import {
-  away,
-  changeRows,
-  FORWARDED,
-  MANIFEST,
-  pulled,
-  retry,
-  runAlarm,
-  settled,
-  status,
-} from '../support/forwarding.ts';
+import { changeRows, FORWARDED, MANIFEST, pulled, retry, runAlarm, settled, status } from '../support/forwarding.ts';
+import { away } from '../support/mirrored-app.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
 import { applyChangeLog, eventually, NODE1, startQueues, stopQueues } from '../support/queues.ts';
 import { stubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
@@ -244,7 +235,7 @@ describe('a push whose request was cut off', () => {
   });
 });
 
-test('what another upstream has taken before a change of the mirror does not count', async () => {
+test('a push that the earlier upstream has taken does not count after a change of the mirror', async () => {
   await addUsers();
   await becomeMirror('alice', FORWARDED);
   let isChanged = false;

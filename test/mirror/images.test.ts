@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { addUsers, call } from '../support/client.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
 import { applyChangeLog, eventually, NODE1, startQueues, stopQueues } from '../support/queues.ts';
+import { away } from '../support/mirrored-app.ts';
 import type { Document } from '../support/registry-model.ts';
 import { type StubUpstream, stubUpstream } from '../support/stub-upstream.ts';
 
@@ -11,10 +12,6 @@ const HISTORY = '/api/organizations/alice/repositories/app/images/v1/history';
 const upstream = stubUpstream();
 
 afterEach(stopMirrors);
-
-const away = (): never => {
-  throw new TypeError('the network is unreachable');
-};
 
 /** Pulls an image as a client does, and returns the statuses of its manifest, config and layers. */
 async function pull(reference: string, host?: string): Promise<number[]> {

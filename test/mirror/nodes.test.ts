@@ -2,6 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { call } from '../support/client.ts';
+import { away } from '../support/mirrored-app.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
 import { applyChangeLog, eventually, NODE1, NODE2, startQueues, stopQueues } from '../support/queues.ts';
 import { stubUpstream } from '../support/stub-upstream.ts';
@@ -69,9 +70,7 @@ test('an image that another store has pulled is served while the upstream is awa
   const { digest } = await upstream.index('app', 'v1', []);
   await pull(NODE1, 'v1');
   await eventually(tagsAtCentral, (tags) => tags !== undefined);
-  upstream.answers = () => {
-    throw new TypeError('the network is unreachable');
-  };
+  upstream.answers = away;
   expect(await pull(NODE2, 'v1')).toEqual([200, digest]);
   expect(await pull(undefined, 'v1')).toEqual([200, digest]);
 });

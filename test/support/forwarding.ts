@@ -50,7 +50,3 @@ export function runAlarm(): Promise<void> {
 export async function changeRows(statement: string, ...values: readonly SqlStorageValue[]): Promise<void> {
   await runInDurableObject(mirror(), (_, { storage }) => void storage.sql.exec(statement, ...values));
 }
-
-export const away = (): never => {
-  throw new TypeError('the network is unreachable');
-};

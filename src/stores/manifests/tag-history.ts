@@ -128,6 +128,9 @@ export interface TagWrite extends AuthoredTag {
 /** The write after which a page of a history starts, latest first. */
 export type WritePosition = Pick<TagWrite, 'version' | 'origin'>;
 
+/** The position before all writes: no version is greater. */
+export const BEFORE_ALL: WritePosition = { version: Number.MAX_SAFE_INTEGER, origin: '' };
+
 const SELECT_TAG = sql<TagWrite>`SELECT version, origin, digest, author, NULL AS recorded_at FROM tags
   WHERE repository = ?1 AND name = ?2`;
 const SELECT_HISTORY = sql<TagWrite>`
