@@ -64,14 +64,9 @@ export async function bringBlob(options: BlobFetchOptions): Promise<OciError | u
 async function keepWhole(options: BlobFetchOptions): Promise<OciError | undefined> {
   const { digest, handout } = options;
   const pin = handout.pin(0);
-  try {
-    await store(options, (writable) => writeAll(handout.read(0, handout.size, pin), writable));
-    return undefined;
-  } catch (error) {
-    if (!isOverQuota(error)) throw error;
-    await requireDigest(handout.read(0, handout.size, pin), digest);
-    return error;
-  }
+  const refusal = await store(options, (writable) => writeAll(handout.read(0, handout.size, pin), writable));
+  if (refusal !== undefined) await requireDigest(handout.read(0, handout.size, pin), digest);
+  return refusal;
 }
 
 /**
@@ -87,30 +82,27 @@ async function keepParts(options: BlobFetchOptions, landed: Promise<void>): Prom
   await handout.served(SERVED_MILLISECONDS);
   // The event loop sends the last bytes meanwhile. While objects are copied, it may not reach the network for seconds.
   await new Promise((done) => setTimeout(done, 1));
-  try {
-    await store(options, (writable, signal) => handout.copy(0, handout.size, writable, signal));
-    return undefined;
-  } catch (error) {
-    if (!isOverQuota(error)) throw error;
-    return error;
-  }
+  return store(options, (writable, signal) => handout.copy(0, handout.size, writable, signal));
 }
 
-function isOverQuota(error: unknown): error is OciError {
-  return error instanceof OciError && error.kind === 'QUOTA_EXCEEDED';
+/** Returns the refusal of a blob that exceeds the organization's quota. @throws any other failure */
+function refusalIn(error: unknown): OciError {
+  if (error instanceof OciError && error.kind === 'QUOTA_EXCEEDED') return error;
+  throw error;
 }
 
 /**
  * Stores the blob by the operation of a push.
  * @param write writes its bytes, and closes
- * @throws the first failure, of the read or of the store
+ * @returns the refusal of a blob that exceeds the organization's quota; undefined if the blob is stored
+ * @throws any other first failure, of the read or of the store
  */
 async function store(
   { digest, handout, registry, repository }: BlobFetchOptions,
   write: (writable: WritableStream<Uint8Array>, signal: AbortSignal) => Promise<void>,
-): Promise<void> {
+): Promise<OciError | undefined> {
   const { size: length } = handout;
-  if (length === 0) return registry.putBlob(repository, digest, undefined);
+  if (length === 0) return registry.putBlob(repository, digest, undefined).then(() => undefined, refusalIn);
   const { readable: stream, writable } = new FixedLengthStream(length);
   const stop = new AbortController();
   let failure: { readonly cause: unknown } | undefined;
@@ -126,7 +118,7 @@ async function store(
     void stream.cancel(cause).catch(() => undefined);
   });
   await written;
-  if (failure !== undefined) throw failure.cause;
+  return failure && refusalIn(failure.cause);
 }
 
 async function writeAll(pieces: AsyncIterable<Uint8Array>, writable: WritableStream<Uint8Array>): Promise<void> {
