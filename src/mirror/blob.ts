@@ -10,7 +10,6 @@ import { type Config, parseConfig } from '../config.ts';
 import { HOUR, MINUTE } from '../durations.ts';
 import { MAX_ATTEMPTS, mayPass, reasonOf } from '../upstream/failure.ts';
 import { logFailure } from '../log.ts';
-import { LoginError } from '../oci-client/authorization.ts';
 import { ContentError } from '../oci-client/content-error.ts';
 import { OciError } from '../oci/errors.ts';
 import { organizationOf } from '../oci/reference.ts';
@@ -28,7 +27,7 @@ import { BlobSource } from './blob-source.ts';
 import { Handout, PART_BYTES } from './handout.ts';
 import type { Kept } from './kept-fetch.ts';
 import { ObjectParts } from './object-parts.ts';
-import { Pause } from './pause.ts';
+import { concernsUpstream, Pause } from './pause.ts';
 import { isAbsence } from './reach-upstream.ts';
 import { orAfter } from './waiting.ts';
 
@@ -183,7 +182,7 @@ export class MirrorBlob extends DurableObject<Env> {
       return await this.#source.size(wanted);
     } catch (error) {
       // A registry that states no size to a HEAD may do so to a GET.
-      if (mayPass(error) || error instanceof LoginError) this.#fail(wanted, error);
+      if (concernsUpstream(error)) this.#fail(wanted, error);
       throw error;
     }
   }
@@ -288,7 +287,7 @@ export class MirrorBlob extends DurableObject<Env> {
   async #end(kept: Kept, ended: Ended, handout: Handout, isRefused: boolean): Promise<void> {
     const { storage } = this.ctx;
     const hasParts = kept.size > PART_BYTES && this.#kept !== undefined;
-    const isTransient = typeof ended === 'object' && this.#pause.isOn && this.#pause.mayPass;
+    const isTransient = typeof ended === 'object' && ended.mayPass;
     const goesOn = hasParts && isTransient && kept.failures + 1 < MAX_ATTEMPTS;
     const isRead = hasParts && !handout.isBroken && (goesOn || isRefused || handout.needsParts);
     try {

@@ -1,10 +1,20 @@
 /** Leaves an upstream alone after it has failed. */
 import { HOUR } from '../durations.ts';
+import { LoginError } from '../oci-client/authorization.ts';
+import { OciError } from '../oci/errors.ts';
 import { Postponed } from '../upstream/connect.ts';
 import { mayPass, publicReasonOf, waitAfter } from '../upstream/failure.ts';
 
 /** The longest pause that an upstream may ask for. */
 const LONGEST_MILLISECONDS = 6 * HOUR;
+
+/**
+ * Returns whether a failure concerns the upstream, not only what was asked of it. A login that is refused again and
+ * again could be locked. A lack of memory here is not the upstream's failure.
+ */
+export function concernsUpstream(error: unknown): boolean {
+  return error instanceof LoginError || (!(error instanceof OciError) && mayPass(error));
+}
 
 export class Pause {
   readonly #longest: number;

@@ -1,21 +1,20 @@
 /** Asks the upstream of a mirror, with a pause after failures, and within the pulls that the upstream allows. */
 import type { Config } from '../config.ts';
 import { MINUTE } from '../durations.ts';
-import { mayPass, publicReasonOf, reasonOf } from '../upstream/failure.ts';
+import { publicReasonOf, reasonOf } from '../upstream/failure.ts';
 import { logFailure } from '../log.ts';
 import { LoginError } from '../oci-client/authorization.ts';
 import type { Host } from '../oci-client/host.ts';
 import { Repository } from '../oci-client/repository.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../oci/manifest-limits.ts';
-import { OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { ManifestDescriptor } from '../registry/registry.ts';
 import type { Mirror } from '../stores/organizations/mirrors.ts';
 import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
 import type { Failure, MirrorStatus } from './answers.ts';
 import { descriptorOf, type KeptManifest } from './mirror-state.ts';
-import { Pause } from './pause.ts';
+import { concernsUpstream, Pause } from './pause.ts';
 import { type RateLimit, rateLimitIn } from './rate-limit.ts';
 import { hostOf, isAbsence, nameAtUpstream } from './reach-upstream.ts';
 import { type LoginAnswer, loginFailure, type RefusedLogin } from './shared-login.ts';
@@ -190,9 +189,7 @@ export class UpstreamClient {
   failure(mirror: Mirror, error: unknown, hasAnswered: boolean): Failure {
     if (error instanceof Paused) return { reason: error.message, retryAfter: error.milliseconds, hasAnswered };
     const reason = this.reasonOf(mirror, error);
-    // A login that is refused again and again could be locked. A lack of memory here is not the upstream's failure.
-    const isUpstreams = !(error instanceof OciError);
-    if ((isUpstreams && mayPass(error)) || error instanceof LoginError) this.#pause.begin(error, reason);
+    if (concernsUpstream(error)) this.#pause.begin(error, reason);
     const retryAfter = Math.max(SOON_MILLISECONDS, this.#pause.until - Date.now());
     return { reason: publicReasonOf(error), retryAfter, hasAnswered };
   }
