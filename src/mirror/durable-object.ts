@@ -231,13 +231,10 @@ export class OrganizationMirror extends DurableObject<Env> {
 
   /** Returns the state for operators. */
   status(): MirrorStatus {
-    const parked = this.#outgoing.parked(MAX_PARKED).map(({ repository, tag, manifest, attempts, reason }) => ({
-      repository,
-      tag,
-      digest: manifest.digest,
-      attempts,
-      reason,
-    }));
+    const parked = this.#outgoing.parked(MAX_PARKED).map((push) => {
+      const { repository, tag, manifest, attempts, reason } = push;
+      return { repository, tag, digest: manifest.digest, attempts, reason };
+    });
     return { ...this.#state.counts(), ...this.#upstream.status(), pushes: this.#outgoing.counts(), parked };
   }
 
@@ -250,7 +247,10 @@ export class OrganizationMirror extends DurableObject<Env> {
       return this.ctx.storage.setAlarm(Date.now() + AGAIN_MILLISECONDS);
     }
     // The organization is no mirror any more.
-    if (at === undefined) return [this.#state, this.#outgoing].forEach((state) => state.clear());
+    if (at === undefined) {
+      this.#state.clear();
+      return this.#outgoing.clear();
+    }
     const slice = new Slice(this.#meter);
     try {
       do {

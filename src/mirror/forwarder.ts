@@ -119,7 +119,7 @@ export class Forwarder {
   }
 
   /** Forgets what the mirror knows of a push's tag, because the push is not forwarded any more. */
-  #forget(push: Pick<Outgoing, 'repository' | 'tag'> | undefined): void {
+  #forget(push: Outgoing | undefined): void {
     if (push?.tag === undefined) return;
     this.#known.forgetReference(push.repository, push.tag);
     this.#moved(push.repository, push.tag);

@@ -2,14 +2,27 @@
  * The pushes that a mirror forwards to its upstream, in the SQLite storage of its Durable Object: a row for each tag of
  * a push, or one for a push without a tag. A settled push has no row. A confirmed row has the version of its commit. A
  * noted row has the greatest version of its tag that was confirmed or deleted since it was noted, 0 for none.
+ *
+ *     noted ──► pending ──► announced ──► settled
+ *                  │             │
+ *                  └─► parked ◄──┘
+ *
+ * A push is noted before it is committed here, so it is forwarded even if the Worker dies in between: then the mirror
+ * looks for its commit itself. It is pending once it is committed, announced once the upstream has taken its manifest,
+ * and settled once the upstream shows it. Only a later push of the same tag or a deletion removes a committed push that
+ * waits.
+ *
+ * If the upstream does not answer, no single push is to blame: all pushes wait, and no attempt is counted.
  */
+import { MINUTE } from '../durations.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import type { ManifestDescriptor } from '../registry/registry.ts';
-import { LOOK_MILLISECONDS, type Stage } from './outgoing.ts';
 import type { Failed } from './outgoing-failure.ts';
 
+/** The time after which the mirror looks for the commit of a noted push. No request takes that long. */
+const LOOK_MILLISECONDS = 10 * MINUTE;
 /** The most pushes that may wait. Further ones are refused until the upstream takes some. */
 export const MAX_OUTGOING = 100_000;
 /** The most blobs that are remembered for mounting. */
@@ -34,6 +47,8 @@ const SCHEMA = `
   CREATE INDEX IF NOT EXISTS forwarded_by_age ON forwarded (at);
   CREATE TABLE IF NOT EXISTS forward_uploads (key TEXT PRIMARY KEY, location TEXT NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS settled (only INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT;`;
+
+export type Stage = 'noted' | 'pending' | 'announced' | 'parked';
 
 export interface Outgoing {
   readonly id: number;
@@ -183,7 +198,7 @@ export class OutgoingState {
     return row && outgoingIn(row).manifest;
   }
 
-  putOff({ id }: Outgoing, dueAt: number): void {
+  putOff({ id }: Pick<Outgoing, 'id'>, dueAt: number): void {
     this.#sql.exec('UPDATE outgoing SET due_at = ? WHERE id = ?', dueAt, id);
   }
 
@@ -199,7 +214,7 @@ export class OutgoingState {
   }
 
   /** Notes that the upstream has taken the manifest. */
-  announce({ id }: Outgoing, now: number): void {
+  announce({ id }: Pick<Outgoing, 'id'>, now: number): void {
     this.#sql.exec(
       "UPDATE outgoing SET stage = 'announced', attempts = 0, reason = '', due_at = ? WHERE id = ?",
       now,
@@ -207,12 +222,12 @@ export class OutgoingState {
     );
   }
 
-  settle({ id }: Outgoing): void {
+  settle({ id }: Pick<Outgoing, 'id'>): void {
     this.#delete(id);
     this.#sql.exec('INSERT INTO settled VALUES (1, 1) ON CONFLICT DO UPDATE SET count = count + 1');
   }
 
-  park({ id }: Outgoing, reason: string): void {
+  park({ id }: Pick<Outgoing, 'id'>, reason: string): void {
     this.#sql.exec("UPDATE outgoing SET stage = 'parked', reason = ? WHERE id = ?", reason, id);
   }
 

@@ -9,7 +9,7 @@ import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { stopMirrors } from '../support/mirrors.ts';
 
 const REPOSITORY = 'alice/app' as RepositoryName;
-const [FIRST, SECOND] = ['sha256:1', 'sha256:2'] as Digest[];
+const [FIRST, SECOND] = ['sha256:1', 'sha256:2'] as [Digest, Digest];
 const LATE = 10_000_000;
 
 afterEach(stopMirrors);
@@ -19,8 +19,8 @@ function withState<Result>(use: (state: OutgoingState) => Result): Promise<Resul
   return runInDurableObject(mirror, (_mirror, { storage }) => use(new OutgoingState(storage.sql)));
 }
 
-function note(state: OutgoingState, digest: Digest | undefined, tags: readonly string[]): number {
-  const manifest = { digest: digest ?? FIRST!, mediaType: 'application/x' as MediaType, size: 1 };
+function note(state: OutgoingState, digest: Digest, tags: readonly string[]): number {
+  const manifest = { digest, mediaType: 'application/x' as MediaType, size: 1 };
   return state.note(REPOSITORY, manifest, tags as Tag[], 0)?.[0] ?? 0;
 }
 
@@ -28,7 +28,7 @@ test('a push that is confirmed after a later one has settled is forgotten', asyn
   const left = await withState((state) => {
     const [first, second] = [note(state, FIRST, ['v1']), note(state, SECOND, ['v1'])];
     state.confirm(second, 2, 0);
-    state.settle({ id: second } as never);
+    state.settle({ id: second });
     expect(state.confirm(first, 1, 0)).toMatchObject({ tag: 'v1', manifest: { digest: FIRST } });
     return state.next(LATE);
   });
@@ -64,9 +64,9 @@ test('a tag is held from the note of a push until it settles', async () => {
     const id = note(state, FIRST, ['v1']);
     const isNoted = [has(), state.pushed(REPOSITORY, 'v1' as Tag)];
     state.confirm(id, 1, 0);
-    state.announce({ id } as never, 0);
+    state.announce({ id }, 0);
     const isAnnounced = [has(), state.pushed(REPOSITORY, 'v1' as Tag)?.digest];
-    state.settle({ id } as never);
+    state.settle({ id });
     return [isNoted, isAnnounced, has()];
   });
   expect(held).toEqual([[true, undefined], [true, FIRST], false]);

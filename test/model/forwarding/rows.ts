@@ -1,8 +1,8 @@
 /** The rows of a mirror's pushes, as `OutgoingState` itself changes them, in SQLite in memory. */
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import type { Stage } from '../../../src/mirror/outgoing.ts';
-import { type Outgoing, OutgoingState } from '../../../src/mirror/outgoing-state.ts';
+import { OutgoingState, type Stage } from '../../../src/mirror/outgoing-state.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
+import type { MediaType } from '../../../src/oci/media-type.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 
 const REPOSITORY = 'acme/app' as RepositoryName;
@@ -58,7 +58,7 @@ function after(rows: Rows, name: string, call: (state: OutgoingState) => void): 
 export function noted(rows: Rows, id: number, digest: Digest): Rows {
   return after(rows, `note ${id} ${digest}`, (outgoing) => {
     database.exec(`DELETE FROM sqlite_sequence; INSERT INTO sqlite_sequence VALUES ('outgoing', ${id - 1})`);
-    outgoing.note(REPOSITORY, { digest, mediaType: '' as never, size: 1 }, [TAG], 0);
+    outgoing.note(REPOSITORY, { digest, mediaType: '' as MediaType, size: 1 }, [TAG], 0);
   });
 }
 
@@ -89,22 +89,17 @@ export function begunAgain(rows: Rows): Rows {
 }
 
 export function parked(rows: Rows, id: number): Rows {
-  return after(rows, `park ${id}`, (outgoing) => outgoing.park(pushOf(id), 'refused'));
+  return after(rows, `park ${id}`, (outgoing) => outgoing.park({ id }, 'refused'));
 }
 
 export function announced(rows: Rows, id: number): Rows {
-  return after(rows, `announce ${id}`, (outgoing) => outgoing.announce(pushOf(id), 0));
+  return after(rows, `announce ${id}`, (outgoing) => outgoing.announce({ id }, 0));
 }
 
 export function settled(rows: Rows, id: number): Rows {
-  return after(rows, `settle ${id}`, (outgoing) => outgoing.settle(pushOf(id)));
+  return after(rows, `settle ${id}`, (outgoing) => outgoing.settle({ id }));
 }
 
 export function dropped(rows: Rows, id: number): Rows {
-  return after(rows, `drop ${id}`, (outgoing) => outgoing.drop(pushOf(id)));
-}
-
-/** The methods that take a push need its id alone. */
-function pushOf(id: number): Outgoing {
-  return { id } as Outgoing;
+  return after(rows, `drop ${id}`, (outgoing) => outgoing.drop({ id }));
 }
