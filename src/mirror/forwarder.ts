@@ -8,8 +8,7 @@ import { copyImage, type ImageDestination } from '../oci-client/copy-image.ts';
 import { RegistryDestination } from '../oci-client/registry-image.ts';
 import { RegistryError } from '../oci-client/registry-error.ts';
 import type { Config } from '../config.ts';
-import type { Reference, RepositoryName } from '../oci/reference.ts';
-import { ifKnown } from '../registry/answers.ts';
+import type { RepositoryName } from '../oci/reference.ts';
 import { forwards } from '../registry/mirrored/coverage.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Store } from '../stores/store.ts';
@@ -20,7 +19,7 @@ import { afterFailure, blameFor } from './outgoing-failure.ts';
 import type { Outgoing, OutgoingState } from './outgoing-state.ts';
 import { nameAtUpstream } from './reach-upstream.ts';
 import { MAX_IMAGE_BYTES, StoredSource } from './stored-source.ts';
-import { versionOfCommit, wasDeleted } from './tag-writes.ts';
+import { versionOfCommit, versionOfManifest, wasDeleted } from './tag-writes.ts';
 import type { UpstreamClient } from './upstream-client.ts';
 import { Pending } from './waiting.ts';
 
@@ -176,16 +175,13 @@ export class Forwarder {
     else this.confirm(push.id, version);
   }
 
-  /** Returns the version of a push's commit; 1 for a push without a tag; undefined if it was not committed. */
+  /** Returns the version of a push's commit; undefined if it was not committed. */
   async #versionOf(at: MirrorAt, { repository, tag, manifest, notedAt }: Outgoing): Promise<number | undefined> {
     const { digest } = manifest;
     const { historyEntries } = this.#config.limits;
-    if (tag !== undefined)
-      return versionOfCommit(this.#beneath.store(at), repository, tag, digest, notedAt, historyEntries, at.mirror.from);
-    const registry = await this.#beneath.registry(at);
-    const reference: Reference = { kind: 'digest', digest };
-    const found = await ifKnown(registry.resolveManifest({ repository, condition: 'granted' }, reference, false));
-    return found && 1;
+    const store = this.#beneath.store(at);
+    if (tag === undefined) return versionOfManifest(store, repository, digest, notedAt);
+    return versionOfCommit(store, repository, tag, digest, notedAt, historyEntries, at.mirror.from);
   }
 
   async #copy(at: MirrorAt, push: Outgoing, upstream: UpstreamClient, slice: Slice): Promise<void> {

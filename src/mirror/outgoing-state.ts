@@ -107,7 +107,7 @@ export class OutgoingState {
   /**
    * Forwards a push that was committed, in place of earlier pushes of its tag. If a later push of the tag was confirmed
    * before, forgets this one.
-   * @param version of the commit; 1 if it is not known, which is enough for a push without a tag
+   * @param version of the commit
    * @returns the push if it is forgotten
    */
   confirm(id: number, version: number, now: number): Outgoing | undefined {

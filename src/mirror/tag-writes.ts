@@ -1,11 +1,12 @@
-/** Finds out from a store what became of a tag that was pushed. */
+/** Finds out from a store what became of a tag or a manifest that was pushed. */
 import { MINUTE } from '../durations.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { versionOf } from '../stores/clock.ts';
-import { lookUpVersions } from '../stores/list-rows.ts';
+import { lifecycleOf, lookUpVersions } from '../stores/list-rows.ts';
 import { BEFORE_ALL, historyOfTag } from '../stores/manifests/tag-history.ts';
 import type { Store } from '../stores/store.ts';
+import { isAlive } from '../stores/versions.ts';
 
 /**
  * How much earlier than its note a commit can seem to be, because another machine, whose clock may be
@@ -37,6 +38,22 @@ export async function versionOfCommit(
       (write.digest === digest && write.origin === name && write.version >= since),
   );
   return last === undefined || last.digest === null ? undefined : last.version;
+}
+
+/**
+ * Returns the version with which a store committed a push of a manifest without a tag; undefined if it did not, or if
+ * the manifest was deleted after that.
+ * @param notedAt when the push was noted, in milliseconds since the epoch
+ */
+export async function versionOfManifest(
+  { database }: Store,
+  repository: RepositoryName,
+  digest: Digest,
+  notedAt: number,
+): Promise<number | undefined> {
+  const manifest = lifecycleOf(await lookUpVersions(database, repository, [], [digest]), digest);
+  const isOfPush = isAlive(manifest) && manifest.created >= versionOf(notedAt - SKEW_MILLISECONDS);
+  return isOfPush ? manifest.created : undefined;
 }
 
 /**

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { addUsers, call } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
-import { FORWARDED, pulled, settled, status } from '../support/forwarding.ts';
+import { confirm, FORWARDED, noteDigest, pulled, settled, status, versionOfManifest } from '../support/forwarding.ts';
 import { away } from '../support/mirrored-app.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
 import { stubUpstream, UPSTREAM } from '../support/stub-upstream.ts';
@@ -88,6 +88,27 @@ test('a deletion of a push that was not carried yet is done, and it is not carri
   expect((await remove('v1')).status).toBe(202);
   expect((await status()).pushes).toEqual({ pending: 0, announced: 0, settled: 0, parked: 0 });
   expect(await pulled()).toBe('404');
+});
+
+test('a deletion of a manifest covers its push by digest that was committed and not confirmed', async () => {
+  await becomeMirror('alice', FORWARDED);
+  const { digest } = await putImage('alice/app', 1, []);
+  await settled(1);
+  const version = await versionOfManifest(digest);
+  const id = await noteDigest(digest, Date.now(), Date.now() + 600_000);
+  expect((await remove(digest)).status).toBe(202);
+  expect(await confirm(id, version)).toBe(0);
+});
+
+test('a deletion of a manifest does not cover a push by digest that is committed after it', async () => {
+  await becomeMirror('alice', FORWARDED);
+  const { digest } = await putImage('alice/app', 1, []);
+  await settled(1);
+  const id = await noteDigest(digest, Date.now(), Date.now() + 600_000);
+  expect((await remove(digest)).status).toBe(202);
+  upstream.answers = ({ method }) => (method === 'POST' ? new Response(null, { status: 500 }) : undefined);
+  await putImage('alice/app', 1, []);
+  expect(await confirm(id, (await versionOfManifest(digest)) + 1)).toBe(1);
 });
 
 test('a deletion of a tag that only the upstream has succeeds', async () => {

@@ -3,7 +3,17 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { addUsers, call, callApi } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
-import { changeRows, FORWARDED, MANIFEST, pulled, retry, runAlarm, settled, status } from '../support/forwarding.ts';
+import {
+  changeRows,
+  FORWARDED,
+  MANIFEST,
+  noteDigest,
+  pulled,
+  retry,
+  runAlarm,
+  settled,
+  status,
+} from '../support/forwarding.ts';
 import { away } from '../support/mirrored-app.ts';
 import { becomeMirror, stopMirrors } from '../support/mirrors.ts';
 import { applyChangeLog, eventually, NODE1, startQueues, stopQueues } from '../support/queues.ts';
@@ -198,6 +208,24 @@ describe('a push whose request was cut off', () => {
     await cutOff();
     await settled(1);
     expect(upstream.tagged('app', 'v1')).toBe(digest);
+  });
+
+  test('is carried under no tag if its manifest was committed', async () => {
+    await becomeMirror('alice', FORWARDED);
+    const { digest } = await putImage('alice/app', 1, []);
+    await settled(1);
+    await noteDigest(digest, Date.now(), 0);
+    await runAlarm();
+    await settled(2);
+  });
+
+  test('is not carried if its manifest was committed long before', async () => {
+    await becomeMirror('alice', FORWARDED);
+    const { digest } = await putImage('alice/app', 1, []);
+    await settled(1);
+    await noteDigest(digest, Date.now() + 600_000, 0);
+    await runAlarm();
+    expect((await status()).pushes).toEqual({ pending: 0, announced: 0, settled: 1, parked: 0 });
   });
 
   test('is carried although the mirror of another store has removed its tag since', async () => {

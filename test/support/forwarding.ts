@@ -2,6 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { runInDurableObject } from 'cloudflare:test';
 import { expect } from 'vitest';
+import type { OrganizationMirror } from '../../src/mirror/durable-object.ts';
 import { mirrorObjectOf } from '../../src/mirror/mirror-object.ts';
 import type { OrganizationName } from '../../src/oci/reference.ts';
 import { call, callApi } from './client.ts';
@@ -44,6 +45,38 @@ const mirror = (): ReturnType<typeof mirrorObjectOf> =>
 /** Runs the due work of the mirror's object now, as its alarm would. */
 export function runAlarm(): Promise<void> {
   return runInDurableObject(mirror(), (instance) => instance.alarm());
+}
+
+/** Notes a push by its digest, as a request does that ends before it says whether it was committed. @returns its id */
+export function noteDigest(digest: string, notedAt: number, dueAt: number): Promise<number> {
+  return runInDurableObject(mirror(), (_, { storage }) => {
+    const { id } = storage.sql
+      .exec<{ id: number }>(
+        `INSERT INTO outgoing (repository, tag, digest, media_type, size, stage, noted_at, due_at)
+          VALUES ('alice/app', '', ?, '', 1, 'noted', ?, ?) RETURNING id`,
+        digest,
+        notedAt,
+        dueAt,
+      )
+      .one();
+    return id;
+  });
+}
+
+/** Confirms a push. @returns the number of pushes that wait right after */
+export function confirm(id: number, version: number): Promise<number> {
+  return runInDurableObject(mirror(), async (instance: OrganizationMirror) => {
+    const confirmed = instance.confirmPush([id], version);
+    const { pending } = instance.status().pushes;
+    await confirmed;
+    return pending;
+  });
+}
+
+/** Returns the version of a manifest in central's store. */
+export async function versionOfManifest(digest: string): Promise<number> {
+  const query = 'SELECT created_version FROM manifests WHERE digest = ?';
+  return (await env.DB_CENTRAL.prepare(query).bind(digest).first<number>('created_version')) ?? 0;
 }
 
 /** Changes the rows of the mirror's object. */
